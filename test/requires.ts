@@ -1,0 +1,39 @@
+/**
+ * What a test needs and may not find. A missing thing skips the test and says why; with TSBOX_MUST_RUN=1 (as in CI) it fails it,
+ * so that a green run means that everything was run.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import type { TestContext } from 'node:test';
+
+export type Requirement = 'root' | `command:${string}` | `file:${string}` | 'userns' | 'overlay';
+
+function missing(requirement: Requirement): string | undefined {
+  if (requirement === 'root') return process.getuid?.() === 0 ? undefined : 'needs root';
+  if (requirement === 'userns') {
+    return spawnSync('unshare', ['-U', 'true']).status === 0 ? undefined : 'needs user namespaces';
+  }
+  if (requirement === 'overlay') {
+    return spawnSync('grep', ['-qw', 'overlay', '/proc/filesystems']).status === 0 ? undefined : 'needs overlayfs';
+  }
+  const [kind, name] = [
+    requirement.slice(0, requirement.indexOf(':')),
+    requirement.slice(requirement.indexOf(':') + 1),
+  ];
+  if (kind === 'file') return existsSync(name) ? undefined : `needs the file ${name}`;
+  const found = `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`
+    .split(delimiter)
+    .some((directory) => existsSync(join(directory, name)));
+  return found ? undefined : `needs the command ${name}`;
+}
+
+/** Skips the test unless everything is there. @returns whether the test may go on
+ *  @throws Error instead of skipping when TSBOX_MUST_RUN=1 */
+export function requires(context: TestContext, ...requirements: Requirement[]): boolean {
+  const reasons = requirements.map(missing).filter((reason) => reason !== undefined);
+  if (reasons.length === 0) return true;
+  if (process.env['TSBOX_MUST_RUN'] === '1') throw new Error(`must run, but ${reasons.join(', ')}`);
+  context.skip(reasons.join(', '));
+  return false;
+}
