@@ -1,0 +1,110 @@
+/**
+ * Every operation that a step can be: number on the wire, arguments, and the system call that a reader knows it by.
+ * One table serves the types (`step.ts`), the encoding (`wire.ts`), the printing (`explain.ts`) and the interpreter in TypeScript;
+ * the executor's own table (`native-bindings/ops.c`) is held against it by a test. Numbers are never used twice; a change of
+ * meaning raises PLAN_VERSION.
+ */
+import { AT, CLONE, type FlagSet, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O, PR, RLIMIT, STDIN } from '../spec/linux.ts';
+
+/** text: bytes, may have holes. int: 64 bits. mode: shown in octal. mask: 64 bits, given as bigint. list: a nested list of steps. */
+export type Kind = 'text' | 'texts' | 'int' | 'ints' | 'mode' | 'mask' | 'bytes' | 'list' | FlagKind;
+export type FlagKind = keyof typeof FLAGS;
+
+/** Arguments that are names of constants: `flags` kinds are or-ed together, `choice` kinds hold one. */
+export const FLAGS = {
+  ms: { set: MS },
+  mnt: { set: MNT },
+  clone: { set: CLONE },
+  open: { set: O },
+  at: { set: AT },
+  mountAttr: { set: MOUNT_ATTR },
+  moveMount: { set: MOVE_MOUNT },
+  propagation: { set: { MS_PRIVATE: MS.MS_PRIVATE, MS_SLAVE: MS.MS_SLAVE, MS_SHARED: MS.MS_SHARED } },
+  prctl: { set: PR },
+  rlimit: { set: RLIMIT },
+  stdin: { set: STDIN },
+} as const satisfies Record<string, { set: FlagSet }>;
+
+export interface OpSpec {
+  readonly number: number;
+  readonly args: Readonly<Record<string, Kind>>;
+  /** The manual page or kernel document behind it. */
+  readonly see: string;
+}
+
+export const PLAN_VERSION = 1;
+
+export const OPS = {
+  // files
+  mkdir: { number: 1, args: { path: 'text', mode: 'mode' }, see: 'mkdir(2)' },
+  write: { number: 2, args: { path: 'text', data: 'text', flags: 'open', mode: 'mode' }, see: 'write(2)' },
+  symlink: { number: 3, args: { target: 'text', path: 'text' }, see: 'symlink(2)' },
+  mknod: { number: 4, args: { path: 'text', mode: 'mode', major: 'int', minor: 'int' }, see: 'mknod(2)' },
+  chmod: { number: 5, args: { path: 'text', mode: 'mode' }, see: 'chmod(2)' },
+  chown: { number: 6, args: { path: 'text', uid: 'int', gid: 'int' }, see: 'chown(2)' },
+  unlink: { number: 7, args: { path: 'text' }, see: 'unlink(2)' },
+  rmdir: { number: 8, args: { path: 'text' }, see: 'rmdir(2)' },
+  remove_tree: { number: 9, args: { path: 'text' }, see: 'unlinkat(2)' },
+  rename: { number: 10, args: { from: 'text', to: 'text' }, see: 'rename(2)' },
+  // mounts
+  mount: {
+    number: 11,
+    args: { source: 'text', target: 'text', type: 'text', flags: 'ms', data: 'text' },
+    see: 'mount(2)',
+  },
+  umount: { number: 12, args: { target: 'text', flags: 'mnt' }, see: 'umount2(2)' },
+  mount_setattr: {
+    number: 13,
+    args: { target: 'text', at: 'at', set: 'mountAttr', clear: 'mountAttr', propagation: 'propagation' },
+    see: 'mount_setattr(2)',
+  },
+  open_tree: { number: 14, args: { slot: 'int', path: 'text', flags: 'at' }, see: 'open_tree(2)' },
+  move_mount: { number: 15, args: { slot: 'int', target: 'text', flags: 'moveMount' }, see: 'move_mount(2)' },
+  pivot_root: { number: 16, args: { root: 'text', old: 'text' }, see: 'pivot_root(2)' },
+  chdir: { number: 17, args: { path: 'text' }, see: 'chdir(2)' },
+  // namespaces and processes
+  unshare: { number: 18, args: { flags: 'clone' }, see: 'unshare(2)' },
+  setns: { number: 19, args: { path: 'text', type: 'clone' }, see: 'setns(2)' },
+  fork: { number: 20, args: {}, see: 'clone(2), CLONE_PARENT' },
+  spawn: { number: 21, args: { list: 'list' }, see: 'fork(2)' },
+  outside: { number: 22, args: { list: 'list' }, see: 'user_namespaces(7)' },
+  wait: { number: 23, args: { name: 'text' }, see: 'runtime-spec, runtime.md, start' },
+  setsid: { number: 24, args: {}, see: 'setsid(2)' },
+  // names and links
+  sethostname: { number: 25, args: { name: 'text' }, see: 'sethostname(2)' },
+  setdomainname: { number: 26, args: { name: 'text' }, see: 'setdomainname(2)' },
+  link_up: { number: 27, args: { name: 'text' }, see: 'netdevice(7), SIOCSIFFLAGS' },
+  // standard streams
+  stdio: { number: 28, args: { stdin: 'stdin' }, see: 'pipe(2)' },
+  pty: { number: 29, args: { path: 'text', rows: 'int', columns: 'int' }, see: 'pty(7), ioctl_tty(2)' },
+  chown_stdio: { number: 30, args: { uid: 'int' }, see: 'fchown(2)' },
+  close_fds: { number: 31, args: { from: 'int' }, see: 'close_range(2), CLOSE_RANGE_CLOEXEC' },
+  // credentials and limits
+  umask: { number: 32, args: { mask: 'mode' }, see: 'umask(2)' },
+  rlimit: { number: 33, args: { resource: 'rlimit', soft: 'int', hard: 'int' }, see: 'setrlimit(2)' },
+  capbset: { number: 34, args: { keep: 'mask' }, see: 'capabilities(7), PR_CAPBSET_DROP' },
+  capset: { number: 35, args: { effective: 'mask', permitted: 'mask', inheritable: 'mask' }, see: 'capset(2)' },
+  capambient: { number: 36, args: { raise: 'mask' }, see: 'capabilities(7), PR_CAP_AMBIENT' },
+  setgroups: { number: 37, args: { groups: 'ints' }, see: 'setgroups(2)' },
+  setgid: { number: 38, args: { gid: 'int' }, see: 'setresgid(2)' },
+  setuid: { number: 39, args: { uid: 'int' }, see: 'setresuid(2)' },
+  prctl: { number: 40, args: { option: 'prctl', value: 'int' }, see: 'prctl(2)' },
+  seccomp: { number: 41, args: { filter: 'bytes', flags: 'int' }, see: 'seccomp(2)' },
+  keyctl_join: { number: 42, args: { name: 'text' }, see: 'keyctl(2), KEYCTL_JOIN_SESSION_KEYRING' },
+  exec: { number: 43, args: { args: 'texts', env: 'texts' }, see: 'execve(2)' },
+  // the monitor
+  flock: { number: 44, args: { path: 'text' }, see: 'flock(2)' },
+  listen: { number: 45, args: { path: 'text' }, see: 'unix(7)' },
+  log: { number: 46, args: { path: 'text', maxSize: 'int', maxFiles: 'int' }, see: 'docs/monitor.md' },
+} as const satisfies Record<string, OpSpec>;
+
+export type OpName = keyof typeof OPS;
+
+/** One letter an argument, as the executor's table spells its kinds: t text, s texts, i int, n ints, b bytes, l list. */
+export function argLetters(op: OpName): string {
+  return Object.values(OPS[op].args as Readonly<Record<string, Kind>>)
+    .map((kind) => LETTERS[kind] ?? 'i')
+    .join('');
+}
+
+const LETTERS: Partial<Record<Kind, string>> = { text: 't', texts: 's', ints: 'n', bytes: 'b', list: 'l' };
