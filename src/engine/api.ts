@@ -1,0 +1,173 @@
+/** What the engine's verbs take and give back: plain data, shared by the engine and its callers. Types only. */
+import type { Plan, Step } from '../plan/step.ts';
+import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
+import type { ImageConfig } from '../spec/oci-image.ts';
+
+export interface EngineOptions {
+  /** `/var/lib/tsbox` */
+  dataRoot: string;
+  /** `/run/tsbox` */
+  runRoot: string;
+  /** `--registry-mirror`, in the order of the command line. */
+  registryMirrors?: readonly string[];
+}
+
+/** `run` and `create`: what the user asked for, nothing looked up yet. */
+export interface ContainerRequest {
+  image: string;
+  /** What stood behind the image. */
+  command: readonly string[];
+  name?: string;
+  hostname?: string;
+  user?: string;
+  workdir?: string;
+  /** `KEY=VALUE`; a bare `KEY` was replaced by the caller's value or left out. */
+  env: readonly string[];
+  /** `--entrypoint`; the empty string takes the image's away. */
+  entrypoint?: string;
+  labels: Readonly<Record<string, string>>;
+  tty: boolean;
+  openStdin: boolean;
+  /** The caller will attach (no `-d`): decides AttachStdout and friends, and StdinOnce. */
+  attached: boolean;
+  autoRemove: boolean;
+  readonlyRootfs: boolean;
+  /** `-v`: `SRC:DST[:ro]`, not split. */
+  volumes: readonly string[];
+  network: string;
+  capAdd: readonly string[];
+  capDrop: readonly string[];
+  securityOpt: readonly string[];
+  stopSignal?: string;
+  pull: 'missing' | 'always' | 'never';
+  platform?: string;
+}
+
+/** A step that was run, or is about to be shown by `--dry-run`. */
+export interface StepEvent {
+  list: 'setup' | 'monitor' | 'init' | 'cleanup';
+  /** From 1, within its list. */
+  number: number;
+  /** Below which step it is nested, for `outside` lists. */
+  depth: number;
+  step: Step;
+  /** 0 when it worked; absent when it has not been run. */
+  errno?: number;
+  /** Nanoseconds; absent when it has not been run. */
+  ns?: number;
+}
+
+export interface StartOptions {
+  /** Called for each step as it is run. */
+  explain?: (event: StepEvent) => void;
+  /** Window of the terminal. */
+  size?: { rows: number; columns: number };
+}
+
+export type StreamName = 'stdout' | 'stderr';
+
+export interface ExitStatus {
+  /** 128+n when killed by signal n. */
+  code: number;
+}
+
+/** A live connection to a container's or an exec's monitor. */
+export interface Session {
+  readonly id: string;
+  /** As the host sees it; known once `started` is fulfilled. */
+  pid(): number;
+  /** Where output goes from here on; until it is called nothing is read. `write` returns false to ask for a pause until `resume()`. */
+  output(write: (stream: StreamName, data: Buffer) => boolean): void;
+  resume(): void;
+  /** @returns false when the container does not take it as fast: wait for `drained` */
+  stdin(data: Buffer): boolean;
+  onDrained(callback: () => void): void;
+  closeStdin(): void;
+  resize(size: { rows: number; columns: number }): void;
+  /** Fulfilled when the process has ended and the cleanup is done; rejected when the connection was lost. */
+  readonly exited: Promise<ExitStatus>;
+  /** Leaves; the container goes on. */
+  detach(): void;
+}
+
+export interface ExecRequest {
+  container: string;
+  command: readonly string[];
+  env: readonly string[];
+  workdir?: string;
+  user?: string;
+  tty: boolean;
+  openStdin: boolean;
+  detach: boolean;
+  size?: { rows: number; columns: number };
+}
+
+export interface ContainerSummary {
+  record: ContainerRecord;
+  state: ContainerState;
+  hostConfig: HostConfig;
+}
+
+export interface ImageSummary {
+  id: string;
+  /** Familiar `name:tag`s; empty for a dangling image. */
+  tags: string[];
+  /** `name@sha256:...` */
+  digests: string[];
+  /** Bytes of all its layers. */
+  size: number;
+  created: string;
+  config: ImageConfig;
+  parent: string;
+}
+
+export interface HistoryEntry {
+  /** Image id, or `<missing>`. */
+  id: string;
+  created: string;
+  createdBy: string;
+  size: number;
+  comment: string;
+  tags: string[];
+}
+
+/** Progress of a pull, a load or a save. `layer` is the short digest that Docker shows. */
+export type Progress =
+  | { kind: 'text'; text: string }
+  | { kind: 'layer'; layer: string; status: LayerStatus; current?: number; total?: number };
+
+export type LayerStatus =
+  | 'Pulling fs layer'
+  | 'Waiting'
+  | 'Downloading'
+  | 'Verifying Checksum'
+  | 'Download complete'
+  | 'Extracting'
+  | 'Pull complete'
+  | 'Already exists'
+  | 'Loading layer'
+  | 'Retrying';
+
+export type OnProgress = (progress: Progress) => void;
+
+export interface CommitRequest {
+  container: string;
+  /** `NAME[:TAG]`; without it the image has only its id. */
+  reference?: string;
+  message: string;
+  author: string;
+  /** Dockerfile instructions. */
+  changes: readonly string[];
+  pause: boolean;
+}
+
+export interface Removed {
+  /** Docker's lines, in order: `Untagged: ...`, `Deleted: ...`. */
+  untagged: string[];
+  deleted: string[];
+}
+
+export interface PlanPreview {
+  plan: Plan;
+  id: string;
+}

@@ -1,0 +1,120 @@
+/**
+ * What is kept of a container on disk, in Docker's words: `config.v2.json` and `hostconfig.json`. Types only.
+ * @see docs/store.md
+ */
+
+/** A port set or volume set, as Go writes a set: `{"80/tcp": {}}`. */
+export type GoSet = Record<string, Record<string, never>>;
+
+/** What the image or the user says about the process. Docker's `Config`. */
+export interface ContainerConfig {
+  Hostname: string;
+  Domainname: string;
+  User: string;
+  AttachStdin: boolean;
+  AttachStdout: boolean;
+  AttachStderr: boolean;
+  ExposedPorts?: GoSet;
+  Tty: boolean;
+  OpenStdin: boolean;
+  StdinOnce: boolean;
+  Env: string[];
+  Cmd: string[] | null;
+  Image: string;
+  Volumes: GoSet | null;
+  WorkingDir: string;
+  Entrypoint: string[] | null;
+  OnBuild: string[] | null;
+  Labels: Record<string, string>;
+  StopSignal?: string;
+  StopTimeout?: number;
+}
+
+/** What depends on the host. Docker's `HostConfig`; fields of verbs that tsbox does not have are left out. */
+export interface HostConfig {
+  Binds: string[] | null;
+  ContainerIDFile: string;
+  LogConfig: { Type: string; Config: Record<string, string> };
+  NetworkMode: string;
+  AutoRemove: boolean;
+  CapAdd: string[] | null;
+  CapDrop: string[] | null;
+  CgroupnsMode: string;
+  Privileged: boolean;
+  ReadonlyRootfs: boolean;
+  SecurityOpt: string[] | null;
+  ShmSize: number;
+  ConsoleSize: [number, number];
+  MaskedPaths: string[];
+  ReadonlyPaths: string[];
+}
+
+export type Status = 'created' | 'running' | 'paused' | 'exited' | 'dead';
+
+/** Docker's `State`. Times are RFC 3339; `0001-01-01T00:00:00Z` is never. */
+export interface ContainerState {
+  Status: Status;
+  Running: boolean;
+  Paused: boolean;
+  Restarting: boolean;
+  OOMKilled: boolean;
+  Dead: boolean;
+  Pid: number;
+  ExitCode: number;
+  Error: string;
+  StartedAt: string;
+  FinishedAt: string;
+}
+
+export const NEVER = '0001-01-01T00:00:00Z';
+
+/** One mount that the user or the image asked for. Docker's `MountPoint`. */
+export interface MountPoint {
+  Type: 'bind' | 'volume' | 'tmpfs';
+  Name?: string;
+  Source: string;
+  Destination: string;
+  Driver?: string;
+  Mode: string;
+  RW: boolean;
+  Propagation: string;
+}
+
+/** A container as `config.v2.json` has it. */
+export interface ContainerRecord {
+  ID: string;
+  Created: string;
+  /** The command: Entrypoint and Cmd joined, its first word. */
+  Path: string;
+  Args: string[];
+  Config: ContainerConfig;
+  /** Image id, `sha256:...`. */
+  Image: string;
+  /** With a leading slash, as Docker keeps it. */
+  Name: string;
+  Driver: string;
+  OS: string;
+  /** The state when it was last written; the truth also needs the monitor's own records, see store/state.ts. */
+  State: ContainerState;
+  MountPoints: Record<string, MountPoint>;
+  HostnamePath: string;
+  HostsPath: string;
+  ResolvConfPath: string;
+  LogPath: string;
+  RestartCount: number;
+  HasBeenStartedBefore: boolean;
+}
+
+/** What the monitor writes when the first process exists: `<run-root>/<id>/state.json`. */
+export interface RunRecord {
+  Pid: number;
+  Monitor: number;
+  StartedAt: string;
+}
+
+/** What the monitor writes when it has ended: `containers/<id>/exit.json`. */
+export interface ExitRecord {
+  Pid: number;
+  ExitCode: number;
+  FinishedAt: string;
+}
