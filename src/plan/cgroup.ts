@@ -1,0 +1,57 @@
+/** A cgroup of its own in every hierarchy: made on the host, joined by the new process, removed at the end. Pure.
+ *  @see cgroups(7), cgroup-v2.rst */
+import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
+import type { Step } from './step.ts';
+
+function directory(hierarchy: CgroupHierarchy, path: string): string {
+  return `${hierarchy.mount}${path.startsWith('/') ? path : `/${path}`}`;
+}
+
+function names(hierarchy: CgroupHierarchy): string {
+  return hierarchy.version === 2 ? 'version 2' : hierarchy.controllers.join(',');
+}
+
+/** Host side: one directory in each hierarchy. */
+export function cgroupSetup(path: string, facts: HostFacts): Step[] {
+  const steps: Step[] = [];
+  for (const hierarchy of facts.hierarchies) {
+    const at = directory(hierarchy, path);
+    steps.push({
+      op: 'mkdir',
+      path: at,
+      mode: 0o755,
+      why: `a cgroup of its own (${names(hierarchy)})`,
+      see: 'cgroups(7)',
+    });
+    if (hierarchy.controllers.includes('cpuset') && facts.cpuset !== undefined) {
+      const why = 'a version 1 cpuset takes no process before it has processors and memory';
+      const { cpus, mems } = facts.cpuset;
+      steps.push({ op: 'write', path: `${at}/cpuset.cpus`, data: cpus, flags: [], mode: 0, why, see: 'cpuset(7)' });
+      steps.push({ op: 'write', path: `${at}/cpuset.mems`, data: mems, flags: [], mode: 0, why, see: 'cpuset(7)' });
+    }
+  }
+  return steps;
+}
+
+/** Inside, before the namespaces are unshared: the cgroup that the process is in then becomes the root of its cgroup namespace. */
+export function cgroupJoin(path: string, facts: HostFacts): Step[] {
+  return facts.hierarchies.map((hierarchy) => ({
+    op: 'write',
+    path: `${directory(hierarchy, path)}/cgroup.procs`,
+    data: '0',
+    flags: [],
+    mode: 0,
+    why: `join the cgroup (${names(hierarchy)}); 0 means who writes it`,
+    see: 'cgroups(7)',
+  }));
+}
+
+/** Host side, at the end. A process that has just died may still hold its cgroup for a moment. */
+export function cgroupCleanup(path: string, facts: HostFacts): Step[] {
+  return facts.hierarchies.map((hierarchy) => ({
+    op: 'rmdir',
+    path: directory(hierarchy, path),
+    why: 'a cgroup is removed when nobody is in it any more',
+    onError: { EBUSY: 'retry', ENOENT: 'skip' },
+  }));
+}

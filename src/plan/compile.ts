@@ -1,0 +1,211 @@
+/**
+ * From an OCI configuration and the host's facts to a plan. Pure: the same input gives the same plan, and nothing is looked up here.
+ * Topics have their own files; this one only knows their order.
+ */
+import type { HostFacts } from '../spec/host.ts';
+import type { CLONE } from '../spec/linux.ts';
+import type { OciConfig, OciNamespaceType } from '../spec/oci-runtime.ts';
+import { cgroupCleanup, cgroupJoin, cgroupSetup } from './cgroup.ts';
+import { credentialSteps, execSteps, limitSteps } from './credentials.ts';
+import { deviceSteps } from './devices.ts';
+import { maskSteps } from './masks.ts';
+import { type MonitorInput, monitorCleanup, monitorSteps } from './monitor.ts';
+import { makeDirectories, mountSteps, type PathKind } from './mounts.ts';
+import type { Plan, Step } from './step.ts';
+
+export interface CompileInput {
+  config: OciConfig;
+  facts: HostFacts;
+  /** What stands on the host at the sources of binds, and at the paths to be masked. */
+  kinds: ReadonlyMap<string, PathKind>;
+  /** Mount destinations that surely exist in the root. */
+  readyMountPoints: ReadonlySet<string>;
+  /** The root is a mount already, as an overlay is; a plain directory is bound to itself first. */
+  rootIsMount: boolean;
+  monitor: MonitorInput;
+  /** Host side, first: files of the container, the root file system's mount. */
+  setup: readonly Step[];
+  /** Host side, when everything has ended: the reverse of `setup`. */
+  cleanup: readonly Step[];
+}
+
+const CLONE_FLAGS: Readonly<Record<OciNamespaceType, keyof typeof CLONE>> = {
+  pid: 'CLONE_NEWPID',
+  network: 'CLONE_NEWNET',
+  mount: 'CLONE_NEWNS',
+  ipc: 'CLONE_NEWIPC',
+  uts: 'CLONE_NEWUTS',
+  user: 'CLONE_NEWUSER',
+  cgroup: 'CLONE_NEWCGROUP',
+  time: 'CLONE_NEWTIME',
+};
+
+/** Namespaces that exist are joined, the others are made, in one call; the PID namespace then needs a first process. */
+function namespaceSteps(config: OciConfig): Step[] {
+  const namespaces = config.linux?.namespaces ?? [];
+  const steps: Step[] = [];
+  for (const { type, path } of namespaces) {
+    if (path === undefined) continue;
+    steps.push({ op: 'setns', path, type: [CLONE_FLAGS[type]], why: `share the ${type} namespace of another process` });
+  }
+  const made = namespaces.filter((one) => one.path === undefined).map((one) => CLONE_FLAGS[one.type]);
+  if (made.length > 0) {
+    steps.push({
+      op: 'unshare',
+      flags: made,
+      why: 'the container sees only what is its own: one flag a namespace',
+      see: 'namespaces(7)',
+    });
+  }
+  if (namespaces.some((one) => one.type === 'pid')) {
+    steps.push({
+      op: 'fork',
+      why: 'a PID namespace begins with the next process that is made: this one is number 1',
+      see: 'pid_namespaces(7)',
+    });
+  }
+  return steps;
+}
+
+/** The new root comes first onto `/` together with the old one, which is taken off when all mounts are made: mounting proc and sysfs
+ *  in a user namespace needs the host's still in sight. */
+function rootSteps(config: OciConfig, rootIsMount: boolean): Step[] {
+  const { path } = config.root;
+  const bind: Step = {
+    op: 'mount',
+    source: path,
+    target: path,
+    type: '',
+    flags: ['MS_BIND', 'MS_REC'],
+    data: '',
+    why: 'pivot_root takes only a mount as the new root',
+  };
+  return [
+    ...(rootIsMount ? [] : [bind]),
+    { op: 'chdir', path, why: 'stand in the new root' },
+    {
+      op: 'pivot_root',
+      root: '.',
+      old: '.',
+      why: 'the new root becomes /, the old one lies on top of it until it is unmounted',
+      see: 'pivot_root(2), pivot_root(".", ".")',
+    },
+  ];
+}
+
+function leaveOldRoot(config: OciConfig): Step[] {
+  const steps: Step[] = [
+    { op: 'umount', target: '.', flags: ['MNT_DETACH'], why: "the host's files are gone for good" },
+  ];
+  if (config.root.readonly === true) {
+    steps.push({
+      op: 'mount',
+      source: '',
+      target: '/',
+      type: '',
+      flags: ['MS_BIND', 'MS_REMOUNT', 'MS_RDONLY'],
+      data: '',
+      why: 'the root was asked to be read-only',
+    });
+  }
+  return steps;
+}
+
+function nameSteps(config: OciConfig): Step[] {
+  const steps: Step[] = [];
+  const own = (type: OciNamespaceType) =>
+    config.linux?.namespaces?.some((one) => one.type === type && !one.path) === true;
+  if (own('uts') && config.hostname !== undefined) {
+    steps.push({ op: 'sethostname', name: config.hostname, why: 'the name in the new UTS namespace' });
+  }
+  if (own('uts') && config.domainname !== undefined && config.domainname !== '') {
+    steps.push({ op: 'setdomainname', name: config.domainname, why: 'the domain in the new UTS namespace' });
+  }
+  if (own('network')) {
+    steps.push({ op: 'link_up', name: 'lo', why: 'a new network namespace has only a loopback, and that is down' });
+  }
+  for (const [name, value] of Object.entries(config.linux?.sysctl ?? {})) {
+    const path = `/proc/sys/${name.replaceAll('.', '/')}`;
+    steps.push({ op: 'write', path, data: value, flags: [], mode: 0, why: 'a kernel parameter of the new namespaces' });
+  }
+  return steps;
+}
+
+function terminalSteps(config: OciConfig): Step[] {
+  const { process } = config;
+  const session: Step = { op: 'setsid', why: 'a session of its own: no signal of another terminal reaches it' };
+  if (process.terminal !== true) return [session];
+  const { height = 0, width = 0 } = process.consoleSize ?? {};
+  return [
+    session,
+    {
+      op: 'pty',
+      path: '/dev/pts/ptmx',
+      rows: height,
+      columns: width,
+      why: "a terminal from the container's own devpts; its other end goes to the monitor",
+    },
+    { op: 'write', path: '/dev/console', data: '', flags: ['O_CREAT'], mode: 0o600, why: 'a file to mount on' },
+    {
+      op: 'mount',
+      source: '/dev/pts/0',
+      target: '/dev/console',
+      type: '',
+      flags: ['MS_BIND'],
+      data: '',
+      why: 'the console is that terminal',
+    },
+  ];
+}
+
+/** The list that the new process runs, from the host's view to the command. */
+export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cleanup'>): Step[] {
+  const { config, facts, kinds } = input;
+  const linux = config.linux ?? {};
+  const mounts = mountSteps(config.mounts ?? [], facts, kinds, input.readyMountPoints);
+  const ownDev = (config.mounts ?? []).some((mount) => mount.destination === '/dev' && mount.type === 'tmpfs');
+  return [
+    { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
+    ...(linux.cgroupsPath === undefined ? [] : cgroupJoin(linux.cgroupsPath, facts)),
+    ...namespaceSteps(config),
+    {
+      op: 'mount',
+      source: '',
+      target: '/',
+      type: '',
+      flags: ['MS_REC', 'MS_SLAVE'],
+      data: '',
+      why: 'mounts made from here on do not show on the host',
+      see: 'mount_namespaces(7), shared subtrees',
+    },
+    ...mounts.open,
+    ...rootSteps(config, input.rootIsMount),
+    ...mounts.attach,
+    ...(ownDev ? deviceSteps(linux.devices ?? []) : []),
+    ...terminalSteps(config),
+    ...nameSteps(config),
+    ...maskSteps(linux.maskedPaths ?? [], linux.readonlyPaths ?? [], kinds),
+    ...leaveOldRoot(config),
+    ...makeDirectories(config.process.cwd, 'the working directory is made when the image lacks it'),
+    { op: 'chdir', path: config.process.cwd, why: 'the working directory' },
+    ...limitSteps(config.process),
+    { op: 'chown_stdio', uid: config.process.user.uid, why: 'the user may open /dev/stdout again' },
+    ...credentialSteps(config.process),
+    ...execSteps(config.process),
+  ];
+}
+
+/** The whole plan of a container. */
+export function compilePlan(input: CompileInput): Plan {
+  const path = input.config.linux?.cgroupsPath;
+  const init = compileInit(input);
+  return {
+    setup: [...input.setup, ...(path === undefined ? [] : cgroupSetup(path, input.facts))],
+    monitor: monitorSteps(input.monitor, init),
+    cleanup: [
+      ...(path === undefined ? [] : cgroupCleanup(path, input.facts)),
+      ...input.cleanup,
+      ...monitorCleanup(input.monitor),
+    ],
+  };
+}

@@ -1,0 +1,80 @@
+/** Who the process is and what it may do, in the order that the kernel allows. Pure. @see credentials(7), capabilities(7) */
+import { capabilityMask } from '../spec/capabilities.ts';
+import type { RLIMIT } from '../spec/linux.ts';
+import type { OciProcess } from '../spec/oci-runtime.ts';
+import type { Step } from './step.ts';
+
+const ALL_GROUPS_WHY = "supplementary groups, from the image's /etc/group";
+
+/** Limits and file mode mask, while the process may still raise a limit. */
+export function limitSteps(process: OciProcess): Step[] {
+  const steps: Step[] = (process.rlimits ?? []).map((limit) => ({
+    op: 'rlimit',
+    resource: [limit.type as keyof typeof RLIMIT],
+    soft: limit.soft,
+    hard: limit.hard,
+    why: 'a limit that was asked for',
+  }));
+  steps.push({ op: 'umask', mask: process.user.umask ?? 0o022, why: 'what new files do not allow to others' });
+  return steps;
+}
+
+/** Capabilities are given up before the user changes, as giving up needs one; what is left is set when the user is the final one. */
+export function credentialSteps(process: OciProcess): Step[] {
+  const { user, capabilities: caps = {} } = process;
+  const mask = (names: readonly string[] | undefined) => capabilityMask(names ?? []);
+  const keep: Step[] =
+    user.uid !== 0 && (caps.permitted ?? []).length > 0
+      ? [
+          {
+            op: 'prctl',
+            option: ['PR_SET_KEEPCAPS'],
+            value: 1,
+            why: 'the change of user would take the capabilities that were asked for',
+            see: 'prctl(2), PR_SET_KEEPCAPS',
+          },
+        ]
+      : [];
+  const steps: Step[] = [
+    { op: 'capbset', keep: mask(caps.bounding), why: 'no program started here can ever gain more than this' },
+    { op: 'setgroups', groups: user.additionalGids ?? [], why: ALL_GROUPS_WHY },
+    { op: 'setgid', gid: user.gid, why: "the process's group" },
+    ...keep,
+    { op: 'setuid', uid: user.uid, why: "the process's user; from root to another the kernel takes all capabilities" },
+    {
+      op: 'capset',
+      effective: mask(caps.effective),
+      permitted: mask(caps.permitted),
+      inheritable: mask(caps.inheritable),
+      why: 'what the process may do now',
+    },
+  ];
+  if ((caps.ambient ?? []).length > 0) {
+    steps.push({ op: 'capambient', raise: mask(caps.ambient), why: 'what a program keeps without being root' });
+  }
+  if (process.noNewPrivileges === true) {
+    steps.push({
+      op: 'prctl',
+      option: ['PR_SET_NO_NEW_PRIVS'],
+      value: 1,
+      why: 'setuid files give nothing any more',
+      see: 'prctl(2), PR_SET_NO_NEW_PRIVS',
+    });
+  }
+  return steps;
+}
+
+/** The last steps: nothing of tsbox is left open, and the program takes over. */
+export function execSteps(process: OciProcess): Step[] {
+  return [
+    {
+      op: 'prctl',
+      option: ['PR_SET_PDEATHSIG'],
+      value: 9,
+      why: 'a container without its monitor could not be waited for: it ends with it',
+      see: 'prctl(2), PR_SET_PDEATHSIG',
+    },
+    { op: 'close_fds', from: 3, why: 'no descriptor of the host leaks into the container' },
+    { op: 'exec', args: process.args, env: process.env ?? [], why: 'the command takes over' },
+  ];
+}

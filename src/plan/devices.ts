@@ -1,0 +1,46 @@
+/** The nodes and links that every container has in /dev. Pure. @see runtime-spec config-linux.md, Default Devices */
+import { S } from '../spec/linux.ts';
+import type { OciDevice } from '../spec/oci-runtime.ts';
+import type { Step } from './step.ts';
+
+const DEFAULT: readonly (readonly [name: string, major: number, minor: number, why: string])[] = [
+  ['null', 1, 3, 'takes everything, gives nothing'],
+  ['zero', 1, 5, 'gives zero bytes without end'],
+  ['full', 1, 7, 'is always full: for testing ENOSPC'],
+  ['random', 1, 8, 'random numbers'],
+  ['urandom', 1, 9, 'random numbers'],
+  ['tty', 5, 0, "the process's own terminal"],
+];
+
+const LINKS: readonly (readonly [path: string, target: string])[] = [
+  ['/dev/fd', '/proc/self/fd'],
+  ['/dev/stdin', '/proc/self/fd/0'],
+  ['/dev/stdout', '/proc/self/fd/1'],
+  ['/dev/stderr', '/proc/self/fd/2'],
+  ['/dev/core', '/proc/kcore'],
+  ['/dev/ptmx', 'pts/ptmx'],
+];
+
+const TYPES = { c: S.S_IFCHR, u: S.S_IFCHR, b: S.S_IFBLK, p: S.S_IFIFO } as const;
+
+/** Device nodes of the configuration beside the default ones. */
+export function deviceSteps(devices: readonly OciDevice[]): Step[] {
+  const steps: Step[] = DEFAULT.map(([name, major, minor, why]) => ({
+    op: 'mknod',
+    path: `/dev/${name}`,
+    mode: S.S_IFCHR | 0o666,
+    major,
+    minor,
+    why,
+  }));
+  for (const device of devices) {
+    const { path, major = 0, minor = 0, fileMode = 0o666, uid = 0, gid = 0 } = device;
+    const mode = TYPES[device.type] | (fileMode & 0o7777);
+    steps.push({ op: 'mknod', path, mode, major, minor, why: `the device ${path} was asked for` });
+    if (uid !== 0 || gid !== 0) steps.push({ op: 'chown', path, uid, gid, why: 'its owner' });
+  }
+  for (const [path, target] of LINKS) {
+    steps.push({ op: 'symlink', target, path, why: 'programs look for it here', onError: { EEXIST: 'skip' } });
+  }
+  return steps;
+}

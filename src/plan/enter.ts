@@ -1,0 +1,74 @@
+/** The plan of `exec`: a further process in a container that runs. Pure. @see setns(2), nsenter(1) */
+import type { HostFacts } from '../spec/host.ts';
+import type { CLONE, STDIN } from '../spec/linux.ts';
+import type { OciProcess } from '../spec/oci-runtime.ts';
+import { cgroupJoin } from './cgroup.ts';
+import { credentialSteps, execSteps, limitSteps } from './credentials.ts';
+import type { Plan, Step } from './step.ts';
+
+export interface EnterInput {
+  /** The container's first process, as the host sees it. */
+  pid: number;
+  process: OciProcess;
+  facts: HostFacts;
+  cgroupsPath: string;
+  /** Namespaces that are the container's own, by their names in /proc/PID/ns. */
+  namespaces: readonly NamespaceFile[];
+  /** Absent when the process has a terminal. */
+  stdin?: keyof typeof STDIN;
+}
+
+export type NamespaceFile = keyof typeof NAMESPACES;
+
+/** In the order of joining: the user namespace gives the right to join the others, the mount namespace takes /proc away. */
+const NAMESPACES = {
+  user: 'CLONE_NEWUSER',
+  cgroup: 'CLONE_NEWCGROUP',
+  ipc: 'CLONE_NEWIPC',
+  uts: 'CLONE_NEWUTS',
+  net: 'CLONE_NEWNET',
+  pid: 'CLONE_NEWPID',
+  mnt: 'CLONE_NEWNS',
+} as const satisfies Record<string, keyof typeof CLONE>;
+
+function joinSteps(input: EnterInput): Step[] {
+  return (Object.keys(NAMESPACES) as NamespaceFile[])
+    .filter((name) => input.namespaces.includes(name))
+    .map((name) => ({
+      op: 'setns',
+      path: `/proc/${input.pid}/ns/${name}`,
+      type: [NAMESPACES[name]],
+      why: `see what the container sees: its ${name} namespace`,
+    }));
+}
+
+function terminalSteps(process: OciProcess): Step[] {
+  const session: Step = { op: 'setsid', why: 'a session of its own' };
+  if (process.terminal !== true) return [session];
+  const { height = 0, width = 0 } = process.consoleSize ?? {};
+  const why = "one more terminal from the container's devpts";
+  return [session, { op: 'pty', path: '/dev/pts/ptmx', rows: height, columns: width, why }];
+}
+
+/** @throws nothing: what does not fit is found when the steps are run */
+export function compileEnter(input: EnterInput): Plan {
+  const { process } = input;
+  const init: Step[] = [
+    { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
+    ...cgroupJoin(input.cgroupsPath, input.facts),
+    ...joinSteps(input),
+    { op: 'fork', why: 'only a child is in the PID namespace that was joined', see: 'pid_namespaces(7)' },
+    ...terminalSteps(process),
+    { op: 'chdir', path: process.cwd, why: 'the working directory' },
+    ...limitSteps(process),
+    { op: 'chown_stdio', uid: process.user.uid, why: 'the user may open /dev/stdout again' },
+    ...credentialSteps(process),
+    ...execSteps(process),
+  ];
+  const monitor: Step[] = [{ op: 'setsid', why: 'the monitor outlives the terminal that it was started from' }];
+  if (input.stdin !== undefined) {
+    monitor.push({ op: 'stdio', stdin: [input.stdin], why: 'standard output and error, kept apart' });
+  }
+  monitor.push({ op: 'spawn', list: init, why: 'the new process goes its own way, through the list below' });
+  return { setup: [], monitor, cleanup: [] };
+}

@@ -1,0 +1,200 @@
+/**
+ * From the configuration's mounts to steps. A bind's source is opened while the host can still be seen and attached after pivot_root,
+ * so no path of the image can lead out to the host, and no path of the host is resolved inside the image. Pure.
+ * @see runtime-spec config.md, Mounts
+ */
+import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
+import type { MOUNT_ATTR } from '../spec/linux.ts';
+import type { OciMount } from '../spec/oci-runtime.ts';
+import { type MountOptions, parseMountOptions } from './mount-options.ts';
+import type { Step } from './step.ts';
+
+export type PathKind = 'directory' | 'file' | 'absent';
+
+export interface MountSteps {
+  /** While the host is still visible. */
+  open: Step[];
+  /** With the container's root as `/`. */
+  attach: Step[];
+}
+
+type MountAttr = keyof typeof MOUNT_ATTR;
+
+const ATTRS: Readonly<Record<string, MountAttr>> = {
+  MS_RDONLY: 'MOUNT_ATTR_RDONLY',
+  MS_NOSUID: 'MOUNT_ATTR_NOSUID',
+  MS_NODEV: 'MOUNT_ATTR_NODEV',
+  MS_NOEXEC: 'MOUNT_ATTR_NOEXEC',
+  MS_NOATIME: 'MOUNT_ATTR_NOATIME',
+  MS_NODIRATIME: 'MOUNT_ATTR_NODIRATIME',
+  MS_STRICTATIME: 'MOUNT_ATTR_STRICTATIME',
+  MS_NOSYMFOLLOW: 'MOUNT_ATTR_NOSYMFOLLOW',
+};
+
+/** `mkdir` for each directory on the way to `path`, the last one included; what is there already is left alone, and for what is
+ *  surely there (`ready`) there is no step. */
+export function makeDirectories(path: string, why: string, ready: ReadonlySet<string> = new Set()): Step[] {
+  const steps: Step[] = [];
+  let at = '';
+  for (const part of path.split('/').filter((one) => one !== '')) {
+    at += `/${part}`;
+    if (!ready.has(at)) steps.push({ op: 'mkdir', path: at, mode: 0o755, why, onError: { EEXIST: 'skip' } });
+  }
+  return steps;
+}
+
+function makeMountPoint(destination: string, kind: PathKind, ready: ReadonlySet<string>): Step[] {
+  if (ready.has(destination)) return [];
+  const why = `a mount needs something to stand on: ${destination}`;
+  if (kind !== 'file') return makeDirectories(destination, why, ready);
+  const parent = destination.slice(0, destination.lastIndexOf('/'));
+  return [
+    ...makeDirectories(parent, why, ready),
+    { op: 'write', path: destination, data: '', flags: ['O_CREAT'], mode: 0o644, why, onError: { EROFS: 'skip' } },
+  ];
+}
+
+function bindSteps(mount: OciMount, options: MountOptions, slot: number): MountSteps {
+  const { destination, source = '' } = mount;
+  const attrs = options.flags.map((flag) => ATTRS[flag]).filter((attr) => attr !== undefined);
+  const attach: Step[] = [
+    {
+      op: 'move_mount',
+      slot,
+      target: destination,
+      flags: ['MOVE_MOUNT_T_SYMLINKS'],
+      why: `${destination} shows ${source}`,
+    },
+  ];
+  const propagation = options.propagation ?? { type: 'MS_PRIVATE' as const, recursive: options.recursive };
+  attach.push({
+    op: 'mount',
+    source: '',
+    target: destination,
+    type: '',
+    flags: propagation.recursive ? [propagation.type, 'MS_REC'] : [propagation.type],
+    data: '',
+    why: 'who sees the mounts that are made below it later',
+    see: 'mount_namespaces(7), shared subtrees',
+  });
+  if (attrs.length > 0) {
+    attach.push({
+      op: 'mount_setattr',
+      target: destination,
+      at: options.recursive ? ['AT_RECURSIVE'] : [],
+      set: attrs,
+      clear: [],
+      propagation: [],
+      why: 'a bind mount takes its source as it is; what is forbidden here is said in a call of its own',
+    });
+  }
+  const open: Step = {
+    op: 'open_tree',
+    slot,
+    path: source,
+    flags: options.recursive ? ['OPEN_TREE_CLONE', 'AT_RECURSIVE'] : ['OPEN_TREE_CLONE'],
+    why: `take hold of ${source} while the host's files can still be seen`,
+  };
+  return { open: [open], attach };
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  proc: 'processes of the new PID namespace, and only those',
+  sysfs: "the kernel's devices, with the network interfaces of the new namespace",
+  devpts: 'terminals of its own: no number here names a terminal of the host',
+  mqueue: 'POSIX message queues of the new IPC namespace',
+  cgroup2: 'the cgroup namespace makes the own cgroup look like the root',
+};
+
+function plainSteps(mount: OciMount, options: MountOptions): Step[] {
+  const type = mount.type ?? 'none';
+  return [
+    {
+      op: 'mount',
+      source: mount.source ?? type,
+      target: mount.destination,
+      type,
+      flags: options.flags,
+      data: options.data,
+      why: WHY[type] ?? `${type} at ${mount.destination}`,
+    },
+  ];
+}
+
+/** A version 2 hierarchy as it is; version 1 hierarchies side by side on a small tmpfs, as hosts have them. */
+function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts): Step[] {
+  const { destination } = mount;
+  const flags = options.flags.filter((flag) => flag !== 'MS_RDONLY');
+  const readonly: Step = {
+    op: 'mount_setattr',
+    target: destination,
+    at: ['AT_RECURSIVE'],
+    set: ['MOUNT_ATTR_RDONLY'],
+    clear: [],
+    propagation: [],
+    why: 'limits are to be seen and not to be changed from inside',
+  };
+  const end = options.readonly ? [readonly] : [];
+  const mountOne = (one: CgroupHierarchy, target: string): Step => ({
+    op: 'mount',
+    source: 'cgroup',
+    target,
+    type: one.version === 2 ? 'cgroup2' : 'cgroup',
+    flags,
+    data: one.controllers.join(','),
+    why: WHY['cgroup2'] ?? '',
+    see: 'cgroup_namespaces(7)',
+  });
+  if (facts.cgroupMode === 'none') return [];
+  const [only] = facts.hierarchies;
+  if (facts.cgroupMode === 'unified' && only !== undefined) return [mountOne(only, destination), ...end];
+  const steps: Step[] = [
+    {
+      op: 'mount',
+      source: 'tmpfs',
+      target: destination,
+      type: 'tmpfs',
+      flags,
+      data: 'mode=755',
+      why: 'version 1 has a hierarchy for each controller: a directory to hold them',
+    },
+  ];
+  for (const one of facts.hierarchies) {
+    const target = `${destination}/${one.mount.slice(one.mount.lastIndexOf('/') + 1)}`;
+    steps.push({
+      op: 'mkdir',
+      path: target,
+      mode: 0o755,
+      why: 'a place for one hierarchy',
+      onError: { EEXIST: 'skip' },
+    });
+    steps.push(mountOne(one, target));
+  }
+  return [...steps, ...end];
+}
+
+/** Steps for all mounts of a configuration, in their order. `kinds` says what stands at each bind's source on the host; `ready` names
+ *  destinations that surely exist (the init layer made them). */
+export function mountSteps(
+  mounts: readonly OciMount[],
+  facts: HostFacts,
+  kinds: ReadonlyMap<string, PathKind>,
+  ready: ReadonlySet<string>,
+): MountSteps {
+  const all: MountSteps = { open: [], attach: [] };
+  let slot = 0;
+  for (const mount of mounts) {
+    const options = parseMountOptions(mount.options ?? []);
+    const bind = options.bind || mount.type === 'bind';
+    const kind = bind ? (kinds.get(mount.source ?? '') ?? 'directory') : 'directory';
+    if (mount.type === 'cgroup' && facts.cgroupMode === 'none') continue;
+    all.attach.push(...makeMountPoint(mount.destination, kind, ready));
+    if (bind) {
+      const steps = bindSteps(mount, options, slot++);
+      all.open.push(...steps.open);
+      all.attach.push(...steps.attach);
+    } else if (mount.type === 'cgroup') all.attach.push(...cgroupSteps(mount, options, facts));
+    else all.attach.push(...plainSteps(mount, options));
+  }
+  return all;
+}

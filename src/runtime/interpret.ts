@@ -1,0 +1,224 @@
+/**
+ * The interpreter in TypeScript: runs a list of steps through FFI, as the executor does in C. The setup list is run here; that every other
+ * operation is there too is what one test holds the two against each other with.
+ *
+ * Operations that need a process which is alone with its thread (`fork`, `spawn`, `outside`, `wait`) or a monitor's loop belong to
+ * the executor; asking for them here is a bug. `unshare`, `setuid` and their like change Node's main thread only.
+ */
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { SyscallError, TsboxError } from '../errors.ts';
+import type { OpName } from '../plan/ops.ts';
+import type { Step, StepOf } from '../plan/step.ts';
+import { fill, show, type Text, type Values } from '../plan/text.ts';
+import { argInteger } from '../plan/wire.ts';
+import { errnoNumber, errnoOf } from '../spec/errno.ts';
+import { AT, CLONE, type FlagSet, flagBits, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O } from '../spec/linux.ts';
+import * as mounts from '../sys/mount.ts';
+import { makeNode } from '../sys/node.ts';
+import * as processes from '../sys/process.ts';
+
+export interface StepReport {
+  step: Step;
+  /** 0 when it worked or was skipped. */
+  errno: number;
+  ns: number;
+}
+
+export interface InterpretOptions {
+  /** Late holes that the caller knows. */
+  values?: Values;
+  onStep?: (report: StepReport) => void;
+  /** Go on after a failed step, as cleanup lists do; the first failure is thrown at the end. */
+  keepGoing?: boolean;
+}
+
+interface Context {
+  text(value: Text): string;
+  slots: Map<number, number>;
+}
+
+type Runner<Name extends OpName> = (step: StepOf<Name>, context: Context) => void;
+
+const bits = (set: FlagSet, names: readonly string[]) => flagBits(set, names);
+
+function writeFile(step: StepOf<'write'>, context: Context): void {
+  const fd = openSync(context.text(step.path), O.O_WRONLY | bits(O, step.flags), step.mode);
+  try {
+    const data = Buffer.from(context.text(step.data));
+    for (let at = 0; at < data.length; ) at += writeSync(fd, data, at);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function openTree(step: StepOf<'open_tree'>, context: Context): void {
+  const fd = mounts.openTree(context.text(step.path), bits(AT, step.flags));
+  context.slots.set(step.slot, fd);
+}
+
+function moveMount(step: StepOf<'move_mount'>, context: Context): void {
+  const fd = context.slots.get(step.slot);
+  if (fd === undefined) throw new Error(`nothing is in slot ${step.slot}`);
+  mounts.moveMount(fd, context.text(step.target), bits(MOVE_MOUNT, step.flags));
+}
+
+function setattr(step: StepOf<'mount_setattr'>, context: Context): void {
+  const { at, set, clear, propagation } = step;
+  const target = context.text(step.target);
+  mounts.mountSetattr(target, bits(AT, at), bits(MOUNT_ATTR, set), bits(MOUNT_ATTR, clear), bits(MS, propagation));
+}
+
+/** As execvp(3) looks it up, in the PATH that the program will have. */
+function execProgram(step: StepOf<'exec'>, context: Context): void {
+  const args = step.args.map(context.text);
+  const env = step.env.map(context.text);
+  const [name = ''] = args;
+  const path = env.find((one) => one.startsWith('PATH='))?.slice(5) ?? DEFAULT_PATH;
+  const candidates = name.includes('/') ? [name] : path.split(':').map((one) => `${one === '' ? '.' : one}/${name}`);
+  let refusal: unknown;
+  for (const candidate of candidates) {
+    try {
+      processes.execve(candidate, args, env);
+    } catch (error) {
+      const denied = error instanceof SyscallError && error.errnoName === 'EACCES';
+      if (refusal === undefined || denied) refusal = error;
+      if (!denied && !(error instanceof SyscallError && ['ENOENT', 'ENOTDIR'].includes(error.errnoName))) throw error;
+    }
+  }
+  throw refusal;
+}
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
+  mkdir: (s, c) => void mkdirSync(c.text(s.path), s.mode),
+  write: writeFile,
+  symlink: (s, c) => symlinkSync(c.text(s.target), c.text(s.path)),
+  mknod: (s, c) => makeNode(c.text(s.path), s.mode, s.major, s.minor),
+  chmod: (s, c) => chmodSync(c.text(s.path), s.mode),
+  chown: (s, c) => chownSync(c.text(s.path), s.uid, s.gid),
+  unlink: (s, c) => unlinkSync(c.text(s.path)),
+  rmdir: (s, c) => rmdirSync(c.text(s.path)),
+  remove_tree: (s, c) => rmSync(c.text(s.path), { recursive: true }),
+  rename: (s, c) => renameSync(c.text(s.from), c.text(s.to)),
+  mount: (s, c) => mounts.mount(c.text(s.source), c.text(s.target), c.text(s.type), bits(MS, s.flags), c.text(s.data)),
+  umount: (s, c) => mounts.umount(c.text(s.target), bits(MNT, s.flags)),
+  mount_setattr: setattr,
+  open_tree: openTree,
+  move_mount: moveMount,
+  pivot_root: (s, c) => mounts.pivotRoot(c.text(s.root), c.text(s.old)),
+  chdir: (s, c) => process.chdir(c.text(s.path)),
+  unshare: (s) => processes.unshare(bits(CLONE, s.flags)),
+  setns: (s, c) => processes.setns(c.text(s.path), bits(CLONE, s.type)),
+  setsid: () => processes.setsid(),
+  sethostname: (s, c) => processes.setHostname(c.text(s.name)),
+  setdomainname: (s, c) => processes.setDomainname(c.text(s.name)),
+  link_up: (s, c) => processes.linkUp(c.text(s.name)),
+  close_fds: (s) => processes.closeOnExecFrom(s.from),
+  umask: (s) => processes.umask(s.mask),
+  rlimit: (s) => processes.setRlimit(Number(argInteger('rlimit', s.resource)), s.soft, s.hard),
+  capbset: (s) => processes.dropBoundingSet(s.keep),
+  capset: (s) => processes.capset(s.effective, s.permitted, s.inheritable),
+  capambient: (s) => processes.raiseAmbient(s.raise),
+  setgroups: (s) => processes.setGroups(s.groups),
+  setgid: (s) => processes.setGid(s.gid),
+  setuid: (s) => processes.setUid(s.uid),
+  prctl: (s) => void processes.prctl(Number(argInteger('prctl', s.option)), s.value),
+  seccomp: (s) => processes.seccompFilter(s.filter, s.flags),
+  keyctl_join: (s, c) => processes.joinSessionKeyring(c.text(s.name)),
+  exec: execProgram,
+};
+
+/** Operations that only the executor can run. */
+export const EXECUTOR_ONLY: readonly OpName[] = [
+  'fork',
+  'spawn',
+  'outside',
+  'wait',
+  'stdio',
+  'pty',
+  'chown_stdio',
+  'flock',
+  'listen',
+  'log',
+];
+
+const RETRY_MS = 2000;
+
+function errnoNameOf(error: unknown): string | undefined {
+  if (error instanceof SyscallError) return error.errnoName;
+  return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+}
+
+function runStep(step: Step, context: Context): void {
+  const runner = RUNNERS[step.op] as Runner<OpName> | undefined;
+  if (runner === undefined) throw new Error(`${step.op} belongs to the executor`);
+  const deadline = Date.now() + RETRY_MS;
+  for (;;) {
+    try {
+      runner(step as never, context);
+      return;
+    } catch (error) {
+      const name = errnoNameOf(error);
+      const action = name === undefined ? undefined : step.onError?.[name];
+      if (action === 'skip') return;
+      if (action !== 'retry' || Date.now() > deadline) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    }
+  }
+}
+
+/** A refusal with the step's own words in front, whether it came from Node's file system calls or from ours. */
+function refusal(step: Step, error: unknown): unknown {
+  const name = errnoNameOf(error);
+  if (error instanceof TsboxError || name === undefined || !/^E[A-Z0-9]+$/.test(name)) return error;
+  const object = 'path' in step ? show(step.path) : 'target' in step ? show(step.target) : '';
+  return new SyscallError(step.op, `${step.op} ${object}`.trim(), errnoOf(errnoNumber(name)), { cause: error });
+}
+
+/** Runs a list in order. The working directory is put back at the end, so a list may use short names.
+ *  @throws SyscallError at the first step that fails; its `cause` is Node's own error where there was one */
+export function interpret(steps: readonly Step[], options: InterpretOptions = {}): void {
+  const directory = process.cwd();
+  const context: Context = {
+    text: (value) => {
+      const filled = fill(value, options.values ?? {});
+      if (typeof filled !== 'string') throw new Error(`open hole in ${show(filled)}`);
+      return filled;
+    },
+    slots: new Map(),
+  };
+  let first: unknown;
+  try {
+    for (const step of steps) {
+      const start = process.hrtime.bigint();
+      let errno = 0;
+      try {
+        runStep(step, context);
+      } catch (error) {
+        const refused = refusal(step, error);
+        errno = refused instanceof SyscallError ? refused.errno : 1;
+        if (options.keepGoing !== true) throw refused;
+        first ??= refused;
+      } finally {
+        options.onStep?.({ step, errno, ns: Number(process.hrtime.bigint() - start) });
+      }
+    }
+  } finally {
+    for (const fd of context.slots.values()) closeSync(fd);
+    process.chdir(directory);
+  }
+  if (first !== undefined) throw first;
+}

@@ -1,0 +1,100 @@
+/** Hands a plan to the executor and waits until the command runs. */
+import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { TsboxError } from '../errors.ts';
+import type { Plan, Step } from '../plan/step.ts';
+import { encodePlan } from '../plan/wire.ts';
+import { highDescriptor, socketPair, spawnProcess, waitPid } from '../sys/process.ts';
+import { stepError } from './failure.ts';
+import { type FailedStep, type MonitorClient, monitorClient, type StepDone } from './session.ts';
+
+export interface LaunchOptions {
+  /** Where the encoded plan is put before it is run: `<run-root>/<id>/plan`. */
+  planFile: string;
+  /** Called for each step that the executor has run; asks it to report them. */
+  onStep?: (list: readonly Step[], done: StepDone) => void;
+}
+
+export interface Launched {
+  client: MonitorClient;
+  /** As the host sees it. */
+  pid: number;
+}
+
+/** The executor lies beside the sources and beside the bundle alike. */
+export function executorPath(): string {
+  let directory = dirname(fileURLToPath(import.meta.url));
+  for (;;) {
+    const path = join(directory, 'native-bindings/build/tsbox-executor');
+    if (existsSync(path)) return path;
+    const parent = dirname(directory);
+    if (parent === directory) break;
+    directory = parent;
+  }
+  throw new TsboxError('ERR_TSBOX_EXECUTOR', 'find the executor: native-bindings/build/tsbox-executor is missing', {
+    hint: 'Build it with `make build`.',
+  });
+}
+
+function startExecutor(planFile: string): { ours: number; pid: number } {
+  const plan = highDescriptor(openSync(planFile, 'r'));
+  const none = highDescriptor(openSync('/dev/null', 'r+'));
+  const [first, second] = socketPair();
+  const theirs = highDescriptor(second);
+  try {
+    const pid = spawnProcess({
+      path: executorPath(),
+      args: ['tsbox-executor', '3'],
+      env: [],
+      descriptors: [
+        [none, 0],
+        [none, 1],
+        [plan, 3],
+        [theirs, 4],
+      ],
+    });
+    return { ours: first, pid };
+  } catch (error) {
+    closeSync(first);
+    throw error;
+  } finally {
+    for (const fd of [plan, none, theirs]) closeSync(fd);
+  }
+}
+
+/** Starts the executor on the plan's monitor and cleanup lists (the setup list has been run by then).
+ *  @returns once the command has been executed
+ *  @throws ERR_TSBOX_START naming the step that failed, when the executor has cleaned up; exit code 127 when the command was not
+ *  found, 126 when it could not be executed, 125 otherwise
+ *  @throws ERR_TSBOX_EXECUTOR when the executor ended without a word */
+export async function launch(plan: Plan, options: LaunchOptions): Promise<Launched> {
+  const encoded = encodePlan(plan, { trace: options.onStep !== undefined });
+  writeFileSync(options.planFile, encoded.bytes, { mode: 0o600 });
+  const { ours, pid: executor } = startExecutor(options.planFile);
+  const socket = new Socket({ fd: ours, readable: true, writable: true });
+  return new Promise((resolve, reject) => {
+    let failed: FailedStep | undefined;
+    let running = false;
+    const client = monitorClient(socket, {
+      started(pid) {
+        running = true;
+        resolve({ client, pid });
+      },
+      failed(step) {
+        failed ??= step;
+      },
+      step(done) {
+        options.onStep?.(encoded.lists[done.list] ?? [], done);
+      },
+      closed() {
+        waitPid(executor, false);
+        if (running) return;
+        const list = encoded.lists[failed?.list ?? -1];
+        if (failed !== undefined && list !== undefined) reject(stepError(list[failed.index], failed));
+        else reject(new TsboxError('ERR_TSBOX_EXECUTOR', 'the executor ended before the command was started'));
+      },
+    });
+  });
+}

@@ -1,0 +1,64 @@
+/** What this host is and can do, read from /proc. */
+import { readFileSync, statSync } from 'node:fs';
+import { CAPABILITIES } from '../spec/capabilities.ts';
+import type { CgroupHierarchy, CgroupMode, HostFacts } from '../spec/host.ts';
+
+/** Mounts of cgroup hierarchies in a /proc/self/mountinfo, outermost first, one a hierarchy. @see proc_pid_mountinfo(5) */
+export function parseHierarchies(mountinfo: string): CgroupHierarchy[] {
+  const found: CgroupHierarchy[] = [];
+  const seen = new Set<string>();
+  for (const line of mountinfo.split('\n')) {
+    if (!line.includes(' - cgroup')) continue;
+    const [mountPart = '', typePart = ''] = line.split(' - ');
+    const [type, , options = ''] = typePart.split(' ');
+    const mount = unescapeMount(mountPart.split(' ')[4] ?? '');
+    if (type !== 'cgroup' && type !== 'cgroup2') continue;
+    const controllers = type === 'cgroup' ? options.split(',').filter((option) => !MOUNT_OPTIONS.has(option)) : [];
+    const key = `${type}:${controllers.join(',')}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    found.push({ mount, version: type === 'cgroup' ? 1 : 2, controllers });
+  }
+  return found;
+}
+
+/** Superblock options of a version 1 hierarchy that are not controllers. */
+const MOUNT_OPTIONS = new Set(['rw', 'ro', 'xattr', 'noprefix', 'clone_children', 'cpuset_v2_mode', 'favordynmods']);
+
+/** Spaces, tabs, newlines and backslashes stand as octal escapes in mountinfo. */
+export function unescapeMount(field: string): string {
+  return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+function cgroupMode(hierarchies: readonly CgroupHierarchy[]): CgroupMode {
+  const hasV1 = hierarchies.some((one) => one.version === 1);
+  const hasV2 = hierarchies.some((one) => one.version === 2);
+  if (hasV1) return hasV2 ? 'hybrid' : 'legacy';
+  return hasV2 ? 'unified' : 'none';
+}
+
+/** The facts that every start needs: three small files and, with version 1 cpusets, two more. */
+export function hostFacts(): HostFacts {
+  const hierarchies = parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
+  const cpuset = hierarchies.find((one) => one.controllers.includes('cpuset'));
+  const facts: HostFacts = {
+    uid: process.geteuid?.() ?? 0,
+    cgroupMode: cgroupMode(hierarchies),
+    hierarchies,
+    capabilities: CAPABILITIES.filter((_, number) => (bounding & (1n << BigInt(number))) !== 0n),
+  };
+  if (cpuset === undefined) return facts;
+  const read = (name: string) => readFileSync(`${cpuset.mount}/${name}`, 'utf8').trim();
+  return { ...facts, cpuset: { cpus: read('cpuset.cpus'), mems: read('cpuset.mems') } };
+}
+
+/** Is there something at `path`, and is it a directory? Follows symbolic links. */
+export function pathKind(path: string): 'directory' | 'file' | 'absent' {
+  try {
+    return statSync(path).isDirectory() ? 'directory' : 'file';
+  } catch {
+    return 'absent';
+  }
+}
