@@ -4,7 +4,7 @@
  */
 
 /** Filled in by tsbox before the plan is run. */
-export type KnownHole = 'id' | 'layer' | 'initLink';
+export type KnownHole = 'id' | 'shortId' | 'name' | 'layer' | 'initLink' | 'link';
 /** Filled in by whoever runs the step, at that moment. */
 export type LateHole = 'pid' | 'monitor' | 'exit' | 'now';
 export type HoleName = KnownHole | LateHole;

@@ -1,0 +1,28 @@
+/** Attach to a container that runs. */
+
+import { TsboxError } from '../errors.ts';
+import { connectMonitor, type MonitorClient } from '../runtime/session.ts';
+import { requireContainer } from '../store/containers.ts';
+import { containerState } from '../store/state.ts';
+import { runDirectory } from '../store/store.ts';
+import type { Session } from './api.ts';
+import type { Engine } from './open.ts';
+
+/** A monitor's client as the engine's callers see it. */
+export function session(id: string, pid: number, client: MonitorClient): Session {
+  return { ...client, id, pid: () => pid };
+}
+
+/** @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_CONFLICT when it does not run */
+export async function attachContainer(engine: Engine, name: string): Promise<Session> {
+  const record = requireContainer(engine.store, name);
+  const state = containerState(engine.store, record);
+  if (!state.Running) {
+    throw new TsboxError('ERR_TSBOX_CONFLICT', 'you cannot attach to a stopped container, start it first', {
+      exitCode: 1,
+    });
+  }
+  const directory = runDirectory(engine.store, record.ID);
+  const client = await connectMonitor(directory, { output: true, stdin: record.Config.OpenStdin });
+  return session(record.ID, state.Pid, client);
+}

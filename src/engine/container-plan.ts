@@ -1,0 +1,137 @@
+/** The plan of a container's start, from its record. Reads facts of the host and of the image; changes nothing. */
+import { readFileSync } from 'node:fs';
+import { type NetworkMode, networkFiles } from '../network/files.ts';
+import { compilePlan } from '../plan/compile.ts';
+import type { MonitorInput } from '../plan/monitor.ts';
+import { makeDirectories, type PathKind } from '../plan/mounts.ts';
+import type { Plan, Step } from '../plan/step.ts';
+import type { ContainerConfig, ContainerRecord, HostConfig } from '../spec/container.ts';
+import type { HostFacts } from '../spec/host.ts';
+import type { OciConfig } from '../spec/oci-runtime.ts';
+import { readFileInStack } from '../store/lookup.ts';
+import type { RwLayer } from '../store/rw-layers.ts';
+import { containerDirectory, runDirectory } from '../store/store.ts';
+import { hostFacts, pathKind } from '../sys/probe.ts';
+import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
+import type { Engine } from './open.ts';
+import { removalSteps } from './removal.ts';
+import { type ResolvedUser, resolveUser } from './user.ts';
+
+export interface ContainerPlanInput {
+  record: ContainerRecord;
+  hostConfig: HostConfig;
+  layer: RwLayer;
+  size?: { rows: number; columns: number };
+}
+
+export interface ContainerPlan {
+  plan: Plan;
+  config: OciConfig;
+  facts: HostFacts;
+}
+
+const PASSWD_LIMIT = 16 * 1024 * 1024;
+
+/** A container's user by the files in its own layers: nothing needs to be mounted for it. */
+export function lookUpUser(layer: RwLayer, spec: string): ResolvedUser {
+  const read = (path: string) => readFileInStack(layer.stack, path, PASSWD_LIMIT)?.toString('utf8') ?? '';
+  return resolveUser(spec, read('/etc/passwd'), read('/etc/group'));
+}
+
+function hostFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** hosts, hostname and resolv.conf are written anew for each start. */
+function fileSteps(record: ContainerRecord, hostConfig: HostConfig): Step[] {
+  const files = networkFiles(hostConfig.NetworkMode as NetworkMode, record.Config.Hostname, {
+    hosts: hostFile('/etc/hosts'),
+    resolvConf: hostFile('/etc/resolv.conf'),
+  });
+  const write = (path: string, data: string, why: string): Step => ({
+    op: 'write',
+    path,
+    data,
+    flags: ['O_CREAT', 'O_TRUNC'],
+    mode: 0o644,
+    why,
+  });
+  return [
+    write(record.HostsPath, files.hosts, "the container's /etc/hosts"),
+    write(record.HostnamePath, files.hostname, "the container's /etc/hostname"),
+    write(record.ResolvConfPath, files.resolvConf, "the container's /etc/resolv.conf"),
+  ];
+}
+
+/** A source that is not there is made as a directory, as Docker does for `-v`. */
+function sourceSteps(record: ContainerRecord, kinds: ReadonlyMap<string, PathKind>): Step[] {
+  return Object.values(record.MountPoints)
+    .filter((point) => kinds.get(point.Source) === 'absent')
+    .flatMap((point) => makeDirectories(point.Source, `the source of ${point.Destination} is not there yet`));
+}
+
+function pathKinds(config: OciConfig, record: ContainerRecord): Map<string, PathKind> {
+  const kinds = new Map<string, PathKind>();
+  for (const path of [...(config.linux?.maskedPaths ?? []), ...(config.linux?.readonlyPaths ?? [])]) {
+    const seen = /^\/(proc|sys)\//.test(path);
+    if (seen) kinds.set(path, pathKind(path));
+  }
+  for (const point of Object.values(record.MountPoints)) kinds.set(point.Source, pathKind(point.Source));
+  for (const path of [record.HostsPath, record.HostnamePath, record.ResolvConfPath]) kinds.set(path, 'file');
+  return kinds;
+}
+
+function stdinMode(config: ContainerConfig): NonNullable<MonitorInput['stdin']> {
+  if (!config.OpenStdin) return 'STDIN_NULL';
+  return config.StdinOnce ? 'STDIN_ONCE' : 'STDIN_OPEN';
+}
+
+/** @throws ERR_TSBOX_NOT_FOUND when the image does not know the user */
+export function containerPlan(engine: Engine, input: ContainerPlanInput): ContainerPlan {
+  const { record, hostConfig, layer } = input;
+  const { store } = engine;
+  const facts = hostFacts();
+  const config = ociConfig({
+    record,
+    hostConfig,
+    user: lookUpUser(layer, record.Config.User),
+    rootfs: layer.merged,
+    hostCapabilities: facts.capabilities,
+    ...(input.size === undefined ? {} : { size: input.size }),
+  });
+  const kinds = pathKinds(config, record);
+  const run = runDirectory(store, record.ID);
+  const setup: Step[] = [
+    {
+      op: 'mkdir',
+      path: run,
+      mode: 0o700,
+      why: 'what is there only while the container runs: plan, lock, socket, state',
+    },
+    ...fileSteps(record, hostConfig),
+    ...sourceSteps(record, kinds),
+    ...store.driver.mountSteps(layer),
+  ];
+  const cleanup: Step[] = store.driver.umountSteps(layer.mountId);
+  if (hostConfig.AutoRemove) cleanup.push(...removalSteps(engine, record, layer));
+  const plan = compilePlan({
+    config,
+    facts,
+    kinds,
+    readyMountPoints: READY_MOUNT_POINTS,
+    rootIsMount: true,
+    setup,
+    cleanup,
+    monitor: {
+      runDirectory: run,
+      ...(hostConfig.LogConfig.Type === 'none' ? {} : { log: { path: record.LogPath, maxSize: -1, maxFiles: 1 } }),
+      ...(record.Config.Tty ? {} : { stdin: stdinMode(record.Config) }),
+      ...(hostConfig.AutoRemove ? {} : { exitRecord: `${containerDirectory(store, record.ID)}/exit.json` }),
+    },
+  });
+  return { plan, config, facts };
+}

@@ -1,0 +1,174 @@
+/** Makes a container: its read-write layer, its files and its name. Nothing runs yet. */
+import { TsboxError } from '../errors.ts';
+import { NETWORK_MODES } from '../network/files.ts';
+import { parseCapability } from '../spec/capabilities.ts';
+import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
+import { parseReference } from '../spec/reference.ts';
+import { createContainer as createFiles, newContainerId } from '../store/containers.ts';
+import { findImage, type ImageRecord, requireImage } from '../store/images.ts';
+import { chainIds } from '../store/layers.ts';
+import { generateName } from '../store/names.ts';
+import { createRwLayer, plannedRwLayer, removeRwLayer } from '../store/rw-layers.ts';
+import { containerDirectory } from '../store/store.ts';
+import type { ContainerRequest, OnProgress, PlanPreview } from './api.ts';
+import { parseBinds } from './binds.ts';
+import { containerPlan } from './container-plan.ts';
+import { commandLine, mergeConfig } from './merge.ts';
+import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from './oci.ts';
+import type { Engine } from './open.ts';
+
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
+const DEFAULT_SHM = 64 * 1024 * 1024;
+const FAILED = 125;
+
+function usage(message: string, hint?: string): TsboxError {
+  return new TsboxError(
+    'ERR_TSBOX_USAGE',
+    message,
+    hint === undefined ? { exitCode: FAILED } : { exitCode: FAILED, hint },
+  );
+}
+
+/** What can be refused before anything is pulled or made. */
+function checkRequest(request: ContainerRequest): void {
+  const { name, network } = request;
+  if (name !== undefined && !NAME.test(name)) {
+    throw usage(`Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
+  }
+  if (!(NETWORK_MODES as readonly string[]).includes(network)) {
+    const message = `network ${network}: not supported yet`;
+    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message, {
+      exitCode: FAILED,
+      hint: 'Use --network none or --network host.',
+    });
+  }
+  for (const capability of [...request.capAdd, ...request.capDrop]) parseCapability(capability);
+  for (const option of request.securityOpt) {
+    if (!/^no-new-privileges(=(true|false))?$/.test(option) && option !== 'seccomp=unconfined') {
+      throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `--security-opt ${option}: not supported yet`, {
+        exitCode: FAILED,
+      });
+    }
+  }
+}
+
+async function findOrPull(engine: Engine, request: ContainerRequest, onProgress: OnProgress): Promise<ImageRecord> {
+  const here = request.pull === 'always' ? undefined : findImage(engine.store, request.image);
+  if (here !== undefined) return here;
+  if (request.pull === 'never') return requireImage(engine.store, request.image);
+  const reference = parseReference(request.image);
+  if (request.pull === 'missing') {
+    const tag = reference.digest ?? reference.tag;
+    const separator = reference.digest === undefined ? ':' : '@';
+    const name = request.image.split(/[@]|:(?=[^/]*$)/)[0];
+    onProgress({ kind: 'text', text: `Unable to find image '${name}${separator}${tag}' locally` });
+  }
+  const { pullImage } = await import('./pull.ts');
+  const options = request.platform === undefined ? {} : { platform: request.platform };
+  const { id } = await pullImage(engine, request.image, options, onProgress);
+  return requireImage(engine.store, id);
+}
+
+function makeHostConfig(request: ContainerRequest): HostConfig {
+  return {
+    Binds: request.volumes.length === 0 ? null : [...request.volumes],
+    ContainerIDFile: '',
+    LogConfig: { Type: 'json-file', Config: {} },
+    NetworkMode: request.network,
+    AutoRemove: request.autoRemove,
+    CapAdd: request.capAdd.length === 0 ? null : [...request.capAdd],
+    CapDrop: request.capDrop.length === 0 ? null : [...request.capDrop],
+    CgroupnsMode: 'private',
+    Privileged: false,
+    ReadonlyRootfs: request.readonlyRootfs,
+    SecurityOpt: request.securityOpt.length === 0 ? null : [...request.securityOpt],
+    ShmSize: DEFAULT_SHM,
+    ConsoleSize: [0, 0],
+    MaskedPaths: DEFAULT_MASKED_PATHS,
+    ReadonlyPaths: DEFAULT_READONLY_PATHS,
+  };
+}
+
+function makeRecord(engine: Engine, id: string, image: ImageRecord, request: ContainerRequest): ContainerRecord {
+  const config: ContainerConfig = mergeConfig(id, request, image.config.config ?? {});
+  const [path = '', ...args] = commandLine(config);
+  const directory = containerDirectory(engine.store, id);
+  return {
+    ID: id,
+    Created: new Date().toISOString(),
+    Path: path,
+    Args: args,
+    Config: config,
+    Image: image.id,
+    Name: `/${request.name ?? ''}`,
+    Driver: engine.store.driver.name,
+    OS: 'linux',
+    State: {
+      Status: 'created',
+      Running: false,
+      Paused: false,
+      Restarting: false,
+      OOMKilled: false,
+      Dead: false,
+      Pid: 0,
+      ExitCode: 0,
+      Error: '',
+      StartedAt: NEVER,
+      FinishedAt: NEVER,
+    },
+    MountPoints: parseBinds(request.volumes),
+    HostnamePath: `${directory}/hostname`,
+    HostsPath: `${directory}/hosts`,
+    ResolvConfPath: `${directory}/resolv.conf`,
+    LogPath: `${directory}/${id}-json.log`,
+    RestartCount: 0,
+    HasBeenStartedBefore: false,
+  };
+}
+
+function imageWarnings(image: ImageRecord, request: ContainerRequest): string[] {
+  const mounted = new Set(Object.keys(parseBinds(request.volumes)));
+  return Object.keys(image.config.config?.Volumes ?? {})
+    .filter((path) => !mounted.has(path))
+    .map((path) => `the image's volume ${path} is kept in the container's own layer: volumes are not supported yet`);
+}
+
+/** @throws ERR_TSBOX_NOT_FOUND without the image, ERR_TSBOX_CONFLICT when the name is in use, ERR_TSBOX_USAGE on a bad value;
+ *  nothing stays behind */
+export async function createContainer(
+  engine: Engine,
+  request: ContainerRequest,
+  onProgress: OnProgress,
+): Promise<{ id: string; warnings: string[] }> {
+  checkRequest(request);
+  const image = await findOrPull(engine, request, onProgress);
+  const id = newContainerId();
+  const record = makeRecord(engine, id, image, request);
+  createRwLayer(engine.store, id, topLayer(image));
+  try {
+    createFiles(engine.store, record, makeHostConfig(request));
+  } catch (error) {
+    removeRwLayer(engine.store, id);
+    throw error;
+  }
+  return { id, warnings: imageWarnings(image, request) };
+}
+
+function topLayer(image: ImageRecord): string | undefined {
+  return chainIds(image.config.rootfs.diff_ids).at(-1);
+}
+
+/** The plan that `createContainer` and `startContainer` would run for this request; only a missing image is pulled.
+ *  @throws as createContainer does */
+export async function previewContainer(
+  engine: Engine,
+  request: ContainerRequest,
+  onProgress: OnProgress,
+): Promise<PlanPreview> {
+  checkRequest(request);
+  const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
+  const id = newContainerId();
+  const record = makeRecord(engine, id, image, { ...request, name: request.name ?? generateName() });
+  const layer = plannedRwLayer(engine.store, topLayer(image));
+  return { plan: containerPlan(engine, { record, hostConfig: makeHostConfig(request), layer }).plan, id };
+}

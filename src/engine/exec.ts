@@ -1,0 +1,78 @@
+/** A further process in a container that runs. */
+import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
+import { compileEnter, type NamespaceFile } from '../plan/enter.ts';
+import { launch } from '../runtime/launch.ts';
+import type { ContainerRecord, HostConfig } from '../spec/container.ts';
+import type { OciProcess } from '../spec/oci-runtime.ts';
+import { readHostConfig, requireContainer } from '../store/containers.ts';
+import { rwLayer } from '../store/rw-layers.ts';
+import { containerState } from '../store/state.ts';
+import { runDirectory } from '../store/store.ts';
+import { hostFacts } from '../sys/probe.ts';
+import type { ExecRequest, Session } from './api.ts';
+import { session } from './attach.ts';
+import { lookUpUser } from './container-plan.ts';
+import { processEnv } from './merge.ts';
+import { cgroupsPath, hasNoNewPrivileges, processCapabilities } from './oci.ts';
+import type { Engine } from './open.ts';
+
+function execProcess(
+  engine: Engine,
+  record: ContainerRecord,
+  hostConfig: HostConfig,
+  request: ExecRequest,
+  capabilities: readonly string[],
+): OciProcess {
+  const user = lookUpUser(rwLayer(engine.store, record.ID), request.user ?? record.Config.User);
+  const { size } = request;
+  return {
+    terminal: request.tty,
+    ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    args: [...request.command],
+    env: processEnv(record.Config, user.home, request.env, request.tty),
+    cwd: request.workdir ?? (record.Config.WorkingDir === '' ? '/' : record.Config.WorkingDir),
+    capabilities: processCapabilities(hostConfig, user.uid, capabilities),
+    noNewPrivileges: hasNoNewPrivileges(hostConfig),
+  };
+}
+
+/** Starts the command in the container's namespaces and cgroup, with its capabilities.
+ *  @throws ERR_TSBOX_CONFLICT when the container does not run; exit codes 126 and 127 as for a container's own command */
+export async function execContainer(engine: Engine, request: ExecRequest): Promise<Session> {
+  const record = requireContainer(engine.store, request.container);
+  const state = containerState(engine.store, record);
+  if (!state.Running) {
+    throw new TsboxError('ERR_TSBOX_CONFLICT', `container ${record.ID} is not running`, { exitCode: 1 });
+  }
+  if (state.Paused) {
+    throw new TsboxError(
+      'ERR_TSBOX_CONFLICT',
+      `container ${request.container} is paused, unpause the container before exec`,
+      {
+        exitCode: 1,
+      },
+    );
+  }
+  const hostConfig = readHostConfig(engine.store, record.ID);
+  const facts = hostFacts();
+  const namespaces: NamespaceFile[] = ['cgroup', 'ipc', 'uts', 'pid', 'mnt'];
+  if (hostConfig.NetworkMode !== 'host') namespaces.push('net');
+  const plan = compileEnter({
+    pid: state.Pid,
+    process: execProcess(engine, record, hostConfig, request, facts.capabilities),
+    facts,
+    cgroupsPath: cgroupsPath(record.ID),
+    namespaces,
+    ...(request.tty ? {} : { stdin: request.openStdin ? ('STDIN_ONCE' as const) : ('STDIN_NULL' as const) }),
+  });
+  const planFile = `${runDirectory(engine.store, record.ID)}/exec-${randomBytes(6).toString('hex')}.plan`;
+  try {
+    const { client, pid } = await launch(plan, { planFile });
+    return session(record.ID, pid, client);
+  } finally {
+    rmSync(planFile, { force: true });
+  }
+}

@@ -1,0 +1,57 @@
+/** What this host and this store are. */
+import { readFileSync } from 'node:fs';
+import { arch, cpus, hostname, release, totalmem } from 'node:os';
+import { PLAN_VERSION } from '../plan/ops.ts';
+import { imageIds } from '../store/images.ts';
+import { hostFacts } from '../sys/probe.ts';
+import { listContainers } from './list.ts';
+import type { Engine } from './open.ts';
+import { VERSION } from './version.ts';
+
+function operatingSystem(): string {
+  try {
+    return /^PRETTY_NAME="?([^"\n]*)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'Linux';
+  } catch {
+    return 'Linux';
+  }
+}
+
+/** Docker's `info` as far as tsbox has the things that it tells of. */
+export function engineInfo(engine: Engine): object {
+  const containers = listContainers(engine, { all: true });
+  const facts = hostFacts();
+  return {
+    Containers: containers.length,
+    ContainersRunning: containers.filter((one) => one.state.Running && !one.state.Paused).length,
+    ContainersPaused: containers.filter((one) => one.state.Paused).length,
+    ContainersStopped: containers.filter((one) => !one.state.Running).length,
+    Images: imageIds(engine.store).length,
+    Driver: engine.store.driver.name,
+    LoggingDriver: 'json-file',
+    CgroupDriver: 'cgroupfs',
+    CgroupVersion: facts.cgroupMode === 'unified' ? '2' : '1',
+    CgroupMode: facts.cgroupMode,
+    KernelVersion: release(),
+    OperatingSystem: operatingSystem(),
+    OSType: 'linux',
+    Architecture: { x64: 'x86_64', arm64: 'aarch64' }[arch() as 'x64' | 'arm64'] ?? arch(),
+    NCPU: cpus().length,
+    MemTotal: totalmem(),
+    Name: hostname(),
+    DockerRootDir: engine.options.dataRoot,
+    RunRoot: engine.options.runRoot,
+    ServerVersion: VERSION,
+  };
+}
+
+/** Versions of what takes part. */
+export function engineVersion(_engine: Engine): object {
+  return {
+    Version: VERSION,
+    PlanVersion: PLAN_VERSION,
+    NodeVersion: process.version,
+    Os: 'linux',
+    Arch: { x64: 'amd64', arm64: 'arm64' }[arch() as 'x64' | 'arm64'] ?? arch(),
+    KernelVersion: release(),
+  };
+}

@@ -1,0 +1,17 @@
+/** Containers as `ps` shows them. */
+import { listContainers as listRecords, readHostConfig } from '../store/containers.ts';
+import { containerState } from '../store/state.ts';
+import type { ContainerSummary } from './api.ts';
+import type { Engine } from './open.ts';
+
+/** The newest first; those that do not run only with `all`. One that vanishes meanwhile is left out. */
+export function listContainers(engine: Engine, options: { all: boolean }): ContainerSummary[] {
+  const { store } = engine;
+  const summaries: ContainerSummary[] = [];
+  for (const record of listRecords(store)) {
+    const state = containerState(store, record);
+    if (!options.all && !state.Running) continue;
+    summaries.push({ record, state, hostConfig: readHostConfig(store, record.ID) });
+  }
+  return summaries.sort((a, b) => (a.record.Created < b.record.Created ? 1 : -1));
+}

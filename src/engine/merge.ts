@@ -1,0 +1,101 @@
+/** What the image says and what the user asked for, merged as Docker merges them. Pure. @see image-spec config.md */
+import { TsboxError } from '../errors.ts';
+import type { ContainerConfig, GoSet } from '../spec/container.ts';
+import type { ContainerConfig as ImageContainerConfig } from '../spec/oci-image.ts';
+import { parseSignal } from '../spec/signals.ts';
+import type { ContainerRequest } from './api.ts';
+
+const nameOf = (variable: string) => variable.split('=', 1)[0];
+
+/** The user's variables first, then those of the image that the user did not set. */
+function mergeEnv(image: readonly string[], user: readonly string[]): string[] {
+  const last = new Map<string | undefined, string>();
+  for (const variable of user) last.set(nameOf(variable), variable);
+  const merged = [...last.values()];
+  for (const variable of image) if (!last.has(nameOf(variable))) merged.push(variable);
+  return merged;
+}
+
+/** `--entrypoint` drops the image's command with its entrypoint; arguments replace the command. */
+function mergeCommand(request: ContainerRequest, image: ImageContainerConfig) {
+  const reset = request.entrypoint !== undefined;
+  const entrypoint = reset
+    ? request.entrypoint === ''
+      ? null
+      : [request.entrypoint ?? '']
+    : (image.Entrypoint ?? null);
+  const given = request.command.length > 0 ? [...request.command] : null;
+  return { Entrypoint: entrypoint, Cmd: given ?? (reset ? null : (image.Cmd ?? null)) };
+}
+
+function goSet(value: Record<string, unknown> | null | undefined): GoSet {
+  return Object.fromEntries(Object.keys(value ?? {}).map((key) => [key, {}]));
+}
+
+/** @throws ERR_TSBOX_USAGE on a bad signal, a relative working directory, or when there is nothing to run */
+export function mergeConfig(id: string, request: ContainerRequest, image: ImageContainerConfig): ContainerConfig {
+  const workdir = request.workdir ?? image.WorkingDir ?? '';
+  if (workdir !== '' && !workdir.startsWith('/')) {
+    const message = `the working directory '${workdir}' is invalid, it needs to be an absolute path`;
+    throw new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: 125 });
+  }
+  const config: ContainerConfig = {
+    Hostname: request.hostname ?? id.slice(0, 12),
+    Domainname: '',
+    User: request.user ?? image.User ?? '',
+    AttachStdin: request.attached && request.openStdin,
+    AttachStdout: request.attached,
+    AttachStderr: request.attached,
+    Tty: request.tty,
+    OpenStdin: request.openStdin,
+    StdinOnce: request.attached && request.openStdin,
+    Env: mergeEnv(image.Env ?? [], request.env),
+    Image: request.image,
+    Volumes: image.Volumes === undefined || image.Volumes === null ? null : goSet(image.Volumes),
+    WorkingDir: workdir,
+    OnBuild: null,
+    Labels: { ...(image.Labels ?? {}), ...request.labels },
+    ...mergeCommand(request, image),
+  };
+  if (image.ExposedPorts) config.ExposedPorts = goSet(image.ExposedPorts);
+  const signal = request.stopSignal ?? image.StopSignal;
+  if (signal !== undefined && signal !== '') {
+    parseSignal(signal);
+    config.StopSignal = signal;
+  }
+  if (commandLine(config).length === 0) {
+    throw new TsboxError('ERR_TSBOX_USAGE', 'no command specified', {
+      exitCode: 125,
+      hint: 'The image names no command: give one behind the image.',
+    });
+  }
+  return config;
+}
+
+/** Entrypoint and command as they are executed. */
+export function commandLine(config: Pick<ContainerConfig, 'Entrypoint' | 'Cmd'>): string[] {
+  return [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
+}
+
+export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** The environment of a process: PATH, HOSTNAME and, with a terminal, TERM as defaults, then the configured variables over them, then
+ *  HOME when nobody set it. */
+export function processEnv(
+  config: ContainerConfig,
+  home: string,
+  extra: readonly string[] = [],
+  tty = config.Tty,
+): string[] {
+  const variables = new Map<string | undefined, string>();
+  const set = (variable: string) => void variables.set(nameOf(variable), variable);
+  set(`PATH=${DEFAULT_PATH}`);
+  set(`HOSTNAME=${config.Hostname}`);
+  if (tty) set('TERM=xterm');
+  for (const variable of [...config.Env, ...extra]) {
+    if (variable.includes('=')) set(variable);
+    else variables.delete(variable);
+  }
+  if (!variables.has('HOME')) set(`HOME=${home}`);
+  return [...variables.values()];
+}

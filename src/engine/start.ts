@@ -1,0 +1,123 @@
+/** Starts a container that was created. */
+import { rmSync, writeFileSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
+import type { Plan, Step } from '../plan/step.ts';
+import { initList } from '../plan/step.ts';
+import { interpret } from '../runtime/interpret.ts';
+import { launch } from '../runtime/launch.ts';
+import type { StepDone } from '../runtime/session.ts';
+import type { ContainerRecord } from '../spec/container.ts';
+import { readHostConfig, requireContainer, saveContainer } from '../store/containers.ts';
+import { rwLayer } from '../store/rw-layers.ts';
+import { containerState } from '../store/state.ts';
+import { containerDirectory, runDirectory } from '../store/store.ts';
+import { lock } from '../sys/lock.ts';
+import type { Session, StartOptions, StepEvent } from './api.ts';
+import { attachContainer, session } from './attach.ts';
+import { containerPlan } from './container-plan.ts';
+import type { Engine } from './open.ts';
+import { phase } from './timing.ts';
+
+const FAILED = 125;
+
+/** Runs the setup list; what it had done is undone when a step fails. */
+function runSetup(plan: Plan, explain: StartOptions['explain']): void {
+  const number = new Map(plan.setup.map((step, index) => [step, index + 1]));
+  const onStep =
+    explain === undefined
+      ? undefined
+      : ({ step, errno, ns }: { step: Step; errno: number; ns: number }) =>
+          explain({ list: 'setup', number: number.get(step) ?? 0, depth: 0, step, errno, ns });
+  try {
+    interpret(plan.setup, onStep === undefined ? {} : { onStep });
+  } catch (error) {
+    undo(plan);
+    throw error;
+  }
+}
+
+/** The cleanup list as far as it goes, after a setup that stopped half-way: steps whose object was never made find nothing to do. */
+function undo(plan: Plan): void {
+  const withoutRecord = plan.cleanup.filter((step) => step.op !== 'write' && step.op !== 'rename');
+  try {
+    interpret(withoutRecord, { keepGoing: true });
+  } catch {
+    // The error that led here is the one to tell.
+  }
+}
+
+/** From the executor's report to the event that a reader is shown. */
+function explainer(plan: Plan, explain: NonNullable<StartOptions['explain']>) {
+  const names = new Map<readonly Step[], StepEvent['list']>([
+    [plan.monitor, 'monitor'],
+    [plan.cleanup, 'cleanup'],
+    [initList(plan), 'init'],
+  ]);
+  return (list: readonly Step[], { index, errno, ns }: StepDone) => {
+    const step = list[index];
+    const name = names.get(list);
+    if (step !== undefined) explain({ list: name ?? 'init', number: index + 1, depth: name ? 0 : 1, step, errno, ns });
+  };
+}
+
+function recordStart(engine: Engine, record: ContainerRecord, pid: number): void {
+  record.HasBeenStartedBefore = true;
+  record.State = {
+    ...record.State,
+    Status: 'running',
+    Running: true,
+    Pid: pid,
+    ExitCode: 0,
+    Error: '',
+    StartedAt: new Date().toISOString(),
+  };
+  saveContainer(engine.store, record);
+}
+
+function recordFailure(engine: Engine, record: ContainerRecord, error: unknown): void {
+  const exitCode = error instanceof TsboxError ? (error.exitCode ?? FAILED) : FAILED;
+  const message = error instanceof Error ? error.message : String(error);
+  record.State = { ...record.State, Status: 'created', Running: false, Pid: 0, ExitCode: exitCode, Error: message };
+  saveContainer(engine.store, record);
+  rmSync(`${containerDirectory(engine.store, record.ID)}/exit.json`, { force: true });
+}
+
+async function startLocked(engine: Engine, record: ContainerRecord, options: StartOptions): Promise<Session> {
+  const { store } = engine;
+  const hostConfig = readHostConfig(store, record.ID);
+  const layer = rwLayer(store, record.ID);
+  const size = options.size === undefined ? {} : { size: options.size };
+  const { plan, config } = containerPlan(engine, { record, hostConfig, layer, ...size });
+  phase('plan');
+  const run = runDirectory(store, record.ID);
+  try {
+    runSetup(plan, options.explain);
+    writeFileSync(`${run}/config.json`, JSON.stringify(config, null, 2), { mode: 0o600 });
+    phase('setup');
+    const trace = options.explain === undefined ? {} : { onStep: explainer(plan, options.explain) };
+    const { client, pid } = await launch(plan, { planFile: `${run}/plan`, ...trace });
+    if (!hostConfig.AutoRemove) recordStart(engine, record, pid);
+    phase('launch');
+    return session(record.ID, pid, client);
+  } catch (error) {
+    if (!hostConfig.AutoRemove) recordFailure(engine, record, error);
+    throw error;
+  }
+}
+
+/** Mounts, launches, and waits until the command runs. One that runs already is attached to.
+ *  @throws TsboxError with an exit code of 125, 126 or 127; nothing of the attempt stays behind */
+export async function startContainer(engine: Engine, name: string, options: StartOptions = {}): Promise<Session> {
+  const record = requireContainer(engine.store, name);
+  const held = lock(containerDirectory(engine.store, record.ID));
+  try {
+    const state = containerState(engine.store, record);
+    if (state.Paused) {
+      throw new TsboxError('ERR_TSBOX_CONFLICT', `cannot start a paused container: ${name}`, { exitCode: FAILED });
+    }
+    if (state.Running) return await attachContainer(engine, record.ID);
+    return await startLocked(engine, record, options);
+  } finally {
+    held.release();
+  }
+}

@@ -1,0 +1,2 @@
+/** The version of tsbox; `package.json` has the same, which a test holds against this. */
+export const VERSION = '0.1.0';

@@ -1,0 +1,26 @@
+/** Signals by process descriptor: the number may be given to another process meanwhile, the descriptor may not. @see pidfd_open(2) */
+import { closeSync } from 'node:fs';
+import { bind, check } from './ffi.ts';
+
+const [SYS_PIDFD_SEND_SIGNAL, SYS_PIDFD_OPEN] = [424, 434];
+const pidfdOpen = bind('long', 'syscall', ['long', 'int', 'unsigned int']);
+const pidfdSend = bind('long', 'syscall', ['long', 'int', 'int', 'const void *', 'unsigned int']);
+
+/** Sends a signal to `pid` if `stillMeant` holds once the process is pinned.
+ *  @returns false when it is gone or no longer meant
+ *  @throws SyscallError when the kernel refuses the signal */
+export function sendSignal(pid: number, signal: number, stillMeant: () => boolean): boolean {
+  const fd = pidfdOpen(SYS_PIDFD_OPEN, pid, 0);
+  if (fd === -1) return false;
+  try {
+    if (!stillMeant()) return false;
+    check(
+      pidfdSend(SYS_PIDFD_SEND_SIGNAL, fd, signal, null, 0),
+      'pidfd_send_signal',
+      () => `send signal ${signal} to process ${pid}`,
+    );
+    return true;
+  } finally {
+    closeSync(fd);
+  }
+}

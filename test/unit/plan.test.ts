@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { type CompileInput, compilePlan } from '../../src/plan/compile.ts';
+import { compileEnter } from '../../src/plan/enter.ts';
+import { fillPlan, withHoles } from '../../src/plan/holes.ts';
+import { parseMountOptions } from '../../src/plan/mount-options.ts';
+import { initList, type Step } from '../../src/plan/step.ts';
+import { fill, hole, show, text } from '../../src/plan/text.ts';
+import { encodePlan } from '../../src/plan/wire.ts';
+import type { HostFacts } from '../../src/spec/host.ts';
+import type { OciConfig } from '../../src/spec/oci-runtime.ts';
+
+const ID = 'a1'.repeat(32);
+
+const UNIFIED: HostFacts = {
+  uid: 0,
+  cgroupMode: 'unified',
+  hierarchies: [{ mount: '/sys/fs/cgroup', version: 2, controllers: [] }],
+  capabilities: ['CAP_CHOWN', 'CAP_SYS_ADMIN'],
+};
+
+const LEGACY: HostFacts = {
+  ...UNIFIED,
+  cgroupMode: 'hybrid',
+  hierarchies: [
+    { mount: '/sys/fs/cgroup/cpuset', version: 1, controllers: ['cpuset'] },
+    { mount: '/sys/fs/cgroup/systemd', version: 1, controllers: ['name=systemd'] },
+    { mount: '/sys/fs/cgroup/unified', version: 2, controllers: [] },
+  ],
+  cpuset: { cpus: '0-1', mems: '0' },
+};
+
+function config(overrides: Partial<OciConfig> = {}): OciConfig {
+  return {
+    ociVersion: '1.2.0',
+    root: { path: '/data/overlay2/layer/merged' },
+    hostname: 'box',
+    mounts: [
+      { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
+      { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'ro'] },
+      { destination: '/etc/hosts', type: 'bind', source: '/data/hosts', options: ['rbind', 'ro', 'rprivate'] },
+    ],
+    process: { user: { uid: 0, gid: 0 }, args: ['sh'], env: ['PATH=/bin'], cwd: '/work' },
+    linux: {
+      namespaces: [{ type: 'mount' }, { type: 'pid' }, { type: 'network' }, { type: 'uts' }, { type: 'cgroup' }],
+      cgroupsPath: `/tsbox-${ID}`,
+      maskedPaths: ['/proc/kcore', '/proc/acpi', '/proc/nothing'],
+      readonlyPaths: ['/proc/sys'],
+    },
+    ...overrides,
+  };
+}
+
+function input(overrides: Partial<CompileInput> = {}): CompileInput {
+  return {
+    config: config(),
+    facts: UNIFIED,
+    kinds: new Map([
+      ['/data/hosts', 'file'],
+      ['/proc/kcore', 'file'],
+      ['/proc/acpi', 'directory'],
+      ['/proc/nothing', 'absent'],
+    ]),
+    readyMountPoints: new Set(['/proc', '/dev', '/sys', '/sys/fs', '/sys/fs/cgroup', '/etc', '/etc/hosts']),
+    rootIsMount: true,
+    monitor: { runDirectory: `/run/tsbox/${ID}`, stdin: 'STDIN_NULL', exitRecord: `/data/containers/${ID}/exit.json` },
+    setup: [],
+    cleanup: [],
+    ...overrides,
+  };
+}
+
+const position = (steps: readonly Step[], found: (step: Step) => boolean) => {
+  const at = steps.findIndex(found);
+  assert.notEqual(at, -1, 'the step is in the list');
+  return at;
+};
+
+test('plan: the cgroup is joined before the cgroup namespace is made', () => {
+  const init = initList(compilePlan(input()));
+  const join = position(init, (s) => s.op === 'write' && show(s.path).endsWith('/cgroup.procs'));
+  assert.ok(join < position(init, (s) => s.op === 'unshare'));
+});
+
+test('plan: the first process of the PID namespace is made after unshare and before proc is mounted', () => {
+  const init = initList(compilePlan(input()));
+  const fork = position(init, (s) => s.op === 'fork');
+  assert.ok(position(init, (s) => s.op === 'unshare') < fork);
+  assert.ok(fork < position(init, (s) => s.op === 'mount' && s.type === 'proc'));
+});
+
+test('plan: a bind is opened before pivot_root and attached after it', () => {
+  const init = initList(compilePlan(input()));
+  const pivot = position(init, (s) => s.op === 'pivot_root');
+  assert.ok(position(init, (s) => s.op === 'open_tree' && s.path === '/data/hosts') < pivot);
+  assert.ok(pivot < position(init, (s) => s.op === 'move_mount' && s.target === '/etc/hosts'));
+});
+
+test('plan: every mount is made before the old root is taken off', () => {
+  const init = initList(compilePlan(input()));
+  const off = position(init, (s) => s.op === 'umount' && s.target === '.');
+  const last = init.findLastIndex((s) => s.op === 'mount' && s.target !== '/');
+  assert.ok(last < off);
+});
+
+test('plan: it never chroots, and no step of the new process names the host root after the pivot', () => {
+  const init = initList(compilePlan(input()));
+  const pivot = position(init, (s) => s.op === 'pivot_root');
+  for (const step of init.slice(pivot))
+    assert.doesNotMatch(
+      JSON.stringify(step, (_, v) => (typeof v === 'bigint' ? `${v}` : v)),
+      /\/data\/overlay2/,
+    );
+});
+
+test('plan: a masked file is covered by /dev/null, a masked directory by a tmpfs, an absent one is left out', () => {
+  const init = initList(compilePlan(input()));
+  const over = (path: string) => init.filter((s) => s.op === 'mount' && s.target === path);
+  assert.deepEqual(
+    over('/proc/kcore').map((s) => s.op === 'mount' && s.source),
+    ['/dev/null'],
+  );
+  assert.deepEqual(
+    over('/proc/acpi').map((s) => s.op === 'mount' && s.type),
+    ['tmpfs'],
+  );
+  assert.deepEqual(over('/proc/nothing'), []);
+});
+
+test('plan: a version 1 cpuset gets processors and memory before anybody joins', () => {
+  const plan = compilePlan(input({ facts: LEGACY }));
+  const written = plan.setup
+    .filter((s) => s.op === 'write')
+    .map((s) => (s.op === 'write' ? [show(s.path), s.data] : []));
+  assert.deepEqual(written, [
+    [`/sys/fs/cgroup/cpuset/tsbox-${ID}/cpuset.cpus`, '0-1'],
+    [`/sys/fs/cgroup/cpuset/tsbox-${ID}/cpuset.mems`, '0'],
+  ]);
+});
+
+test('plan: on a hybrid host the container sees each hierarchy in a directory of its own, read-only', () => {
+  const init = initList(compilePlan(input({ facts: LEGACY })));
+  const targets = init
+    .filter((s) => s.op === 'mount' && s.type.toString().startsWith('cgroup'))
+    .map((s) => s.op === 'mount' && s.target);
+  assert.deepEqual(targets, ['/sys/fs/cgroup/cpuset', '/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified']);
+  const end = init.filter((s) => s.op === 'mount_setattr' && s.target === '/sys/fs/cgroup');
+  assert.deepEqual(
+    end.map((s) => s.op === 'mount_setattr' && [s.at, s.set]),
+    [[['AT_RECURSIVE'], ['MOUNT_ATTR_RDONLY']]],
+  );
+});
+
+test('plan: each cgroup that setup makes is removed by cleanup', () => {
+  const plan = compilePlan(input({ facts: LEGACY }));
+  const made = plan.setup.filter((s) => s.op === 'mkdir').map((s) => s.op === 'mkdir' && s.path);
+  const removed = plan.cleanup.filter((s) => s.op === 'rmdir').map((s) => s.op === 'rmdir' && s.path);
+  assert.deepEqual(removed, made);
+});
+
+test('plan: capabilities leave the bounding set before the user changes, and nothing follows exec', () => {
+  const init = initList(compilePlan(input()));
+  assert.ok(position(init, (s) => s.op === 'capbset') < position(init, (s) => s.op === 'setuid'));
+  assert.ok(position(init, (s) => s.op === 'setuid') < position(init, (s) => s.op === 'capset'));
+  assert.equal(init.at(-1)?.op, 'exec');
+  assert.equal(init.at(-2)?.op, 'close_fds');
+});
+
+test('plan: a user other than root keeps capabilities only when they were asked for', () => {
+  const keeps = (caps: string[]) => {
+    const process = {
+      ...config().process,
+      user: { uid: 7, gid: 7 },
+      capabilities: { bounding: caps, permitted: caps },
+    };
+    const init = initList(compilePlan(input({ config: config({ process }) })));
+    return init.some((s) => s.op === 'prctl' && s.option[0] === 'PR_SET_KEEPCAPS');
+  };
+  assert.equal(keeps([]), false);
+  assert.equal(keeps(['CAP_CHOWN']), true);
+});
+
+test('plan: a terminal comes from the container itself, without pipes', () => {
+  const process = { ...config().process, terminal: true, consoleSize: { height: 24, width: 80 } };
+  const { stdin: _, ...monitor } = input().monitor;
+  const plan = compilePlan(input({ config: config({ process }), monitor }));
+  assert.equal(
+    plan.monitor.some((s) => s.op === 'stdio'),
+    false,
+  );
+  const pty = initList(plan).find((s) => s.op === 'pty');
+  assert.deepEqual(pty?.op === 'pty' && [pty.path, pty.rows, pty.columns], ['/dev/pts/ptmx', 24, 80]);
+});
+
+test('plan: holes for what differs from run to run can be taken out and filled again', () => {
+  const plan = compilePlan(input());
+  const open = withHoles(plan, { id: ID });
+  assert.doesNotMatch(
+    JSON.stringify(open, (_, v) => (typeof v === 'bigint' ? `${v}` : v)),
+    new RegExp(ID),
+  );
+  assert.throws(() => encodePlan(open), /hole \{id\}/);
+  assert.deepEqual(fillPlan(open, { id: ID }), plan);
+});
+
+test('plan: the same input gives the same bytes, whatever was compiled before', () => {
+  const first = encodePlan(compilePlan(input())).bytes;
+  compilePlan(input({ facts: LEGACY }));
+  assert.deepEqual(encodePlan(compilePlan(input())).bytes, first);
+});
+
+test('plan: exec joins the user namespace first and the mount namespace last', () => {
+  const plan = compileEnter({
+    pid: 4,
+    process: config().process,
+    facts: UNIFIED,
+    cgroupsPath: '/x',
+    namespaces: ['mnt', 'pid', 'net', 'user'],
+  });
+  const joined = initList(plan)
+    .filter((s) => s.op === 'setns')
+    .map((s) => s.op === 'setns' && s.path);
+  assert.deepEqual(joined, ['/proc/4/ns/user', '/proc/4/ns/net', '/proc/4/ns/pid', '/proc/4/ns/mnt']);
+});
+
+test('text: braces that a user wrote are no holes', () => {
+  const value = text`${'{id}'}/${hole('id')}`;
+  assert.equal(show(value), '{id}/{id}');
+  assert.equal(fill(value, { id: 'x' }), '{id}/x');
+});
+
+test('mount options: flags, file system data, propagation and binds are told apart', () => {
+  const parsed = parseMountOptions(['rbind', 'ro', 'nosuid', 'suid', 'rslave', 'size=1k', 'mode=755']);
+  assert.deepEqual(parsed, {
+    flags: ['MS_RDONLY'],
+    data: 'size=1k,mode=755',
+    bind: true,
+    recursive: true,
+    readonly: true,
+    propagation: { type: 'MS_SLAVE', recursive: true },
+  });
+});
