@@ -1,0 +1,95 @@
+# tsbox. `make help` lists what there is; the lines with two number signs are that list.
+SHELL := /bin/sh
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+PREFIX ?= /usr/local
+# For make run: another image, another command.
+export IMAGE CMD MAKE
+# For make bench and make soak.
+RUNS ?= 30
+TSBOX_FUZZ_CASES ?= 200000
+# dot prints a character a test, spec a line; a skipped test and its reason are printed by spec only.
+REPORTER ?= spec
+
+machine := $(shell uname -m)
+arch := $(if $(filter x86_64,$(machine)),x64,$(if $(filter aarch64,$(machine)),arm64,$(error tsbox runs on x86_64 and aarch64, not on $(machine))))
+NODE := node_modules/node-linux-$(arch)/bin/node
+fixtures := rootfs-fixtures
+built := $(fixtures)/build
+node_modules := node_modules/.package-lock.json
+sources := $(shell find src scripts -name '*.ts') package.json
+
+.PHONY: help run build native check test unit system fixtures bench soak install clean setup-image setup-test
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+run: ## build what is missing, get an image, and start a shell in a container (IMAGE=.., CMD=..)
+	@scripts/setup.sh build
+	@$(MAKE) --no-print-directory build
+	@scripts/first-run.sh
+
+build: $(node_modules) native dist/.built ## npm dependencies, the native executor, the bundle
+
+check: $(node_modules) ## types, lint and fast unit tests
+	@node_modules/.bin/tsc -p .
+	@node_modules/.bin/biome check --error-on-warnings
+	@$(MAKE) --no-print-directory unit REPORTER=dot
+
+test: ## everything: check, the executor's own tests, fixtures, system tests with real containers
+	@scripts/setup.sh build image test
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory -C native-bindings test
+	@$(MAKE) --no-print-directory fixtures
+	@$(MAKE) --no-print-directory system
+
+unit: $(node_modules) ## tests that need no privilege
+	@$(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*.test.ts'
+
+system: build fixtures ## tests with real containers; needs root
+	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=2 'test/system/**/*.test.ts'
+
+fixtures: $(addprefix $(built)/,busybox.tar debian.tar layers.tar many-layers.tar) ## the images that tests and make run use
+
+bench: build $(built)/busybox.tar ## start to exit of `true`, beside docker, podman and runc (RUNS=30)
+	@$(NODE) bench/run.ts $(RUNS)
+
+soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says
+	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*fuzz*.test.ts'
+
+install: build ## copy it to PREFIX (/usr/local)
+	@scripts/install.sh '$(DESTDIR)$(PREFIX)' '$(PREFIX)'
+
+clean: ## remove what was built; images and containers stay
+	@$(MAKE) --no-print-directory -C native-bindings clean
+	rm -rf dist $(built)
+
+$(node_modules): package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+native:
+	@$(MAKE) --no-print-directory -C native-bindings
+
+dist/.built: $(sources) $(node_modules)
+	@$(NODE) scripts/build.ts
+	@touch $@
+
+$(built)/busybox.tar: $(fixtures)/busybox.sh | setup-image
+	$(fixtures)/build.sh busybox
+
+$(built)/debian.tar: $(fixtures)/debian.sh | setup-image
+	$(fixtures)/build.sh debian
+
+recipes := $(addprefix $(fixtures)/,busybox.sh image.ts)
+$(built)/layers.tar: $(recipes) $(addprefix $(fixtures)/,layers.ts layers-content.ts tree.ts) | $(node_modules) setup-test
+	$(fixtures)/build.sh layers
+
+$(built)/many-layers.tar: $(recipes) $(fixtures)/many-layers.ts | $(node_modules) setup-image
+	$(fixtures)/build.sh many-layers
+
+setup-image setup-test: setup-%:
+	@scripts/setup.sh $*
