@@ -7,6 +7,7 @@ import { parseImageConfig, parseImageIndex, parseImageManifest } from '../../src
 import {
   defaultPlatform,
   formatPlatform,
+  type Platform,
   parsePlatform,
   platformMatches,
   selectPlatform,
@@ -148,7 +149,10 @@ test('platform: the best entry of an index is taken, attestations never', () => 
     return { text, platform: variant === undefined ? { os, architecture } : { os, architecture, variant } };
   };
   const pick = (wanted: string, ...offered: string[]) =>
-    selectPlatform([{ text: 'none' }, ...offered.map(entry)], parsePlatform(wanted))?.text;
+    selectPlatform<{ text: string; platform?: Platform }>(
+      [{ text: 'none' }, ...offered.map(entry)],
+      parsePlatform(wanted),
+    )?.text;
   const all = ['unknown/unknown', 'linux/386', 'linux/arm/v5', 'linux/arm/v7', 'linux/arm64/v8', 'linux/amd64'];
   assert.equal(pick('linux/amd64', ...all), 'linux/amd64');
   assert.equal(pick('linux/arm64', ...all), 'linux/arm64/v8');
