@@ -1,0 +1,303 @@
+/** Unpacks a layer: a stream of tar bytes becomes a directory as a union file system wants it. */
+import { createHash } from 'node:crypto';
+import { isErrno, TsboxError } from '../errors.ts';
+import { S } from '../spec/linux.ts';
+import {
+  AT_EMPTY_PATH,
+  close,
+  deviceNumber,
+  ftruncate,
+  mknodat,
+  OPEN,
+  openat,
+  pwriteAll,
+  symlinkat,
+  writeAll,
+} from '../sys/file.ts';
+import { statAt } from '../sys/stat.ts';
+import { baseOf, bytesOf, damaged, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
+import { createLinker } from './links.ts';
+import { createMetadataWriter, type MetadataWriter } from './metadata.ts';
+import { createTarReader, type TarHandler } from './read.ts';
+import { createTarSplitWriter, type TarSplitWriter } from './tar-split.ts';
+import { openTarget, type Target } from './target.ts';
+import { type Whiteout, type WhiteoutForm, whiteoutOf } from './whiteout.ts';
+
+export interface LayerLimits {
+  /** Bytes of all files together, holes included, and of the archive; 64 GiB when absent. */
+  maxBytes?: number;
+  /** 4,000,000 when absent. */
+  maxEntries?: number;
+}
+
+export interface ApplyOptions {
+  whiteouts: WhiteoutForm;
+  /** Give files to the owners that the archive names; without it everything belongs to the caller. */
+  lchown: boolean;
+  /** Where to write tar-split.json.gz; beside it temporary names with this prefix are used. */
+  tarSplit?: string;
+  limits?: LayerLimits;
+  /** What to do with a relative symlink that climbs above the root, which inside of a container ends at the root: refused when
+   *  absent, as hostile archives have them; kept for archives that are a user's own. */
+  climbingSymlinks?: 'refuse' | 'keep';
+  /** Directories of the layers below, the nearest first: for hard links to files in them, and to hide all of them. They are asked
+   *  for after the stream's end, so they may be in the making while it runs. */
+  lowers?: readonly string[] | (() => Promise<readonly string[]>);
+}
+
+export interface AppliedLayer {
+  /** `sha256:...` of the bytes of the archive, those after its end included. */
+  diffId: string;
+  /** Bytes of the regular files, as the archive counts them. */
+  size: number;
+  entries: number;
+  /** What could not be kept and was left out: one sentence a kind, for a person. */
+  notices: string[];
+}
+
+const DEFAULT_LIMITS = { maxBytes: 64 * 2 ** 30, maxEntries: 4_000_000 };
+
+/** Unpacks `stream` (uncompressed) into the existing, empty directory `targetDir`; with `whiteouts: 'remove'` it holds the lower
+ *  layers' files. When this throws, the directory and the tar-split file are the caller's to remove. Nothing is synced to disk.
+ *  @throws ERR_TSBOX_DAMAGED for an archive that is not one or leads out of the directory, ERR_TSBOX_LIMIT, SyscallError */
+export async function applyLayer(
+  stream: AsyncIterable<Buffer>,
+  targetDir: string | Buffer,
+  options: ApplyOptions,
+): Promise<AppliedLayer> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const split = options.tarSplit === undefined ? undefined : createTarSplitWriter(options.tarSplit);
+  let target: Target | undefined;
+  let unpacker: Unpacker | undefined;
+  try {
+    target = openTarget(targetDir, {
+      form: options.whiteouts,
+      onLoss: (path, dirfd, base, size) => size > 0 && split?.lost(path, dirfd, base, size),
+    });
+    const metadata = createMetadataWriter({ chown: options.lchown, givenOwner: givenOwner(target, options) });
+    unpacker = createUnpacker(target, metadata, split, options, limits);
+    const diffId = await feed(stream, unpacker, split, limits.maxBytes);
+    await unpacker.finish();
+    target.finish(metadata);
+    await split?.finish();
+    return { diffId, size: unpacker.size(), entries: unpacker.entries(), notices: metadata.notices() };
+  } catch (error) {
+    split?.abort();
+    throw error;
+  } finally {
+    unpacker?.close();
+    target?.close();
+  }
+}
+
+/** The owner of files that this process makes in the target, where that is sure to be its own. */
+function givenOwner(target: Target, options: ApplyOptions): { uid: number; gid: number } | undefined {
+  const [uid, gid] = [process.geteuid?.() ?? -1, process.getegid?.() ?? -1];
+  const status = statAt(target.root, '', AT_EMPTY_PATH);
+  // Under a set-group-ID directory, and on a mount with `grpid`, the group comes from the parent.
+  const own = options.whiteouts !== 'remove' && status.gid === gid && (status.mode & 0o2000) === 0;
+  return own ? { uid, gid } : undefined;
+}
+
+async function feed(
+  stream: AsyncIterable<Buffer>,
+  unpacker: Unpacker,
+  split: TarSplitWriter | undefined,
+  maxBytes: number,
+): Promise<string> {
+  const hash = createHash('sha256');
+  const reader = createTarReader(unpacker.handler);
+  let total = 0;
+  for await (const chunk of stream) {
+    total += chunk.length;
+    if (total > maxBytes) throw tooLarge(maxBytes);
+    hash.update(chunk);
+    reader.push(chunk);
+    await split?.drain();
+  }
+  reader.end();
+  return `sha256:${hash.digest('hex')}`;
+}
+
+function tooLarge(maxBytes: number): TsboxError {
+  return new TsboxError('ERR_TSBOX_LIMIT', `the layer unpacks to more than ${maxBytes} bytes`);
+}
+
+interface Unpacker {
+  handler: TarHandler;
+  size(): number;
+  entries(): number;
+  /** Makes the links that had to wait. */
+  finish(): Promise<void>;
+  close(): void;
+}
+
+function createUnpacker(
+  target: Target,
+  metadata: MetadataWriter,
+  split: TarSplitWriter | undefined,
+  options: ApplyOptions,
+  limits: Required<LayerLimits>,
+): Unpacker {
+  const umask = process.umask();
+  const linker = createLinker(target, metadata);
+  let size = 0;
+  let entries = 0;
+  let opaqueRoot = false;
+  let fd = -1; // of the regular file in hand
+  let created = 0;
+  let base: Buffer = Buffer.alloc(0);
+  let extent = 0; // of a sparse file: the part in hand, and how much of it is written
+  let written = 0;
+  let current: TarEntry;
+
+  function entry(found: TarEntry): void {
+    current = found;
+    if (++entries > limits.maxEntries) {
+      throw new TsboxError('ERR_TSBOX_LIMIT', `the layer has more than ${limits.maxEntries} entries`);
+    }
+    if (found.type === 'none') {
+      split?.entry(found.name, 0);
+      return;
+    }
+    const path = pathOf(found.name);
+    const whiteout = whiteoutOf(path);
+    const kept = found.type === 'file' && whiteout === undefined && found.sparse === undefined;
+    split?.entry(found.name, kept ? found.size : 0);
+    if (whiteout !== undefined) applyWhiteout(whiteout, found.name);
+    else if (found.type === 'directory') target.makeDirectory(path, found);
+    else if (path === '') throw damaged(found.name, 'the root is not a directory');
+    else if (found.type === 'link') linker.link(path, found);
+    else make(path, found);
+  }
+
+  function applyWhiteout(whiteout: Whiteout, name: string): void {
+    if (whiteout.kind === 'hide') target.hide(whiteout.path, name);
+    else if (whiteout.kind === 'opaque') {
+      target.makeOpaque(whiteout.path, name);
+      opaqueRoot ||= whiteout.path === '';
+    }
+  }
+
+  /** Makes what is neither directory nor hard link, over whatever an earlier entry left there. */
+  function make(path: string, found: TarEntry): void {
+    const dirfd = target.directory(parentOf(path), found.name);
+    base = bytesOf(baseOf(path));
+    try {
+      makeOnce(dirfd, found);
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error;
+      target.clear(dirfd, path);
+      makeOnce(target.directory(parentOf(path), found.name), found);
+    }
+    target.own(path);
+  }
+
+  function makeOnce(dirfd: number, found: TarEntry): void {
+    if (found.type === 'file') {
+      size += found.size;
+      if (size > limits.maxBytes) throw tooLarge(limits.maxBytes);
+      created = found.mode & 0o777;
+      fd = openat(dirfd, base, OPEN.WRONLY | OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW, created);
+      // Elsewhere than in a fresh directory a default ACL may have had its say too.
+      created = options.whiteouts === 'remove' ? -1 : created & ~umask;
+      extent = 0;
+      written = 0;
+      return;
+    }
+    if (found.type === 'symlink') symlinkat(targetOf(found, options.climbingSymlinks ?? 'refuse'), dirfd, base);
+    else if (found.type === 'fifo') mknodat(dirfd, base, S.S_IFIFO | (found.mode & 0o777));
+    else {
+      const type = found.type === 'char' ? S.S_IFCHR : S.S_IFBLK;
+      mknodat(dirfd, base, type | (found.mode & 0o777), deviceNumber(found.deviceMajor, found.deviceMinor));
+    }
+    metadata.toName(dirfd, base, found);
+  }
+
+  function data(chunk: Buffer, start: number, end: number): void {
+    split?.data(chunk, start, end);
+    if (fd === -1) return;
+    if (current.sparse === undefined) writeAll(fd, chunk, start, end, base);
+    else writeSparse(chunk, start, end);
+  }
+
+  function writeSparse(chunk: Buffer, start: number, end: number): void {
+    for (let at = start; at < end; ) {
+      const part = current.sparse![extent]!;
+      const length = Math.min(end - at, part.length - written);
+      pwriteAll(fd, chunk, at, at + length, part.offset + written, base);
+      at += length;
+      written += length;
+      if (written === part.length) {
+        extent++;
+        written = 0;
+      }
+    }
+  }
+
+  function done(): void {
+    split?.done();
+    if (fd === -1) return;
+    if (current.sparse !== undefined) ftruncate(fd, current.size, base);
+    metadata.toFile(fd, current, created);
+    const finished = fd;
+    fd = -1;
+    close(finished);
+  }
+
+  async function finish(): Promise<void> {
+    if (!linker.isWaiting() && !opaqueRoot) return;
+    const lowers = typeof options.lowers === 'function' ? await options.lowers() : (options.lowers ?? []);
+    linker.finish(lowers);
+    if (opaqueRoot && options.whiteouts !== 'remove') linker.hideRoot(lowers);
+  }
+
+  return {
+    handler: {
+      raw: (chunk, start, end) => split?.raw(chunk, start, end),
+      entry(found) {
+        try {
+          entry(found);
+        } catch (error) {
+          throw refusal(error, found);
+        }
+      },
+      data,
+      done,
+    },
+    size: () => size,
+    entries: () => entries,
+    finish,
+    close() {
+      if (fd !== -1) close(fd);
+    },
+  };
+}
+
+/** A symlink is kept as it is, wherever it leads within the root of a container. */
+function targetOf(found: TarEntry, climbing: 'refuse' | 'keep'): Buffer {
+  const linkname = found.linkname;
+  if (linkname === '') throw damaged(found.name, 'a symbolic link to nothing');
+  if (linkname.length > 4095) throw damaged(found.name, 'the target of the symbolic link is longer than 4095 bytes');
+  if (climbing === 'refuse' && !linkname.startsWith('/')) {
+    let depth = pathOf(found.name).split('/').length - 1;
+    for (const part of linkname.split('/')) {
+      if (part === '..') depth--;
+      else if (part !== '' && part !== '.') depth++;
+      if (depth < 0) throw damaged(found.name, `the symbolic link to ${quoted(linkname)} leads out of the layer`);
+    }
+  }
+  return bytesOf(linkname);
+}
+
+function refusal(error: unknown, found: TarEntry): unknown {
+  const device = found.type === 'char' || found.type === 'block';
+  if (device && isErrno(error, 'EPERM')) {
+    const hint = 'Only root outside of a user namespace can make device nodes. Run tsbox as root for this image.';
+    return new TsboxError('ERR_TSBOX_UNSUPPORTED', `tar entry ${quoted(found.name)}: ${(error as Error).message}`, {
+      hint,
+      cause: error,
+    });
+  }
+  return isErrno(error, 'ENAMETOOLONG') ? damaged(found.name, 'a part of the name is longer than 255 bytes') : error;
+}

@@ -1,0 +1,184 @@
+/** Layers come as gzip, zstd or plain: which one, their first bytes say. */
+import type { Transform } from 'node:stream';
+import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { TsboxError } from '../errors.ts';
+
+export interface DecompressOptions {
+  /** The most that may come out, in bytes; 64 GiB when absent. */
+  maxBytes?: number;
+  /** How many times larger than what went in, judged once {@link RATIO_FROM} bytes are out; 500 when absent. Gzip reaches 1030. */
+  maxRatio?: number;
+}
+
+export type Compression = 'gzip' | 'zstd' | 'none';
+
+const DEFAULTS = { maxBytes: 64 * 2 ** 30, maxRatio: 500 };
+
+/** Less than this is no bomb, however well it was packed. */
+export const RATIO_FROM = 2 ** 30;
+
+const OUTPUT = { chunkSize: 0x40000, highWaterMark: 0x100000 };
+const MAGIC = 6;
+
+type Engine = Transform & { bytesWritten: number };
+
+function startsWith(bytes: Buffer, magic: readonly number[]): boolean {
+  return bytes.length >= magic.length && magic.every((byte, i) => bytes[i] === byte);
+}
+
+/** What the first (at least six) bytes of a stream say. @throws ERR_TSBOX_UNSUPPORTED for bzip2 and xz */
+export function detectCompression(head: Buffer): Compression {
+  if (startsWith(head, [0x1f, 0x8b])) return 'gzip';
+  if (startsWith(head, [0x28, 0xb5, 0x2f, 0xfd])) return 'zstd';
+  // A zstd stream may begin with a skippable frame.
+  if (startsWith(head.subarray(1), [0x2a, 0x4d, 0x18]) && head[0]! >>> 4 === 5) return 'zstd';
+  const other = startsWith(head, [0x42, 0x5a, 0x68])
+    ? 'bzip2'
+    : startsWith(head, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0])
+      ? 'xz'
+      : '';
+  if (other === '') return 'none';
+  const hint = `Unpack it first: ${other === 'xz' ? 'xz -d' : 'bzip2 -d'} < FILE | tsbox ...`;
+  throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `read an archive: ${other} compression`, { hint });
+}
+
+/** The bytes of `stream`, unpacked when it is gzip (of any number of members) or zstd (of any number of frames), else as they are.
+ *  @throws ERR_TSBOX_DAMAGED for a stream that is cut off, wrong, or has something else after its end
+ *  @throws ERR_TSBOX_LIMIT for more than the limits; and what `stream` itself throws, unchanged */
+export async function* decompress(
+  stream: AsyncIterable<Buffer>,
+  options: DecompressOptions = {},
+): AsyncGenerator<Buffer, void, undefined> {
+  const limits = { ...DEFAULTS, ...options };
+  const input = createInput(stream);
+  let out = 0;
+  try {
+    const kind = detectCompression(await input.peek(MAGIC));
+    const unpacked = kind === 'none' ? input.rest() : kind === 'gzip' ? gunzip(input) : unzstd(input);
+    for await (const chunk of unpacked) {
+      out += chunk.length;
+      if (out > limits.maxBytes) throw tooLarge(`more than ${limits.maxBytes} bytes`);
+      if (kind !== 'none' && out > RATIO_FROM && out > input.taken() * limits.maxRatio) {
+        throw tooLarge(`${limits.maxRatio} times its size`);
+      }
+      yield chunk;
+    }
+  } finally {
+    await input.close();
+  }
+}
+
+function tooLarge(what: string): TsboxError {
+  const hint = 'This may be a bomb. If it is not, raise the limit.';
+  return new TsboxError('ERR_TSBOX_LIMIT', `the archive unpacks to ${what}`, { hint });
+}
+
+/** The source, with a way to look ahead and to put a part back. */
+interface Input {
+  peek(length: number): Promise<Buffer>;
+  next(): Promise<Buffer | undefined>;
+  putBack(chunk: Buffer): void;
+  rest(): AsyncGenerator<Buffer>;
+  /** Bytes that were taken from the source. */
+  taken(): number;
+  close(): Promise<void>;
+}
+
+function createInput(stream: AsyncIterable<Buffer>): Input {
+  const source = stream[Symbol.asyncIterator]();
+  let held: Buffer | undefined;
+  let taken = 0;
+  let ended = false;
+
+  async function pull(): Promise<Buffer | undefined> {
+    while (!ended) {
+      const { done, value } = await source.next();
+      if (done === true) ended = true;
+      else if (value.length > 0) {
+        taken += value.length;
+        return value;
+      }
+    }
+    return undefined;
+  }
+
+  async function next(): Promise<Buffer | undefined> {
+    const chunk = held;
+    held = undefined;
+    return chunk ?? (await pull());
+  }
+
+  return {
+    async peek(length) {
+      while (held === undefined || held.length < length) {
+        const chunk = await pull();
+        if (chunk === undefined) break;
+        held = held === undefined ? chunk : Buffer.concat([held, chunk]);
+      }
+      return held ?? Buffer.alloc(0);
+    },
+    next,
+    putBack: (chunk) => {
+      held = chunk;
+    },
+    async *rest() {
+      for (let chunk = await next(); chunk !== undefined; chunk = await next()) yield chunk;
+    },
+    taken: () => taken,
+    async close() {
+      if (!ended) await source.return?.();
+    },
+  };
+}
+
+async function* gunzip(input: Input): AsyncGenerator<Buffer> {
+  yield* unpack(input, createGunzip(OUTPUT), 'gzip');
+  if ((await input.peek(1)).length > 0) {
+    throw new TsboxError('ERR_TSBOX_DAMAGED', 'gzip stream: something else follows its end');
+  }
+}
+
+async function* unzstd(input: Input): AsyncGenerator<Buffer> {
+  // Node's engine stops at the end of a frame that is not the end of a chunk.
+  do yield* unpack(input, createZstdDecompress(OUTPUT), 'zstd');
+  while ((await input.peek(1)).length > 0);
+}
+
+/** Runs one engine until it or the input is at its end; what the engine left over is put back. */
+async function* unpack(input: Input, engine: Engine, kind: Compression): AsyncGenerator<Buffer> {
+  let failure: unknown;
+  const feeding = feed(input, engine).catch((error: unknown) => {
+    failure = error;
+    engine.destroy();
+  });
+  try {
+    for await (const chunk of engine as AsyncIterable<Buffer>) yield chunk;
+    await feeding;
+  } catch (error) {
+    if (failure !== undefined) throw failure;
+    throw new TsboxError('ERR_TSBOX_DAMAGED', `${kind} stream: ${(error as Error).message}`, { cause: error });
+  } finally {
+    engine.destroy();
+  }
+  if (failure !== undefined) throw failure;
+}
+
+async function feed(input: Input, engine: Engine): Promise<void> {
+  const over = new Promise<void>((resolve) => {
+    engine.once('end', resolve);
+    engine.once('close', resolve);
+  });
+  for (let before = 0; ; ) {
+    const chunk = await input.next();
+    if (chunk === undefined) break;
+    if (engine.destroyed) return;
+    await Promise.race([over, new Promise<unknown>((resolve) => engine.write(chunk, resolve))]);
+    const used = engine.bytesWritten - before;
+    if (used < chunk.length) {
+      input.putBack(chunk.subarray(used));
+      break;
+    }
+    before += chunk.length;
+  }
+  engine.end();
+}

@@ -1,0 +1,196 @@
+/** Packs a directory as a tar: an overlay's upper directory as a layer, or a plain tree. The same directory gives the same bytes. */
+import { isErrno, TsboxError } from '../errors.ts';
+import { S } from '../spec/linux.ts';
+import { close, OPEN, openat, readlinkat } from '../sys/file.ts';
+import { fgetxattr, flistxattr, lgetxattr, llistxattr } from '../sys/xattr.ts';
+import { baseOf, bytesOf, parentOf, quoted } from './entry.ts';
+import { createOutput, type Output } from './output.ts';
+import { type Item, walkTree } from './walk.ts';
+import { isOverlayXattr, isWhiteoutDevice, OPAQUE_MARKER, OPAQUE_XATTR, WHITEOUT_PREFIX } from './whiteout.ts';
+import { archiveEnd, encodeHeader, paddingOf, type WrittenEntry } from './write.ts';
+
+export interface TreeOptions {
+  /** Leaves out what this says true to, a directory with all it has; paths are relative, without a slash at either end. */
+  exclude?: (path: string) => boolean;
+  /** Told what could not be packed as it is: one sentence each, for a person. */
+  onNotice?: (notice: string) => void;
+}
+
+export interface DiffOptions extends TreeOptions {
+  /** The form of the whiteouts in the directory. */
+  whiteouts: 'overlay' | 'overlay-user';
+}
+
+const TYPES: Readonly<Record<number, WrittenEntry['type']>> = {
+  [S.S_IFREG]: 'file',
+  [S.S_IFDIR]: 'directory',
+  [S.S_IFLNK]: 'symlink',
+  [S.S_IFCHR]: 'char',
+  [S.S_IFBLK]: 'block',
+  [S.S_IFIFO]: 'fifo',
+};
+
+/** The layer that an overlay's upper directory is: an uncompressed tar, in large chunks. Whiteouts and opaque directories take the
+ *  OCI form, sockets are left out, attributes of overlayfs too.
+ *  @throws ERR_TSBOX_UNSUPPORTED for what a layer cannot say: a real file called `.wh.*`, a redirect or metacopy of overlayfs */
+export async function* diffLayer(
+  upperDir: string | Buffer,
+  options: DiffOptions,
+): AsyncGenerator<Buffer, void, undefined> {
+  yield* packTree(upperDir, options, options.whiteouts);
+}
+
+/** A directory with all it has, but its own entry: an uncompressed tar, in large chunks. Sockets are left out. A file that becomes
+ *  shorter while it is read is filled up with zeros, with a notice. */
+export async function* writeTree(
+  rootDir: string | Buffer,
+  options: TreeOptions = {},
+): AsyncGenerator<Buffer, void, undefined> {
+  yield* packTree(rootDir, options, undefined);
+}
+
+type Form = DiffOptions['whiteouts'] | undefined;
+
+function* packTree(root: string | Buffer, options: TreeOptions, form: Form): Generator<Buffer, void, undefined> {
+  const { exclude } = options;
+  const enter = exclude === undefined ? () => true : (path: string) => !exclude(bytesOf(path).toString());
+  const linked = new Map<string, string>();
+  const output = createOutput();
+  for (const item of walkTree(root, enter)) {
+    const type = TYPES[item.status.mode & 0o170000];
+    if (type === undefined) continue;
+    if (form !== undefined && isWhiteoutDevice(item.status)) {
+      yield* output.put(encodeHeader(marker(whiteoutName(item.path), item)));
+      continue;
+    }
+    if (form !== undefined && baseOf(item.path).startsWith(WHITEOUT_PREFIX)) {
+      throw new TsboxError(
+        'ERR_TSBOX_UNSUPPORTED',
+        `pack ${quoted(item.path)}: a layer cannot have a file of this name`,
+      );
+    }
+    yield* packItem(item, type, form, linked, output, options);
+  }
+  yield* output.put(archiveEnd());
+  yield* output.rest();
+}
+
+function* packItem(
+  item: Item,
+  type: WrittenEntry['type'],
+  form: Form,
+  linked: Map<string, string>,
+  output: Output,
+  options: TreeOptions,
+): Generator<Buffer> {
+  const first = item.status.links > 1 && type !== 'directory' ? linked.get(item.status.identity) : undefined;
+  if (item.status.links > 1 && first === undefined && type !== 'directory') linked.set(item.status.identity, item.path);
+  const entry = describe(item, first === undefined ? type : 'link');
+  if (first !== undefined) {
+    entry.linkname = first;
+    yield* output.put(encodeHeader(entry));
+    return;
+  }
+  if (type === 'symlink') entry.linkname = readlinkat(item.dirfd, item.base).toString('latin1');
+  if (type === 'file') {
+    yield* packFile(item, entry, form, output, options);
+    return;
+  }
+  const names = type === 'directory' ? flistxattr(item.fd) : llistxattr(nameOf(item));
+  entry.xattrs = readXattrs(item.path, names, form, (name) =>
+    type === 'directory' ? fgetxattr(item.fd, name) : lgetxattr(nameOf(item), name),
+  );
+  yield* output.put(encodeHeader(entry));
+  if (type === 'directory' && form !== undefined && fgetxattr(item.fd, OPAQUE_XATTR[form])?.toString() === 'y') {
+    yield* output.put(encodeHeader(marker(`${item.path}/${OPAQUE_MARKER}`, item)));
+  }
+}
+
+function* packFile(
+  item: Item,
+  entry: WrittenEntry,
+  form: Form,
+  output: Output,
+  options: TreeOptions,
+): Generator<Buffer> {
+  let fd: number;
+  try {
+    fd = openat(item.dirfd, item.base, OPEN.RDONLY | OPEN.NOFOLLOW | OPEN.NONBLOCK);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return; // removed meanwhile
+    throw error;
+  }
+  try {
+    entry.xattrs = readXattrs(item.path, flistxattr(fd), form, (name) => fgetxattr(fd, name));
+    yield* output.put(encodeHeader(entry));
+    const short = yield* output.copy(fd, entry.size, bytesOf(item.path));
+    if (short > 0) options.onNotice?.(`${quoted(item.path)} became ${short} bytes shorter while it was read`);
+    yield* output.put(paddingOf(entry.size));
+  } finally {
+    close(fd);
+  }
+}
+
+function describe(item: Item, type: WrittenEntry['type']): WrittenEntry {
+  const { status } = item;
+  const device = type === 'char' || type === 'block';
+  return {
+    name: type === 'directory' ? `${item.path}/` : item.path,
+    type,
+    mode: status.mode & 0o7777,
+    uid: status.uid,
+    gid: status.gid,
+    size: type === 'file' ? status.size : 0,
+    mtime: status.mtime,
+    mtimeNsec: status.mtimeNsec,
+    linkname: '',
+    deviceMajor: device ? status.deviceMajor : 0,
+    deviceMinor: device ? status.deviceMinor : 0,
+    xattrs: undefined,
+  };
+}
+
+function whiteoutName(path: string): string {
+  const parent = parentOf(path);
+  return `${parent === '' ? '' : `${parent}/`}${WHITEOUT_PREFIX}${baseOf(path)}`;
+}
+
+/** An empty file whose name says something. */
+function marker(name: string, item: Item): WrittenEntry {
+  const { mtime, mtimeNsec } = item.status;
+  const rest = { linkname: '', deviceMajor: 0, deviceMinor: 0, xattrs: undefined };
+  return { name, type: 'file', mode: 0o600, uid: 0, gid: 0, size: 0, mtime, mtimeNsec, ...rest };
+}
+
+/** For the calls that know no directory descriptor; the last component is not followed. */
+function nameOf(item: Item): Buffer {
+  return Buffer.concat([Buffer.from(`/proc/self/fd/${item.dirfd}/`), item.base]);
+}
+
+function readXattrs(
+  path: string,
+  names: readonly string[],
+  form: Form,
+  read: (name: string) => Buffer | undefined,
+): Map<string, Buffer> | undefined {
+  let found: Map<string, Buffer> | undefined;
+  for (const name of names) {
+    if (isOverlayXattr(name)) {
+      if (form !== undefined && /overlay\.(redirect|metacopy)$/.test(name)) throw incomplete(path, name);
+      continue;
+    }
+    const value = read(name);
+    found ??= new Map();
+    if (value !== undefined) found.set(name, value);
+  }
+  return found;
+}
+
+function incomplete(path: string, attribute: string): TsboxError {
+  const hint = 'The overlay was mounted with redirect_dir or metacopy on. tsbox mounts with both off.';
+  return new TsboxError(
+    'ERR_TSBOX_UNSUPPORTED',
+    `pack ${quoted(path)}: it has ${attribute}, so parts of it lie elsewhere`,
+    { hint },
+  );
+}

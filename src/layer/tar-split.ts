@@ -1,0 +1,253 @@
+/**
+ * Writes tar-split: what it takes to give a layer back byte for byte from the directory that it was unpacked into. Gzipped JSON
+ * lines: type 2 has raw bytes of the archive, type 1 stands for a file's data with its CRC-64. dockerd reads and writes the same.
+ * Data that no file of the layer keeps (of sparse files, of whiteouts, of a file that a later entry replaces) goes in as bytes.
+ * @see the tar-split project, tar/storage
+ */
+import { isUtf8 } from 'node:buffer';
+import { closeSync, createWriteStream, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { finished } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import { wrapError } from '../errors.ts';
+import { close, OPEN, openat, pread } from '../sys/file.ts';
+import { type Crc64, crc64Bytes, newCrc64, updateCrc64 } from './crc64.ts';
+import { bytesOf, pathOf } from './entry.ts';
+import { readTarSplit } from './tar-split-read.ts';
+
+const SEGMENT = 0x10000;
+const BATCH = 0x10000;
+
+interface LineWriter {
+  segment(bytes: Buffer): void;
+  file(name: string, size: number, crc: Buffer | undefined): void;
+  /** Waits while too much is under way. */
+  drain(): Promise<void>;
+  finish(): Promise<void>;
+  abort(): void;
+}
+
+function nameField(name: string): string {
+  if (/^[\x00-\x7f]*$/.test(name)) return `"name":${JSON.stringify(name)}`;
+  const bytes = bytesOf(name);
+  return isUtf8(bytes) ? `"name":${JSON.stringify(bytes.toString())}` : `"name_raw":"${bytes.toString('base64')}"`;
+}
+
+function createLineWriter(path: string): LineWriter {
+  const gzip = createGzip({ level: 1, chunkSize: BATCH });
+  const file = createWriteStream(path, { mode: 0o644 });
+  gzip.pipe(file);
+  let failure: Error | undefined;
+  const fail = (error: Error): void => {
+    failure ??= error;
+    gzip.destroy();
+  };
+  gzip.on('error', fail);
+  file.on('error', fail);
+  let batch = '';
+  let position = 0;
+
+  function line(text: string): void {
+    batch += `{${text},"position":${position++}}\n`;
+    if (batch.length >= BATCH) flush();
+  }
+
+  function flush(): void {
+    gzip.write(batch);
+    batch = '';
+  }
+
+  async function drain(): Promise<void> {
+    if (failure === undefined && gzip.writableNeedDrain) {
+      await new Promise<void>((resolve) => {
+        gzip.once('drain', resolve);
+        gzip.once('close', resolve);
+      });
+    }
+    if (failure !== undefined) throw wrapError(`write ${path}`, failure);
+  }
+
+  async function finish(): Promise<void> {
+    flush();
+    gzip.end();
+    await finished(file).catch(fail);
+    if (failure !== undefined) throw wrapError(`write ${path}`, failure);
+  }
+
+  return {
+    segment: (bytes) => line(`"type":2,"payload":"${bytes.toString('base64')}"`),
+    file(name, size, crc) {
+      const payload = crc === undefined ? 'null' : `"${crc.toString('base64')}"`;
+      line(`"type":1,${nameField(name)}${size === 0 ? '' : `,"size":${size}`},"payload":${payload}`);
+    },
+    drain,
+    finish,
+    abort() {
+      gzip.destroy();
+      file.destroy();
+    },
+  };
+}
+
+export interface TarSplitWriter {
+  /** Bytes of the archive that are no kept file's data. */
+  raw(chunk: Buffer, start: number, end: number): void;
+  /** An entry begins. `kept` is the length of its data when that will lie in a file of this name, else 0. */
+  entry(name: string, kept: number): void;
+  /** Data of the entry. */
+  data(chunk: Buffer, start: number, end: number): void;
+  done(): void;
+  /** A file of this layer is about to be replaced by a later entry: its data moves into the tar-split file. */
+  lost(path: string, dirfd: number, base: Buffer, size: number): void;
+  drain(): Promise<void>;
+  /** Completes the file. */
+  finish(): Promise<void>;
+  /** Gives up: removes what was written. */
+  abort(): void;
+}
+
+interface LostFile {
+  path: string;
+  /** How many files with data came before it was lost. */
+  before: number;
+  offset: number;
+  size: number;
+}
+
+/** Writes `path` while a layer is unpacked. */
+export function createTarSplitWriter(path: string): TarSplitWriter {
+  const lines = createLineWriter(path);
+  const segment = Buffer.allocUnsafe(SEGMENT);
+  let filled = 0;
+  let keptName: string | undefined;
+  let keptSize = 0;
+  let crc: Crc64 = newCrc64();
+  let ordinal = 0;
+  const losses: LostFile[] = [];
+  let aside: number | undefined;
+  let asideSize = 0;
+
+  function flushSegment(): void {
+    if (filled === 0) return;
+    lines.segment(segment.subarray(0, filled));
+    filled = 0;
+  }
+
+  function raw(chunk: Buffer, start: number, end: number): void {
+    for (let at = start; at < end; ) {
+      if (filled === SEGMENT) flushSegment();
+      const copied = chunk.copy(segment, filled, at, end);
+      filled += copied;
+      at += copied;
+    }
+  }
+
+  function entry(name: string, kept: number): void {
+    flushSegment();
+    if (kept === 0) {
+      lines.file(name, 0, undefined);
+      return;
+    }
+    keptName = name;
+    keptSize = kept;
+    crc = newCrc64();
+    ordinal++;
+  }
+
+  function data(chunk: Buffer, start: number, end: number): void {
+    if (keptName === undefined) raw(chunk, start, end);
+    else updateCrc64(crc, chunk, start, end);
+  }
+
+  function done(): void {
+    if (keptName !== undefined) lines.file(keptName, keptSize, crc64Bytes(crc));
+    keptName = undefined;
+  }
+
+  function lost(lostPath: string, dirfd: number, base: Buffer, size: number): void {
+    aside ??= openSync(`${path}.lost`, 'wx', 0o600);
+    losses.push({ path: lostPath, before: ordinal, offset: asideSize, size });
+    const fd = openat(dirfd, base, OPEN.RDONLY | OPEN.NOFOLLOW);
+    try {
+      for (const piece of fileData(fd, size, lostPath)) {
+        writeSync(aside, piece);
+        asideSize += piece.length;
+      }
+    } finally {
+      close(fd);
+    }
+  }
+
+  async function finish(): Promise<void> {
+    flushSegment();
+    await lines.finish();
+    if (aside === undefined) return;
+    closeSync(aside);
+    aside = undefined;
+    await inlineLosses(path, losses);
+    rmSync(`${path}.lost`);
+  }
+
+  function abort(): void {
+    lines.abort();
+    if (aside !== undefined) closeSync(aside);
+    for (const name of [path, `${path}.lost`, `${path}.inlined`]) rmSync(name, { force: true });
+  }
+
+  return { raw, entry, data, done, lost, drain: lines.drain, finish, abort };
+}
+
+/** Which entries (counted among those with data) the lost files were. */
+async function findLosses(path: string, losses: readonly LostFile[]): Promise<Map<number, LostFile>> {
+  const wanted = new Map<string, number[]>(losses.map((loss) => [loss.path, []]));
+  let ordinal = 0;
+  for await (const line of readTarSplit(path)) {
+    if (line.type === 2 || line.size === 0) continue;
+    wanted.get(pathOf(line.name))?.push(ordinal);
+    ordinal++;
+  }
+  const found = new Map<number, LostFile>();
+  for (const loss of losses) {
+    const entry = wanted.get(loss.path)?.findLast((number) => number < loss.before);
+    if (entry !== undefined && !found.has(entry)) found.set(entry, loss);
+  }
+  return found;
+}
+
+/** Rewrites the file: the data of the lost files as segments. */
+async function inlineLosses(path: string, losses: readonly LostFile[]): Promise<void> {
+  const found = await findLosses(path, losses);
+  const lines = createLineWriter(`${path}.inlined`);
+  const aside = openSync(`${path}.lost`, 'r');
+  let ordinal = 0;
+  try {
+    for await (const line of readTarSplit(path)) {
+      const loss = line.type === 1 && line.size > 0 ? found.get(ordinal++) : undefined;
+      if (line.type === 2) lines.segment(line.payload);
+      else if (loss === undefined) lines.file(line.name, line.size, line.payload);
+      else {
+        lines.file(line.name, 0, undefined);
+        for (const piece of fileData(aside, loss.size, loss.path, loss.offset)) {
+          lines.segment(piece);
+          await lines.drain();
+        }
+      }
+      await lines.drain();
+    }
+    await lines.finish();
+  } finally {
+    closeSync(aside);
+    lines.abort();
+  }
+  renameSync(`${path}.inlined`, path);
+}
+
+/** `size` bytes of an open file in pieces; each is good until the next. Ends early where the file does. */
+function* fileData(fd: number, size: number, name: string, from = 0): Generator<Buffer> {
+  const piece = Buffer.allocUnsafe(Math.min(size, SEGMENT));
+  for (let at = 0; at < size; ) {
+    const got = pread(fd, piece, 0, Math.min(piece.length, size - at), from + at, name);
+    if (got === 0) return;
+    at += got;
+    yield piece.subarray(0, got);
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * The directory that a layer is unpacked into. Every directory in it is found with openat2(2) from its root, symlinks and magic
+ * links refused, so no entry leads out. Open directories are kept for the entries to come; what a directory is to look like in
+ * the end (permissions, times) is set when everything is in it.
+ */
+import { isErrno } from '../errors.ts';
+import { S } from '../spec/linux.ts';
+import { AT_REMOVEDIR, close, mkdirat, mknodat, OPEN, openat, openat2, RESOLVE, unlinkat } from '../sys/file.ts';
+import { type FileStatus, namesIn, statAt } from '../sys/stat.ts';
+import { fsetxattr } from '../sys/xattr.ts';
+import { baseOf, bytesOf, damaged, parentOf, quoted } from './entry.ts';
+import type { Attributes, MetadataWriter } from './metadata.ts';
+import { OPAQUE_XATTR, type WhiteoutForm } from './whiteout.ts';
+
+export const RESOLVE_INSIDE = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
+const OPEN_DIRECTORY = OPEN.RDONLY | OPEN.DIRECTORY | OPEN.NOFOLLOW;
+const KEPT_OPEN = 64;
+
+export const TYPE_MASK = 0o170000;
+
+/** A directory that an entry needs and no entry describes. */
+const IMPLIED: Attributes = {
+  name: '',
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+  mtime: undefined,
+  mtimeNsec: 0,
+  xattrs: undefined,
+  acls: undefined,
+};
+
+export interface Target {
+  root: number;
+  /** Descriptor of a directory, made with its parents when missing. Good until two other directories were asked for. `entry`
+   *  is the name of the tar entry in need. @throws ERR_TSBOX_DAMAGED when a parent is a symlink or no directory */
+  directory(path: string, entry: string): number;
+  /** As `directory`, but makes nothing: undefined when it is not there. */
+  find(path: string): number | undefined;
+  /** Makes a directory, or keeps the one that is there; its attributes are set at the end. */
+  makeDirectory(path: string, attributes: Attributes): void;
+  /** Takes away what is at this name, a directory with all it has. */
+  clear(dirfd: number, path: string): void;
+  /** Marks a name of the lower layers as gone, unless this layer has something of that name. */
+  hide(path: string, entry: string): void;
+  /** Marks a directory as hiding what lower layers have in it. */
+  makeOpaque(path: string, entry: string): void;
+  /** Is this name a whiteout that this layer made? */
+  isHidden(path: string): boolean;
+  /** Notes that this layer made what is at `path`. */
+  own(path: string): void;
+  /** Has this directory attributes of its own, not only those of a missing parent? */
+  isDescribed(path: string): boolean;
+  /** Sets the attributes of all directories. */
+  finish(metadata: MetadataWriter): void;
+  close(): void;
+}
+
+export interface TargetOptions {
+  form: WhiteoutForm;
+  /** A regular file of this layer is about to be removed. */
+  onLoss: (path: string, dirfd: number, base: Buffer, size: number) => void;
+}
+
+function isDirectory(status: FileStatus): boolean {
+  return (status.mode & TYPE_MASK) === S.S_IFDIR;
+}
+
+/** Opens the directory `dir` as the target of a layer. */
+export function openTarget(dir: string | Buffer, options: TargetOptions): Target {
+  const { form, onLoss } = options;
+  const root = openat(-100, dir, OPEN.RDONLY | OPEN.DIRECTORY);
+  const open = new Map<string, number>();
+  const pending = new Map<string, Attributes>();
+  const whiteouts = new Set<string>();
+  const made = form === 'remove' ? new Set<string>() : undefined;
+  let lastPath = '';
+  let lastFd = root;
+
+  function forgetOpen(): void {
+    for (const fd of open.values()) close(fd);
+    open.clear();
+    lastPath = '';
+    lastFd = root;
+  }
+
+  function remember(path: string, fd: number): number {
+    if (open.size >= KEPT_OPEN) {
+      const [oldest, oldestFd] = open.entries().next().value!;
+      open.delete(oldest);
+      close(oldestFd);
+    }
+    open.set(path, fd);
+    lastPath = path;
+    lastFd = fd;
+    return fd;
+  }
+
+  /** undefined when something on the way is missing or is no directory. */
+  function find(path: string): number | undefined {
+    if (path === lastPath) return lastFd;
+    if (path === '') return root;
+    let fd = open.get(path);
+    if (fd !== undefined) {
+      open.delete(path);
+      return remember(path, fd);
+    }
+    try {
+      fd = openat2(root, bytesOf(path), OPEN_DIRECTORY, RESOLVE_INSIDE);
+    } catch (error) {
+      if (!['ENOENT', 'ENOTDIR', 'ELOOP'].some((name) => isErrno(error, name))) throw error;
+      return undefined;
+    }
+    return remember(path, fd);
+  }
+
+  function directory(path: string, entry: string): number {
+    return find(path) ?? remember(path, makeParents(path, entry));
+  }
+
+  /** Walks down from the root, making what is missing. */
+  function makeParents(path: string, entry: string): number {
+    let fd = root;
+    for (let end = path.indexOf('/'); ; end = path.indexOf('/', end + 1)) {
+      const prefix = end === -1 ? path : path.slice(0, end);
+      const base = bytesOf(baseOf(prefix));
+      try {
+        if (makeOne(fd, base, prefix, entry)) pending.set(prefix, IMPLIED);
+        const next = openat2(fd, base, OPEN_DIRECTORY, RESOLVE_INSIDE);
+        if (fd !== root) close(fd);
+        fd = next;
+      } catch (error) {
+        if (fd !== root) close(fd);
+        throw error;
+      }
+      if (end === -1) return fd;
+    }
+  }
+
+  /** @returns whether the directory is new @throws ERR_TSBOX_DAMAGED when something else of this layer is there */
+  function makeOne(dirfd: number, base: Buffer, path: string, entry: string): boolean {
+    try {
+      mkdirat(dirfd, base, 0o700);
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error;
+      const status = statAt(dirfd, base);
+      if (isDirectory(status)) return false;
+      const hidden = whiteouts.has(path);
+      if (!hidden && (made === undefined || made.has(path))) {
+        const what = (status.mode & TYPE_MASK) === S.S_IFLNK ? 'a symbolic link' : 'not a directory';
+        throw damaged(entry, `its parent ${quoted(path)} is ${what}`);
+      }
+      clear(dirfd, path);
+      mkdirat(dirfd, base, 0o700);
+      if (hidden) markOpaque(dirfd, base);
+    }
+    own(path);
+    return true;
+  }
+
+  function makeDirectory(path: string, attributes: Attributes): void {
+    if (path !== '') {
+      const dirfd = directory(parentOf(path), attributes.name);
+      const base = bytesOf(baseOf(path));
+      try {
+        mkdirat(dirfd, base, 0o700);
+      } catch (error) {
+        if (!isErrno(error, 'EEXIST')) throw error;
+        if (!isDirectory(statAt(dirfd, base))) {
+          const hidden = whiteouts.has(path);
+          clear(dirfd, path);
+          mkdirat(dirfd, base, 0o700);
+          if (hidden) markOpaque(dirfd, base);
+        }
+      }
+      own(path);
+    }
+    pending.set(path, attributes);
+  }
+
+  function own(path: string): void {
+    for (let at = path; made !== undefined && at !== '' && !made.has(at); at = parentOf(at)) made.add(at);
+  }
+
+  function clear(dirfd: number, path: string): void {
+    if (removeName(dirfd, path)) forgetOpen();
+  }
+
+  /** @returns whether it was a directory */
+  function removeName(dirfd: number, path: string): boolean {
+    const base = bytesOf(baseOf(path));
+    const status = statAt(dirfd, base);
+    if (isDirectory(status)) {
+      removeAll(dirfd, base, path, () => false);
+      unlinkat(dirfd, base, AT_REMOVEDIR);
+      pending.delete(path);
+    } else {
+      const ours = made === undefined || made.has(path);
+      if (ours && (status.mode & TYPE_MASK) === S.S_IFREG) onLoss(path, dirfd, base, status.size);
+      unlinkat(dirfd, base);
+      whiteouts.delete(path);
+    }
+    made?.delete(path);
+    return isDirectory(status);
+  }
+
+  /** Empties a directory of all but the names that `keep` wants. */
+  function removeAll(dirfd: number, base: Buffer, path: string, keep: (path: string) => boolean): void {
+    const fd = openat(dirfd, base, OPEN_DIRECTORY);
+    try {
+      for (const name of namesIn(fd)) {
+        const child = path === '' ? name : `${path}/${name}`;
+        if (!keep(child)) removeName(fd, child);
+        else if (isDirectory(statAt(fd, bytesOf(name)))) removeAll(fd, bytesOf(name), child, keep);
+      }
+    } finally {
+      close(fd);
+    }
+  }
+
+  function hide(path: string, entry: string): void {
+    const dirfd = directory(parentOf(path), entry);
+    const base = bytesOf(baseOf(path));
+    if (made !== undefined) {
+      if (made.has(path)) emptyOfOthers(dirfd, base, path, made);
+      else if (exists(dirfd, base)) clear(dirfd, path);
+      return;
+    }
+    try {
+      mknodat(dirfd, base, S.S_IFCHR);
+      whiteouts.add(path);
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error;
+      // A whiteout speaks of lower layers only: what this layer has stays, and what is below it is hidden.
+      if (isDirectory(statAt(dirfd, base))) markOpaque(dirfd, base);
+    }
+  }
+
+  /** Of a directory that this layer has, removes what it did not bring. */
+  function emptyOfOthers(dirfd: number, base: Buffer, path: string, ours: ReadonlySet<string>): void {
+    if (!isDirectory(statAt(dirfd, base))) return;
+    removeAll(dirfd, base, path, (child) => ours.has(child));
+    forgetOpen();
+  }
+
+  function exists(dirfd: number, base: Buffer): boolean {
+    try {
+      statAt(dirfd, base);
+      return true;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return false;
+      throw error;
+    }
+  }
+
+  function markOpaque(dirfd: number, base: Buffer): void {
+    if (form === 'remove') return;
+    const fd = openat(dirfd, base, OPEN_DIRECTORY);
+    try {
+      fsetxattr(fd, OPAQUE_XATTR[form], Buffer.from('y'));
+    } finally {
+      close(fd);
+    }
+  }
+
+  function makeOpaque(path: string, entry: string): void {
+    const fd = directory(path, entry);
+    if (made === undefined) {
+      markOpaque(fd, Buffer.from('.'));
+      return;
+    }
+    emptyOfOthers(fd, Buffer.from('.'), path, made);
+  }
+
+  function finish(metadata: MetadataWriter): void {
+    // A parent always stands before its children: backwards, a directory is still writable when its children are done.
+    for (const [path, attributes] of [...pending].reverse()) {
+      const fd = path === '' ? root : openat2(root, bytesOf(path), OPEN_DIRECTORY, RESOLVE_INSIDE);
+      try {
+        metadata.toFile(fd, attributes, -1);
+      } finally {
+        if (fd !== root) close(fd);
+      }
+    }
+  }
+
+  return {
+    root,
+    directory,
+    find,
+    makeDirectory,
+    clear,
+    hide,
+    makeOpaque,
+    isHidden: (path) => whiteouts.has(path),
+    own,
+    isDescribed: (path) => path === '' || (pending.get(path) ?? IMPLIED) !== IMPLIED,
+    finish,
+    close() {
+      forgetOpen();
+      close(root);
+    },
+  };
+}
