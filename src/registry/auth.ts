@@ -65,11 +65,16 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   async function tokenFor(server: Server, scopes: Scopes, challenge: Challenge): Promise<string> {
     const asked = scopes.length > 0 ? scopes : (challenge.parameters.get('scope') ?? '').split(' ').filter(Boolean);
     const key = JSON.stringify([server, [...asked].sort()]);
-    let token = await tokens.get(key);
+    const held = tokens.get(key);
+    let token = held === undefined ? undefined : await held;
     if (token === undefined || token.expires <= Date.now()) {
-      const pending = credentialsFor(server.domain).then((who) => fetchToken(server, asked, challenge, who, options));
-      tokens.set(key, pending);
-      pending.catch(() => tokens.delete(key));
+      // Whoever comes first renews it for all; the others wait for the same answer.
+      let pending = tokens.get(key);
+      if (pending === undefined || pending === held) {
+        pending = credentialsFor(server.domain).then((who) => fetchToken(server, asked, challenge, who, options));
+        tokens.set(key, pending);
+        pending.catch(() => tokens.delete(key));
+      }
       token = await pending;
     }
     const header = `Bearer ${token.value}`;

@@ -5,6 +5,7 @@ import type { Credentials } from './auth.ts';
 import { plainText } from './refusal.ts';
 
 const MISSING = /credentials not found/i;
+/** Milliseconds: a helper may ask its user something. */
 const LONGEST = 60_000;
 
 interface Outcome {
@@ -18,7 +19,10 @@ async function run(name: string, action: string, input: string): Promise<Outcome
   const program = `docker-credential-${name}`;
   const { spawn } = await import('node:child_process');
   return new Promise<Outcome>((resolve, reject) => {
-    const child = spawn(program, [action], { stdio: ['pipe', 'pipe', 'inherit'], timeout: LONGEST });
+    const child = spawn(program, [action], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      signal: AbortSignal.timeout(LONGEST),
+    });
     const chunks: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
     // A helper that does not read its input has its own way to say so.

@@ -48,7 +48,7 @@ test('blob: the bytes are those of the descriptor', async (context) => {
   assert.deepEqual(await collect(registry.fetchBlob(reference(server), descriptor)), BLOB);
   assert.equal(server.seen[0]?.url, `/v2/some/image/blobs/${descriptor.digest}`);
   const empty = { ...descriptor, digest: sha256(''), size: 0 };
-  const none = await serve(context, (_, response) => void response.end());
+  const none = await serve(context, (_, response) => response.end());
   assert.equal((await collect(registry.fetchBlob(reference(none), empty))).length, 0);
 });
 
