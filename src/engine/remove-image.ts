@@ -1,0 +1,166 @@
+/**
+ * `rmi`, by Docker's rules. A name is taken off; with its last name the image goes, then its layers as far as nothing else uses
+ * them, then images that it was made from, as long as they have no name. By id all names of one repository go at once.
+ */
+import { TsboxError } from '../errors.ts';
+import type { ContainerRecord } from '../spec/container.ts';
+import { parseReference } from '../spec/reference.ts';
+import { listContainers } from '../store/containers.ts';
+import { dropImage, removeReferences } from '../store/image-changes.ts';
+import { findImageId, imageChildren, imageNames, imageParent, isIdPrefix, requireImage } from '../store/images.ts';
+import { removeTree } from '../store/io.ts';
+import { type Locked, withStore } from '../store/lock.ts';
+import { referenceKey, repositoryOf } from '../store/references.ts';
+import { containerState } from '../store/state.ts';
+import { shortId } from '../store/store.ts';
+import { imageTop, removeUnusedChain } from '../store/unused-layers.ts';
+import type { Removed } from './api.ts';
+import type { Engine } from './open.ts';
+
+export interface RemoveImageOptions {
+  /** Also when a stopped container uses it, or when it has several names and the id was given. */
+  force: boolean;
+  /** Leaves images without a name that it was made from. */
+  noPrune: boolean;
+}
+
+interface Removal {
+  locked: Locked;
+  removed: Removed;
+  /** Directories that are deleted when the lock is released. */
+  waiting: string[];
+}
+
+/** Why an image stays. */
+interface Conflict {
+  error: TsboxError;
+  /** A container uses it. */
+  used: boolean;
+}
+
+function conflictError(id: string, hard: boolean, reason: string): TsboxError {
+  const force = hard ? 'cannot be forced' : 'must be forced';
+  return new TsboxError('ERR_TSBOX_CONFLICT', `conflict: unable to delete ${shortId(id)} (${force}) - ${reason}`);
+}
+
+function containersOf(locked: Locked, id: string): ContainerRecord[] {
+  return listContainers(locked.store).filter((record) => record.Image === id);
+}
+
+/** What speaks against the removal of an image. Children and running containers always do; containers that have ended and names
+ *  only when `soft` says that they count. */
+function findConflict(locked: Locked, id: string, soft: { names: boolean; stopped: boolean }): Conflict | undefined {
+  if ((imageChildren(locked.store).get(id) ?? []).length > 0) {
+    return { error: conflictError(id, true, 'image has dependent child images'), used: false };
+  }
+  const users = containersOf(locked, id).map((record) => ({
+    id: shortId(record.ID),
+    running: containerState(locked.store, record).Running,
+  }));
+  const runs = users.find((user) => user.running);
+  if (runs !== undefined) {
+    return { error: conflictError(id, true, `image is being used by running container ${runs.id}`), used: true };
+  }
+  const { tags, digests } = imageNames(locked.store, id);
+  if (soft.names && tags.length + digests.length > 0) {
+    return { error: conflictError(id, false, 'image is referenced in multiple repositories'), used: false };
+  }
+  const stopped = users[0];
+  if (soft.stopped && stopped !== undefined) {
+    return { error: conflictError(id, false, `image is being used by stopped container ${stopped.id}`), used: true };
+  }
+  return undefined;
+}
+
+/** Are all references of one repository, with one tag at the most? */
+function isSingle(tags: readonly string[], digests: readonly string[]): boolean {
+  if (tags.length + digests.length <= 1) return tags.length + digests.length === 1;
+  const repositories = new Set([...tags, ...digests].map(repositoryOf));
+  return tags.length <= 1 && repositories.size === 1;
+}
+
+function untagAll({ locked, removed }: Removal, keys: readonly string[]): void {
+  if (keys.length === 0) return;
+  removeReferences(locked, keys);
+  removed.untagged.push(...keys);
+}
+
+/** Takes a name off. Digests of its repository go too when it was the last tag there. @returns whether other names are left */
+function untagName(removal: Removal, id: string, key: string): boolean {
+  const { store } = removal.locked;
+  untagAll(removal, [key]);
+  const repository = repositoryOf(key);
+  const left = imageNames(store, id);
+  if (!key.includes('@') && !left.tags.some((tag) => repositoryOf(tag) === repository)) {
+    untagAll(
+      removal,
+      left.digests.filter((digest) => repositoryOf(digest) === repository),
+    );
+  }
+  const { tags, digests } = imageNames(store, id);
+  return tags.length + digests.length > 0;
+}
+
+/** Removes an image and, if wanted, what it was made from. @param quiet a conflict ends it without an error, unless the image
+ *  has neither a name nor children nor a container */
+function deleteImage(removal: Removal, id: string, options: RemoveImageOptions, quiet: boolean): void {
+  const { locked, removed, waiting } = removal;
+  const { tags, digests } = imageNames(locked.store, id);
+  const conflict = findConflict(locked, id, { names: !options.force, stopped: !options.force });
+  if (conflict !== undefined) {
+    const named = tags.length + digests.length > 0;
+    if (quiet && (named || imageChildren(locked.store).has(id) || conflict.used)) return;
+    throw conflict.error;
+  }
+  const parent = imageParent(locked.store, id);
+  const top = imageTop(locked.store, id);
+  untagAll(removal, [...tags, ...digests]);
+  dropImage(locked, id);
+  const layers = removeUnusedChain(locked, top);
+  removed.deleted.push(id, ...layers.chainIds);
+  waiting.push(...layers.waiting);
+  if (options.noPrune || parent === undefined || findImageId(locked.store, parent) === undefined) return;
+  deleteImage(removal, parent, { force: false, noPrune: false }, true);
+}
+
+function removeByName(removal: Removal, id: string, name: string, options: RemoveImageOptions): void {
+  const { tags, digests } = imageNames(removal.locked.store, id);
+  const user = containersOf(removal.locked, id)[0];
+  if (!options.force && isSingle(tags, digests) && user !== undefined) {
+    throw new TsboxError(
+      'ERR_TSBOX_CONFLICT',
+      `conflict: unable to remove repository reference "${name}" (must force) - ` +
+        `container ${shortId(user.ID)} is using its referenced image ${shortId(id)}`,
+    );
+  }
+  if (untagName(removal, id, referenceKey(parseReference(name)))) return;
+  deleteImage(removal, id, options, true);
+}
+
+function removeById(removal: Removal, id: string, options: RemoveImageOptions): void {
+  const { tags, digests } = imageNames(removal.locked.store, id);
+  if (isSingle(tags, digests)) {
+    const conflict = findConflict(removal.locked, id, { names: false, stopped: !options.force });
+    if (conflict !== undefined) throw conflict.error;
+    untagAll(removal, [...tags, ...digests]);
+  }
+  deleteImage(removal, id, options, false);
+}
+
+/**
+ * Removes a name of an image or the image itself.
+ * @returns what was untagged (familiar references) and deleted (image ids and chain ids), in Docker's order
+ * @throws ERR_TSBOX_NOT_FOUND; ERR_TSBOX_CONFLICT in Docker's words, with nothing removed
+ */
+export function removeImage(engine: Engine, name: string, options: RemoveImageOptions): Removed {
+  const removed: Removed = { untagged: [], deleted: [] };
+  const waiting: string[] = [];
+  withStore(engine.store, (locked) => {
+    const id = findImageId(engine.store, name) ?? requireImage(engine.store, name).id;
+    const removal: Removal = { locked, removed, waiting };
+    if (isIdPrefix(id, name)) removeById(removal, id, options);
+    else removeByName(removal, id, name, options);
+  });
+  for (const path of waiting) removeTree(path);
+  return removed;
+}

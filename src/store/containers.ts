@@ -1,0 +1,156 @@
+/** Containers on disk: read side. `containers/<id>/config.v2.json` and `hostconfig.json`, as Docker has them. */
+import { existsSync, readdirSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
+import { type ContainerRecord, type ContainerState, type HostConfig, NEVER, type Status } from '../spec/container.ts';
+import { isObject, parseStored, readText } from './io.ts';
+import { isName, nameTarget } from './names.ts';
+import { containerDirectory, isHexId, type Store } from './store.ts';
+
+function noSuchContainer(name: string): TsboxError {
+  return new TsboxError('ERR_TSBOX_NOT_FOUND', `No such container: ${name}`, {
+    hint: '`tsbox ps -a` lists all containers.',
+  });
+}
+
+function damaged(path: string, field: string): TsboxError {
+  return new TsboxError('ERR_TSBOX_DAMAGED', `read ${path}: ${field} is missing or of a wrong type`, {
+    hint: 'The file was cut or edited. The container can only be removed, by its full id.',
+  });
+}
+
+/** What tsbox cannot do without; the rest has defaults, since Docker writes `null` for what is empty. */
+const NEEDED = ['ID', 'Created', 'Path', 'Image', 'Name'] as const;
+const OBJECTS = ['Config', 'State'] as const;
+const LISTS = ['Env', 'Cmd', 'Entrypoint', 'OnBuild'] as const;
+
+function isList(value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string');
+}
+
+function checkRecord(value: unknown, id: string, path: string): ContainerRecord {
+  if (!isObject(value)) throw damaged(path, 'the object');
+  for (const field of NEEDED) if (typeof value[field] !== 'string') throw damaged(path, field);
+  for (const field of OBJECTS) if (!isObject(value[field])) throw damaged(path, field);
+  if (value['ID'] !== id) throw damaged(path, 'ID');
+  const config = value['Config'] as Record<string, unknown>;
+  for (const field of LISTS) {
+    if (config[field] !== undefined && config[field] !== null && !isList(config[field]))
+      throw damaged(path, `Config.${field}`);
+  }
+  const args = value['Args'] ?? [];
+  if (!isList(args)) throw damaged(path, 'Args');
+  const record = value as unknown as ContainerRecord;
+  return {
+    ...record,
+    Args: args as string[],
+    Config: { ...record.Config, Env: record.Config.Env ?? [], Labels: record.Config.Labels ?? {} },
+    State: checkState(value['State'] as Partial<ContainerState>),
+    MountPoints: record.MountPoints ?? {},
+  };
+}
+
+/** Docker does not write the status as a word. */
+function checkState(state: Partial<ContainerState>): ContainerState {
+  const flag = (value: unknown) => value === true;
+  const time = (value: unknown) => (typeof value === 'string' ? value : NEVER);
+  const [running, paused, dead] = [flag(state.Running), flag(state.Paused), flag(state.Dead)];
+  const startedAt = time(state.StartedAt);
+  const ended: Status = startedAt === NEVER && time(state.FinishedAt) === NEVER ? 'created' : 'exited';
+  return {
+    Status: running ? (paused ? 'paused' : 'running') : dead ? 'dead' : ended,
+    Running: running,
+    Paused: paused,
+    Restarting: flag(state.Restarting),
+    OOMKilled: flag(state.OOMKilled),
+    Dead: dead,
+    Pid: Number(state.Pid ?? 0),
+    ExitCode: Number(state.ExitCode ?? 0),
+    Error: String(state.Error ?? ''),
+    StartedAt: startedAt,
+    FinishedAt: time(state.FinishedAt),
+  };
+}
+
+/** A container's record by its full id. Its `State` is the one that was written last; for the truth see state.ts.
+ *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED naming the file and the field */
+export function readContainer(store: Store, id: string): ContainerRecord {
+  const path = `${containerDirectory(store, id)}/config.v2.json`;
+  const text = isHexId(id) ? readText(path) : undefined;
+  if (text === undefined) throw noSuchContainer(id);
+  return checkRecord(parseStored(text, path), id, path);
+}
+
+/** @throws as {@link readContainer} */
+export function readHostConfig(store: Store, id: string): HostConfig {
+  const path = `${containerDirectory(store, id)}/hostconfig.json`;
+  const text = readText(path);
+  if (text === undefined) throw noSuchContainer(id);
+  const value = parseStored(text, path);
+  if (!isObject(value)) throw damaged(path, 'the object');
+  if (typeof value['NetworkMode'] !== 'string') throw damaged(path, 'NetworkMode');
+  for (const field of ['Binds', 'CapAdd', 'CapDrop', 'SecurityOpt', 'MaskedPaths', 'ReadonlyPaths']) {
+    if (value[field] !== undefined && value[field] !== null && !isList(value[field])) throw damaged(path, field);
+  }
+  const config = value as unknown as HostConfig;
+  return { ...config, MaskedPaths: config.MaskedPaths ?? [], ReadonlyPaths: config.ReadonlyPaths ?? [] };
+}
+
+/** Ids of all containers, sorted. */
+export function containerIds(store: Store): string[] {
+  return readdirSync(store.containers).filter(isHexId).sort();
+}
+
+/** The id that a full id, a name (with or without its slash) or the beginning of an id stands for, in Docker's order.
+ *  @throws ERR_TSBOX_USAGE when several ids begin so */
+export function findContainerId(store: Store, nameOrId: string): string | undefined {
+  if (isHexId(nameOrId) && existsSync(containerDirectory(store, nameOrId))) return nameOrId;
+  const name = nameOrId.startsWith('/') ? nameOrId.slice(1) : nameOrId;
+  const target = isName(name) ? nameTarget(store, name) : undefined;
+  if (target !== undefined && isNamed(store, target, name)) return target;
+  const ids = /^[0-9a-f]{1,64}$/.test(nameOrId) ? containerIds(store).filter((id) => id.startsWith(nameOrId)) : [];
+  if (ids.length > 1) {
+    throw new TsboxError('ERR_TSBOX_USAGE', `Multiple IDs found with provided prefix: ${nameOrId}`, {
+      hint: 'Give more digits of the id.',
+    });
+  }
+  return ids[0];
+}
+
+/** A link that a killed rename or removal left is not the container's name. A damaged record is found by the link it has. */
+function isNamed(store: Store, id: string, name: string): boolean {
+  const text = readText(`${containerDirectory(store, id)}/config.v2.json`);
+  if (text === undefined) return existsSync(containerDirectory(store, id));
+  try {
+    return (JSON.parse(text) as { Name?: unknown }).Name === `/${name}`;
+  } catch {
+    return true;
+  }
+}
+
+/** The container that a name or an id stands for. @throws as {@link findContainerId} and {@link readContainer} */
+export function findContainer(store: Store, nameOrId: string): ContainerRecord | undefined {
+  const id = findContainerId(store, nameOrId);
+  return id === undefined ? undefined : readContainer(store, id);
+}
+
+/** As {@link findContainer}. @throws also ERR_TSBOX_NOT_FOUND: `No such container: x` */
+export function requireContainer(store: Store, nameOrId: string): ContainerRecord {
+  const record = findContainer(store, nameOrId);
+  if (record === undefined) throw noSuchContainer(nameOrId);
+  return record;
+}
+
+/** All containers, the youngest first. One that is removed meanwhile is left out; so is one whose files cannot be read.
+ *  @param onDamaged is told of the latter */
+export function listContainers(store: Store, onDamaged?: (id: string, error: TsboxError) => void): ContainerRecord[] {
+  const records: ContainerRecord[] = [];
+  for (const id of containerIds(store)) {
+    try {
+      records.push(readContainer(store, id));
+    } catch (error) {
+      if (!(error instanceof TsboxError)) throw error;
+      if (existsSync(containerDirectory(store, id))) onDamaged?.(id, error);
+    }
+  }
+  return records.sort((a, b) => Date.parse(b.Created) - Date.parse(a.Created));
+}

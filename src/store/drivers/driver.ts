@@ -1,0 +1,30 @@
+/**
+ * What a storage driver does: it says how the layers of a container become one tree. It emits steps and does nothing itself, so
+ * that a mount can be shown, compared in a test, and run by whichever interpreter has the right to.
+ */
+import type { Step } from '../../plan/step.ts';
+import type { Text } from '../../plan/text.ts';
+
+/** The layers of one container, as a driver needs them. Text, because the first run's values may be holes in a plan. */
+export interface LayerMount {
+  /** Name of the read-write layer's directory in overlay2/. */
+  mountId: Text;
+  /** `l/A:l/B:..`, nearest first: the file `lower` of that directory. */
+  lower: Text;
+}
+
+export interface Driver {
+  /** `overlay2`: the name in `info`, and in a container's record. */
+  readonly name: string;
+  /** Why this host cannot use it; undefined when nothing speaks against it. */
+  unavailable(): string | undefined;
+  /** Where the tree of a container is when it is mounted: `<data-root>/overlay2/<mount-id>/merged`. */
+  mergedPath(mountId: Text): Text;
+  /** Makes the container's tree appear at {@link mergedPath}. Changes the working directory of whoever runs it.
+   *  @throws ERR_TSBOX_LIMIT when the layers are too many for one mount */
+  mountSteps(layer: LayerMount): Step[];
+  /** Takes the tree away again; also when it is not there. */
+  umountSteps(mountId: Text): Step[];
+  /** What a person can do when the mount was refused with this errno. */
+  mountHint(errnoName: string): string | undefined;
+}

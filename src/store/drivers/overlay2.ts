@@ -1,0 +1,109 @@
+/** The kernel's overlay file system, with Docker's directories and short names. @see overlayfs.rst in the kernel's documentation */
+import { readFileSync } from 'node:fs';
+import { TsboxError } from '../../errors.ts';
+import type { Step } from '../../plan/step.ts';
+import { type Text, text } from '../../plan/text.ts';
+import type { Driver, LayerMount } from './driver.ts';
+
+/** mount(2) copies one page of options, the final NUL within it. */
+const OPTIONS_MAX = 4095;
+/** The longest value that a hole in the options can get: a mount id. */
+const HOLE_LENGTH = 64;
+/** Options of the kernel's own that would leave in the upper directory what no layer can carry (redirects, origins, metadata-only
+ *  copies). They are taken off where the host has turned them on. */
+const UNWANTED = ['index', 'redirect_dir', 'metacopy'] as const;
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENODEV: 'This kernel has no overlay file system. Load it with `modprobe overlay`, or use a kernel that has it.',
+  EPERM: 'Mounting an overlay needs root (CAP_SYS_ADMIN).',
+  EINVAL:
+    'The file system of the data root may not serve as an upper layer (an overlay itself, NFS, FAT): `dmesg | tail` has the reason. ' +
+    'Put the data root on ext4, xfs, btrfs or tmpfs with --data-root.',
+  ESTALE: 'The layer directories were copied or moved from elsewhere: remove the container and create it again.',
+  ENOENT: 'A layer of the image is missing in the data root. Remove the image and pull or load it again.',
+  EBUSY: 'Another mount uses the upper or work directory of this container.',
+  ELOOP: 'The image has more layers than this kernel can stack.',
+};
+
+function isOn(parameter: string): boolean {
+  try {
+    return readFileSync(`/sys/module/overlay/parameters/${parameter}`, 'utf8').startsWith('Y');
+  } catch {
+    return false; // a module that is not loaded yet, or a kernel that does not know the option
+  }
+}
+
+function textLength(value: Text): number {
+  if (typeof value === 'string') return Buffer.byteLength(value);
+  return value.reduce((sum, part) => sum + (typeof part === 'string' ? Buffer.byteLength(part) : HOLE_LENGTH), 0);
+}
+
+/** The driver whose directories are in `home` (`<data-root>/overlay2`).
+ *  @param isDefault says which of the kernel's options are on by default; read from /sys when absent */
+export function overlay2Driver(home: string, isDefault: (option: string) => boolean = isOn): Driver {
+  const mergedPath = (mountId: Text) => text`${home}/${mountId}/merged`;
+  return {
+    name: 'overlay2',
+    unavailable() {
+      if (/\boverlay$/m.test(readFileSync('/proc/filesystems', 'utf8'))) return undefined;
+      return 'the kernel does not list overlay in /proc/filesystems';
+    },
+    mergedPath,
+    mountSteps: (layer) => mountSteps(home, layer, isDefault),
+    umountSteps: (mountId) => [
+      {
+        op: 'umount',
+        target: mergedPath(mountId),
+        flags: ['MNT_DETACH'],
+        why: 'take the merged tree away; what was written stays in the upper directory',
+        onError: { EINVAL: 'skip', ENOENT: 'skip' },
+      },
+      {
+        op: 'rmdir',
+        path: mergedPath(mountId),
+        why: 'the mount point is there only while something is mounted on it',
+        onError: { ENOENT: 'skip' },
+      },
+    ],
+    mountHint: (errnoName) => HINTS[errnoName],
+  };
+}
+
+function mountSteps(home: string, layer: LayerMount, isDefault: (option: string) => boolean): Step[] {
+  const off = UNWANTED.filter(isDefault)
+    .map((option) => `${option}=off,`)
+    .join('');
+  const { mountId, lower } = layer;
+  const data = text`${off}lowerdir=${lower},upperdir=${mountId}/diff,workdir=${mountId}/work`;
+  if (textLength(data) > OPTIONS_MAX) {
+    throw new TsboxError(
+      'ERR_TSBOX_LIMIT',
+      `mount overlay: ${textLength(data)} bytes of options, mount(2) takes ${OPTIONS_MAX}`,
+      { hint: 'The image has too many layers for one overlay. Flatten it with `export` and `import`.' },
+    );
+  }
+  return [
+    {
+      op: 'chdir',
+      path: home,
+      why: 'the names of the layers are relative to here, and so fit into one page of options',
+    },
+    {
+      op: 'mkdir',
+      path: text`${mountId}/merged`,
+      mode: 0o700,
+      why: 'a place for the merged tree',
+      onError: { EEXIST: 'skip' },
+    },
+    {
+      op: 'mount',
+      source: 'overlay',
+      target: text`${mountId}/merged`,
+      type: 'overlay',
+      flags: [],
+      data,
+      why: "the image's layers below, read-only; what the container writes goes to the upper directory",
+      see: 'overlayfs.rst',
+    },
+  ];
+}

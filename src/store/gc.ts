@@ -1,0 +1,130 @@
+/**
+ * Leftovers of processes that were killed. Under the store's exclusive lock nobody is in the middle of making or removing a container,
+ * and what is being unpacked has its directory locked; so whatever nothing refers to then is garbage. Layers that are complete and
+ * unused are not: the pull that was interrupted goes on from them (unused-layers.ts removes them when asked).
+ */
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { isErrno } from '../errors.ts';
+import { tryLock } from '../sys/lock.ts';
+import { containerIds } from './containers.ts';
+import { orphanMetadata } from './image-changes.ts';
+import { readText, removeTree } from './io.ts';
+import { layerIds } from './layers.ts';
+import { isFree } from './leases.ts';
+import { withStore } from './lock.ts';
+import { staleNames } from './names.ts';
+import { mountedIds, retireDirectory, retireRwLayer } from './rw-layers.ts';
+import { containerDirectory, isHexId, layerEntry, mountEntry, REMOVING, type Store, TEMPORARY } from './store.ts';
+
+/** Directories in which files are replaced by way of a temporary name. */
+const REPLACED_IN = [
+  '',
+  '/imagedb/content/sha256',
+  '/distribution/diffid-by-digest/sha256',
+  '/distribution/v2metadata-by-diffid/sha256',
+];
+
+/** Directories of overlay2/ that layers and containers refer to. */
+function referredDirectories(store: Store): Set<string> {
+  const referred = new Set<string>();
+  for (const chainId of layerIds(store)) referred.add(readText(`${layerEntry(store, chainId)}/cache-id`) ?? '');
+  for (const id of mountedIds(store)) {
+    for (const file of ['mount-id', 'init-id']) referred.add(readText(`${mountEntry(store, id)}/${file}`) ?? '');
+  }
+  return referred;
+}
+
+function overlayLeftovers(store: Store): string[] {
+  const referred = referredDirectories(store);
+  const waiting: string[] = [];
+  for (const name of readdirSync(store.overlay)) {
+    const path = `${store.overlay}/${name}`;
+    if (name === 'l' || referred.has(name) || !/^[0-9a-f]{64}(-init)?(-removing)?$/.test(name)) continue;
+    if (name.endsWith(REMOVING)) waiting.push(path);
+    else if (isFree(store, name)) waiting.push(retireDirectory(store, name) ?? path);
+  }
+  return waiting;
+}
+
+/** What was being put together in layerdb/tmp, unless its maker still holds the directory of the same name in overlay2/. */
+function stagingLeftovers(store: Store): string[] {
+  const directory = `${store.images}/layerdb/tmp`;
+  return readdirSync(directory)
+    .filter((name) => !isHexId(name) || isFree(store, name))
+    .map((name) => `${directory}/${name}`);
+}
+
+/** Short names that lead nowhere, or to a directory that has another short name. */
+function deadLinks(store: Store): string[] {
+  const directory = `${store.overlay}/l`;
+  return readdirSync(directory).filter((link) => {
+    const target = /^\.\.\/([^/]+)\/diff$/.exec(readlinkSync(`${directory}/${link}`))?.[1];
+    if (target === undefined) return false;
+    const path = `${store.overlay}/${target}`;
+    if (!existsSync(path)) return true;
+    const own = readText(`${path}/link`);
+    return own !== link && isFree(store, target);
+  });
+}
+
+function temporaryFiles(directory: string): string[] {
+  return readdirSync(directory)
+    .filter((name) => name.startsWith(TEMPORARY) || name.endsWith(REMOVING))
+    .map((name) => `${directory}/${name}`);
+}
+
+/** The files in a container's own directory are replaced under the container's lock. */
+function temporaryFilesOf(store: Store, id: string): string[] {
+  const path = containerDirectory(store, id);
+  const held = tryLock(path);
+  try {
+    return held === undefined ? [] : temporaryFiles(path);
+  } finally {
+    held?.release();
+  }
+}
+
+/** Read-write layers whose container is not there. One whose tree is still mounted stays. */
+function abandonedRwLayers(store: Store): string[] {
+  const living = new Set(containerIds(store));
+  const waiting: string[] = [];
+  for (const id of mountedIds(store).filter((one) => !living.has(one))) {
+    try {
+      waiting.push(...retireRwLayer(store, id));
+    } catch (error) {
+      if (!isErrno(error, 'EBUSY')) throw error;
+    }
+  }
+  return waiting;
+}
+
+/** Small things: they are removed under the lock, since the same name may be made again. */
+function smallLeftovers(store: Store): string[] {
+  return [
+    ...REPLACED_IN.flatMap((directory) => temporaryFiles(store.images + directory)),
+    ...layerIds(store).flatMap((chainId) => temporaryFiles(layerEntry(store, chainId))),
+    ...containerIds(store).flatMap((id) => temporaryFilesOf(store, id)),
+    ...orphanMetadata(store),
+    ...deadLinks(store).map((link) => `${store.overlay}/l/${link}`),
+    ...staleNames(store).map((name) => `${store.names}/${name}`),
+  ];
+}
+
+/** Removes what killed processes have left behind. @returns the paths that were removed */
+export function collectGarbage(store: Store): string[] {
+  const { small, trees } = withStore(store, () => {
+    const trees = [
+      ...abandonedRwLayers(store),
+      ...overlayLeftovers(store),
+      ...stagingLeftovers(store),
+      ...temporaryFiles(store.containers),
+      ...temporaryFiles(store.dataRoot),
+    ];
+    const small = smallLeftovers(store);
+    for (const path of small) removeTree(path);
+    return { small, trees };
+  });
+  const paths = [...new Set(trees)];
+  for (const path of paths) removeTree(path);
+  return [...paths, ...small];
+}

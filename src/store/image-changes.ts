@@ -1,0 +1,134 @@
+/** Images in the store: what changes them. Every function here works under the store's lock, for milliseconds. */
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
+import { parseImageConfig } from '../spec/oci-image-schema.ts';
+import { familiarName, familiarString, isTag, parseReference, type Reference } from '../spec/reference.ts';
+import { writeFileAtomic } from '../sys/atomic.ts';
+import { chainIds, digestOf } from './chain.ts';
+import { type ImageRecord, imageBytes, imageIds, imageParent } from './images.ts';
+import { attempt, ensureDirectory, withoutUmask } from './io.ts';
+import { hasLayer } from './layers.ts';
+import { type Locked, withStore } from './lock.ts';
+import { type References, readReferences, referenceKey, referencesPath, repositoryOf } from './references.ts';
+import { imageFile, imageMetadata, type Store } from './store.ts';
+
+/** Docker's time format: RFC 3339 in UTC with nanoseconds. */
+function now(): string {
+  return new Date().toISOString().replace('Z', '000000Z');
+}
+
+function writeMetadata(store: Store, id: string, key: string, value: string): void {
+  ensureDirectory(imageMetadata(store, id), 0o700);
+  writeFileAtomic(`${imageMetadata(store, id)}/${key}`, value, { mode: 0o600 });
+}
+
+/** Writes repositories.json with its keys in order, as Go does. */
+function writeReferences({ store }: Locked, references: References): void {
+  const repositories: Record<string, Record<string, string>> = {};
+  for (const repository of [...references.keys()].sort()) {
+    const entries = references.get(repository);
+    if (entries === undefined || entries.size === 0) continue;
+    repositories[repository] = Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+  const path = referencesPath(store);
+  attempt(`write ${path}`, () =>
+    writeFileAtomic(path, JSON.stringify({ Repositories: repositories }), { mode: 0o600, sync: true }),
+  );
+}
+
+/**
+ * Stores an image's config, byte for byte, and gives back its id. All its layers must be in the store, held by the caller's lease.
+ * Storing it again changes nothing but `parent`, if one is given.
+ * @param parent the image it was made from on this machine
+ * @throws ERR_TSBOX_DAMAGED when the bytes are no image config; ERR_TSBOX_NOT_FOUND naming the layer that is missing
+ */
+export function putImage(store: Store, bytes: Buffer, { parent }: { parent?: string } = {}): string {
+  const id = digestOf(bytes);
+  const config = parseImageConfig(bytes, `store image ${id}`);
+  const chain = chainIds(config.rootfs.diff_ids);
+  withStore(store, () => {
+    for (const chainId of chain) {
+      if (!hasLayer(store, chainId)) throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such layer: ${chainId}`);
+    }
+    attempt(`store image ${id}`, () => {
+      withoutUmask(() => mkdirSync(imageMetadata(store, id), { recursive: true, mode: 0o700 }));
+      const top = chain.at(-1);
+      if (top !== undefined) writeMetadata(store, id, 'chain-id', top);
+      if (parent !== undefined && parent !== id) writeMetadata(store, id, 'parent', parent);
+      // The config last: with it the image is there.
+      if (!existsSync(imageFile(store, id))) writeFileAtomic(imageFile(store, id), bytes, { mode: 0o600, sync: true });
+    });
+  });
+  return id;
+}
+
+/** An image with its id and its whole config checked again. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
+export function verifiedImage(store: Store, id: string): ImageRecord {
+  const bytes = imageBytes(store, id);
+  if (digestOf(bytes) !== id) {
+    throw new TsboxError('ERR_TSBOX_DAMAGED', `read image ${id}: the file has the digest ${digestOf(bytes)}`);
+  }
+  const config = parseImageConfig(bytes, `read image ${id}`);
+  const chainId = chainIds(config.rootfs.diff_ids).at(-1);
+  return chainId === undefined ? { id, config } : { id, config, chainId };
+}
+
+/** Points a reference to an image; one with a digest is kept as `name@digest`. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_SPEC */
+export function setReference(locked: Locked, reference: Reference, id: string): void {
+  const { store } = locked;
+  if (!existsSync(imageFile(store, id))) throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such image: ${id}`);
+  if (reference.tag !== undefined && !isTag(reference.tag)) {
+    throw new TsboxError('ERR_TSBOX_SPEC', `invalid tag ${JSON.stringify(reference.tag)}`);
+  }
+  const references = readReferences(store);
+  const repository = familiarName(reference);
+  const entries = references.get(repository) ?? new Map<string, string>();
+  references.set(repository, entries.set(referenceKey(reference), id));
+  writeReferences(locked, references);
+  writeMetadata(store, id, 'lastUpdated', now());
+}
+
+/** Removes references by their keys (`name:tag`, `name@digest`); those that are not there do no harm. */
+export function removeReferences(locked: Locked, keys: readonly string[]): void {
+  const references = readReferences(locked.store);
+  for (const key of keys) references.get(repositoryOf(key))?.delete(key);
+  writeReferences(locked, references);
+}
+
+/** Points `name[:tag]` or `name@digest` to an image. @throws as {@link setReference} */
+export function tag(store: Store, reference: Reference | string, id: string): void {
+  const full = typeof reference === 'string' ? parseReference(reference) : reference;
+  withStore(store, (locked) => setReference(locked, full, id));
+}
+
+/** Removes a reference. @throws ERR_TSBOX_NOT_FOUND when it stands for nothing */
+export function untag(store: Store, reference: Reference | string): void {
+  const full = typeof reference === 'string' ? parseReference(reference) : reference;
+  withStore(store, (locked) => {
+    if (readReferences(store).get(familiarName(full))?.has(referenceKey(full)) !== true) {
+      throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such image: ${familiarString(full)}`);
+    }
+    removeReferences(locked, [referenceKey(full)]);
+  });
+}
+
+/** Removes an image's config and what is known of it. Its layers and references are the caller's affair; images that were made from
+ *  it lose their parent. */
+export function dropImage({ store }: Locked, id: string): void {
+  attempt(`remove image ${id}`, () => {
+    rmSync(imageFile(store, id), { force: true });
+    rmSync(imageMetadata(store, id), { recursive: true, force: true });
+    for (const child of imageIds(store)) {
+      if (imageParent(store, child) === id) rmSync(`${imageMetadata(store, child)}/parent`, { force: true });
+    }
+  });
+}
+
+/** Metadata of images that are not there: what a process left that was killed. */
+export function orphanMetadata(store: Store): string[] {
+  const known = new Set(imageIds(store).map((id) => id.slice(7)));
+  const directory = `${store.images}/imagedb/metadata/sha256`;
+  return readdirSync(directory)
+    .filter((hex) => !known.has(hex))
+    .map((hex) => `${directory}/${hex}`);
+}

@@ -1,0 +1,81 @@
+/** Small files of the store, and refusals of the kernel in tsbox's own words. */
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { SyscallError, TsboxError } from '../errors.ts';
+import { errnoOf } from '../spec/errno.ts';
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOSPC: 'The file system of the data root is full. `tsbox system prune` gives back what nothing uses.',
+  EDQUOT: 'The quota on the file system of the data root is used up.',
+  EROFS: 'The file system of the data root is mounted read-only.',
+  EACCES: 'The data root belongs to root. Use sudo, or another --data-root.',
+  EPERM: 'The data root belongs to root. Use sudo, or another --data-root.',
+};
+
+/** Runs file system work; Node's own errors become `what: ERRNO (text)` with a hint, others pass. */
+export function attempt<T>(what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw refusal(what, error);
+  }
+}
+
+/** As {@link attempt} for an error that was caught. */
+export function refusal(what: string, error: unknown): unknown {
+  if (error instanceof TsboxError || !(error instanceof Error)) return error;
+  const { errno, syscall } = error as NodeJS.ErrnoException;
+  if (typeof errno !== 'number' || errno >= 0) return error;
+  const described = errnoOf(-errno);
+  const hint = HINTS[described.name];
+  return new SyscallError(syscall ?? 'open', what, described, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** A file's text, or undefined where there is none. */
+export function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw refusal(`read ${path}`, error);
+  }
+}
+
+/** Runs `work` with the umask taken off: the modes of the store's files are what the code says, whoever starts tsbox. */
+export function withoutUmask<T>(work: () => T): T {
+  const umask = process.umask(0);
+  try {
+    return work();
+  } finally {
+    process.umask(umask);
+  }
+}
+
+/** A directory that may be there already. */
+export function ensureDirectory(path: string, mode: number): void {
+  try {
+    mkdirSync(path, mode);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw refusal(`mkdir ${path}`, error);
+  }
+}
+
+/** Removes a tree or a file; one that is not there is removed already. Names that are not UTF-8 go too. */
+export function removeTree(path: string): void {
+  attempt(`remove ${path}`, () => rmSync(path, { recursive: true, force: true }));
+}
+
+/** JSON that tsbox or Docker wrote. @throws ERR_TSBOX_DAMAGED naming the file */
+export function parseStored(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new TsboxError('ERR_TSBOX_DAMAGED', `read ${path}: not JSON`, { cause: error });
+  }
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,189 @@
+/**
+ * Layers come in two steps. Staging unpacks into a fresh directory of overlay2/, at any length, in any order, several at once; no
+ * lock is held and nothing refers to the directory. Committing makes staged layers layers of the store, from the base up: all is
+ * written and synced first, then each entry is renamed into layerdb. So nothing half-made is ever taken for a layer.
+ */
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
+import { isDigest } from '../spec/digest.ts';
+import { randomHex } from '../sys/random.ts';
+import { syncFileSystem } from '../sys/sync.ts';
+import { chainIdOn } from './chain.ts';
+import { attempt, refusal, withoutUmask } from './io.ts';
+import { hasLayer, type LayerRecord, lowerFor, readLayer, stackOf } from './layers.ts';
+import { holdDirectory, type Lease, useLayer } from './leases.ts';
+import { newLink, writeLink } from './links.ts';
+import { sharingStore, withStore } from './lock.ts';
+import { layerEntry, type Store } from './store.ts';
+
+/** Where a layer is to be unpacked. */
+export interface LayerTarget {
+  /** An empty directory, 0755. */
+  dir: string;
+  /** Where the tar-split goes: a file that is not there yet. */
+  tarSplit: string;
+  /** Directories of the layers below, nearest first: for hard links to files that are there. */
+  lowers: readonly string[];
+}
+
+export interface AppliedLayer {
+  /** Digest of the uncompressed tar. */
+  diffId: string;
+  /** Bytes of file content. */
+  size: number;
+}
+
+export type ApplyLayer = (target: LayerTarget) => Promise<AppliedLayer>;
+
+export interface StagedLayer extends AppliedLayer {
+  cacheId: string;
+  /** The layer's files. */
+  diffDir: string;
+}
+
+function stagingEntry(store: Store, cacheId: string): string {
+  return `${store.images}/layerdb/tmp/${cacheId}`;
+}
+
+function discard(store: Store, lease: Lease, cacheId: string): void {
+  rmSync(`${store.overlay}/${cacheId}`, { recursive: true, force: true });
+  rmSync(stagingEntry(store, cacheId), { recursive: true, force: true });
+  lease.locks.get(cacheId)?.release();
+  lease.locks.delete(cacheId);
+}
+
+/** Unpacks a layer into a fresh directory. On an error the directory is gone again; a killed process's is found by gc.ts.
+ *  @param lowers as in {@link LayerTarget}; layers that are unpacked at the same time cannot be among them */
+export async function stageLayer(
+  store: Store,
+  lease: Lease,
+  apply: ApplyLayer,
+  lowers: readonly string[] = [],
+): Promise<StagedLayer> {
+  const cacheId = randomHex(32);
+  const [directory, entry] = [`${store.overlay}/${cacheId}`, stagingEntry(store, cacheId)];
+  const diffDir = `${directory}/diff`;
+  sharingStore(store, () =>
+    attempt(`stage a layer in ${directory}`, () =>
+      withoutUmask(() => {
+        mkdirSync(directory, 0o710);
+        holdDirectory(store, lease, cacheId);
+        mkdirSync(diffDir, 0o755);
+        mkdirSync(entry, 0o700);
+      }),
+    ),
+  );
+  try {
+    const { diffId, size } = await apply({ dir: diffDir, tarSplit: `${entry}/tar-split.json.gz`, lowers });
+    if (!isDigest(diffId)) throw new Error(`a layer's diffID is ${diffId}`);
+    return { cacheId, diffDir, diffId, size };
+  } catch (error) {
+    discard(store, lease, cacheId);
+    throw refusal('unpack a layer', error);
+  }
+}
+
+/** Gives up a staged layer that was not committed. */
+export function discardStaged(store: Store, lease: Lease, staged: StagedLayer): void {
+  discard(store, lease, staged.cacheId);
+}
+
+interface Prepared {
+  staged: StagedLayer;
+  chainId: string;
+  parent: string | undefined;
+  link: string;
+  lower: string;
+}
+
+/** Writes what belongs to a layer beside its files, for the parents as they are now. */
+function prepare(store: Store, staged: StagedLayer, below: LayerRecord | Prepared | undefined): Prepared {
+  const entry = stagingEntry(store, staged.cacheId);
+  const chainId = chainIdOn(below?.chainId, staged.diffId);
+  const [link, lower] = [newLink(), lowerFor(below)];
+  const directory = `${store.overlay}/${staged.cacheId}`;
+  writeFileSync(`${entry}/diff`, staged.diffId, { mode: 0o644 });
+  writeFileSync(`${entry}/size`, String(staged.size), { mode: 0o644 });
+  writeFileSync(`${entry}/cache-id`, staged.cacheId, { mode: 0o644 });
+  if (below !== undefined) {
+    writeFileSync(`${entry}/parent`, below.chainId, { mode: 0o644 });
+    mkdirSync(`${directory}/work`, 0o700);
+  }
+  writeLink(store, staged.cacheId, link, lower);
+  writeFileSync(`${directory}/committed`, '', { mode: 0o600 });
+  return { staged, chainId, parent: below?.chainId, link, lower };
+}
+
+/** Renames one entry into place, unless another process was faster. @returns the layer that is in the store after that */
+function publish(store: Store, lease: Lease, one: Prepared, below: LayerRecord | undefined): LayerRecord {
+  const { cacheId } = one.staged;
+  if (hasLayer(store, one.chainId)) {
+    const there = readLayer(store, one.chainId);
+    holdDirectory(store, lease, there.cacheId);
+    return there;
+  }
+  const lower = lowerFor(below);
+  // The layer below may have come from another process since: then it has another short name.
+  if (lower !== one.lower) writeFileSync(`${store.overlay}/${cacheId}/lower`, lower, { mode: 0o644 });
+  renameSync(stagingEntry(store, cacheId), layerEntry(store, one.chainId));
+  return readLayer(store, one.chainId);
+}
+
+/**
+ * Makes staged layers, the base first, layers of the store on top of `parent` (none: the first is a base). A layer that is in the
+ * store already is taken from there and the staged copy dropped. Synced before it is visible. The layers stay in the lease.
+ * @throws ERR_TSBOX_NOT_FOUND when the parent is not in the store. On an error every layer that is not committed is dropped.
+ */
+export function commitLayers(
+  store: Store,
+  lease: Lease,
+  staged: readonly StagedLayer[],
+  parent?: string,
+): LayerRecord[] {
+  const links: string[] = [];
+  const layers: LayerRecord[] = [];
+  try {
+    const base = parent === undefined ? undefined : useLayer(store, lease, parent);
+    if (parent !== undefined && base === undefined) {
+      throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such layer: ${parent}`);
+    }
+    const prepared: Prepared[] = [];
+    let below: LayerRecord | Prepared | undefined = base;
+    withoutUmask(() => {
+      for (const one of staged) {
+        below = prepare(store, one, below);
+        links.push(below.link);
+        prepared.push(below);
+      }
+    });
+    syncFileSystem(store.dataRoot);
+    withStore(store, () => {
+      for (const one of prepared) layers.push(publish(store, lease, one, layers.at(-1) ?? base));
+    });
+  } catch (error) {
+    throw refusal('commit layers', error);
+  } finally {
+    // Whatever was staged and is no layer now: copies of layers that were there, or after an error those not reached.
+    const used = new Set(layers.map((layer) => layer.cacheId));
+    for (const [index, { cacheId }] of staged.entries()) {
+      if (used.has(cacheId)) continue;
+      if (links[index] !== undefined) rmSync(`${store.overlay}/l/${links[index]}`, { force: true });
+      discard(store, lease, cacheId);
+    }
+  }
+  return layers;
+}
+
+/** Unpacks one layer on `parent` and makes it a layer of the store. @throws as {@link stageLayer} and {@link commitLayers} */
+export async function registerLayer(
+  store: Store,
+  lease: Lease,
+  parent: string | undefined,
+  apply: ApplyLayer,
+): Promise<LayerRecord> {
+  const below = parent === undefined ? undefined : useLayer(store, lease, parent);
+  const staged = await stageLayer(store, lease, apply, stackOf(store, lowerFor(below)));
+  const [layer] = commitLayers(store, lease, [staged], parent);
+  if (layer === undefined) throw new Error('a committed layer is missing');
+  return layer;
+}

@@ -1,0 +1,172 @@
+/** The layers that a container adds to its image: `<mount-id>-init`, which tsbox fills, and `<mount-id>`, which the container fills. */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { isErrno, TsboxError } from '../errors.ts';
+import { randomHex } from '../sys/random.ts';
+import type { LayerMount } from './drivers/driver.ts';
+import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
+import { attempt, readText, refusal, removeTree, withoutUmask } from './io.ts';
+import { lowerFor, readLayer, stackOf } from './layers.ts';
+import { newLink, writeLink } from './links.ts';
+import { isHexId, layerEntry, mountEntry, REMOVING, type Store, shortId } from './store.ts';
+
+export interface RwLayer extends LayerMount {
+  mountId: string;
+  /** `<mount-id>-init` */
+  initId: string;
+  /** Short names of the read-write layer and of the init layer. */
+  link: string;
+  initLink: string;
+  /** `l/INIT:l/TOP:..:l/BASE` */
+  lower: string;
+  /** What the container has written. */
+  upper: string;
+  work: string;
+  /** Where the tree is while it is mounted. */
+  merged: string;
+  /** Directories to look through, nearest first: upper, init, the image's layers. */
+  stack: string[];
+  /** Chain id of the image's top layer; absent for an image without layers. */
+  parent?: string;
+}
+
+interface Names {
+  mountId: string;
+  link: string;
+  lower: string;
+  parent: string | undefined;
+}
+
+function describe(store: Store, { mountId, link, lower, parent }: Names): RwLayer {
+  const directory = `${store.overlay}/${mountId}`;
+  const below = stackOf(store, lower);
+  return {
+    mountId,
+    initId: `${mountId}-init`,
+    link,
+    initLink: lower.slice(2).split(':', 1)[0] ?? '',
+    lower,
+    upper: `${directory}/diff`,
+    work: `${directory}/work`,
+    merged: `${directory}/merged`,
+    // The init layer by its own name instead of the short one: lookup.ts knows it by that.
+    stack: [`${directory}/diff`, `${directory}-init/diff`, ...below.slice(1)],
+    ...(parent === undefined ? {} : { parent }),
+  };
+}
+
+function makeDirectory(store: Store, id: string, link: string, lower: string): void {
+  const path = `${store.overlay}/${id}`;
+  mkdirSync(path, 0o710);
+  mkdirSync(`${path}/diff`, 0o755);
+  mkdirSync(`${path}/work`, 0o700);
+  writeLink(store, id, link, lower);
+}
+
+/** Fresh names for a container's layers over the image's. */
+function newLayer(store: Store, topChainId: string | undefined, imageLower: string): RwLayer {
+  const init = `l/${newLink()}`;
+  const lower = imageLower === '' ? init : `${init}:${imageLower}`;
+  return describe(store, { mountId: randomHex(32), link: newLink(), lower, parent: topChainId });
+}
+
+/**
+ * Makes the layers for a container on an image's top layer (none: an image without layers). Nothing is mounted. The caller shares
+ * the store's lock (lock.ts) until the container's own files are there. On an error nothing stays behind.
+ * @throws ERR_TSBOX_NOT_FOUND when the layer is gone; ERR_TSBOX_DAMAGED; SyscallError, ENOSPC among them
+ */
+export function createRwLayer(store: Store, containerId: string, topChainId: string | undefined): RwLayer {
+  const top = topChainId === undefined ? undefined : readLayer(store, topChainId);
+  const imageLower = lowerFor(top);
+  const stack = stackOf(store, imageLower);
+  const layer = newLayer(store, topChainId, imageLower);
+  const { mountId } = layer;
+  const entry = mountEntry(store, containerId);
+  attempt(`mkdir ${entry}`, () => withoutUmask(() => mkdirSync(entry, 0o755)));
+  try {
+    withoutUmask(() => {
+      if (topChainId !== undefined) writeFileSync(`${entry}/parent`, topChainId, { mode: 0o644 });
+      writeFileSync(`${entry}/mount-id`, mountId, { mode: 0o644 });
+      writeFileSync(`${entry}/init-id`, layer.initId, { mode: 0o644 });
+      makeDirectory(store, layer.initId, layer.initLink, imageLower);
+      const recipe = topChainId === undefined ? initRecipe([]) : keptRecipe(layerEntry(store, topChainId), stack);
+      applyRecipe(recipe, `${store.overlay}/${layer.initId}/diff`);
+      writeFileSync(`${store.overlay}/${layer.initId}/committed`, '', { mode: 0o600 });
+      makeDirectory(store, mountId, layer.link, layer.lower);
+    });
+  } catch (error) {
+    for (const id of [mountId, layer.initId]) discardDirectory(store, id);
+    rmSync(entry, { recursive: true, force: true });
+    throw refusal(`create the read-write layer of ${shortId(containerId)}`, error);
+  }
+  return layer;
+}
+
+/** What {@link createRwLayer} would make, for a plan that is only shown. Makes nothing. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
+export function plannedRwLayer(store: Store, topChainId: string | undefined): RwLayer {
+  const top = topChainId === undefined ? undefined : readLayer(store, topChainId);
+  return newLayer(store, topChainId, lowerFor(top));
+}
+
+/** Removes a directory of overlay2/ with its short name, as far as it is there. */
+function discardDirectory(store: Store, id: string): void {
+  const link = readText(`${store.overlay}/${id}/link`);
+  if (link !== undefined) rmSync(`${store.overlay}/l/${link}`, { force: true });
+  rmSync(`${store.overlay}/${id}`, { recursive: true, force: true });
+}
+
+/** The layers of a container. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
+export function rwLayer(store: Store, containerId: string): RwLayer {
+  const entry = mountEntry(store, containerId);
+  const mountId = readText(`${entry}/mount-id`);
+  if (mountId === undefined) {
+    throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such read-write layer: ${shortId(containerId)}`);
+  }
+  const directory = isHexId(mountId) ? `${store.overlay}/${mountId}` : undefined;
+  const [lower, link] = ['lower', 'link'].map((file) => directory && readText(`${directory}/${file}`));
+  if (lower === undefined || link === undefined) {
+    throw new TsboxError('ERR_TSBOX_DAMAGED', `read the read-write layer of ${shortId(containerId)}: ${mountId}`, {
+      hint: 'Its directory in overlay2/ is missing or incomplete: remove the container.',
+    });
+  }
+  return describe(store, { mountId, link, lower, parent: readText(`${entry}/parent`) });
+}
+
+/** Takes a directory of overlay2/ out of use: its short name goes, it waits under another name for its removal.
+ *  @returns that name, or undefined when it was not there */
+export function retireDirectory(store: Store, id: string): string | undefined {
+  const path = `${store.overlay}/${id}`;
+  if (!existsSync(path)) return undefined;
+  try {
+    rmdirSync(`${path}/merged`);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw refusal(`remove ${path}/merged`, error);
+  }
+  const link = readText(`${path}/link`);
+  if (link !== undefined && /^[A-Z0-9]+$/.test(link)) {
+    try {
+      unlinkSync(`${store.overlay}/l/${link}`);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw refusal(`remove ${store.overlay}/l/${link}`, error);
+    }
+  }
+  attempt(`rename ${path}`, () => renameSync(path, path + REMOVING));
+  return path + REMOVING;
+}
+
+/** Takes a container's layers out of use. The caller shares the store's lock, and gives what is returned to `removeTree` once it has
+ *  let go of it. No layers: nothing to do. @throws SyscallError EBUSY while the container's tree is mounted */
+export function retireRwLayer(store: Store, containerId: string): string[] {
+  const entry = mountEntry(store, containerId);
+  const mountId = readText(`${entry}/mount-id`);
+  const waiting: string[] = [];
+  if (mountId !== undefined && isHexId(mountId)) {
+    for (const id of [mountId, `${mountId}-init`]) waiting.push(retireDirectory(store, id) ?? '');
+  }
+  removeTree(entry);
+  return waiting.filter((path) => path !== '');
+}
+
+/** Ids of the containers that have a read-write layer. */
+export function mountedIds(store: Store): string[] {
+  return readdirSync(`${store.images}/layerdb/mounts`);
+}

@@ -1,0 +1,128 @@
+/**
+ * What a container is doing. Nobody but its monitor knows, so this is put together from what the monitor leaves:
+ * `<run-root>/<id>/state.json` from the start to the end, `<run-root>/<id>/lock` locked while the monitor lives, and
+ * `containers/<id>/exit.json` at the end; the record's `State` is what was folded in last. A monitor that died without a word (SIGKILL,
+ * a reboot) leaves a state.json, or a record that says "running", with no lock held.
+ */
+import { existsSync, rmSync } from 'node:fs';
+import { isErrno } from '../errors.ts';
+import {
+  type ContainerRecord,
+  type ContainerState,
+  type ExitRecord,
+  NEVER,
+  type RunRecord,
+} from '../spec/container.ts';
+import { tryLock } from '../sys/lock.ts';
+import { saveContainer } from './change-container.ts';
+import { readContainer } from './containers.ts';
+import { attempt, isObject, readText } from './io.ts';
+import { containerDirectory, runDirectory, type Store } from './store.ts';
+
+/** 128 + SIGKILL: what a shell would say of a process whose end nobody saw. */
+const DIED = { ExitCode: 137, Error: 'monitor died' } as const;
+
+/** JSON that the monitor wrote and renamed into place; what is damaged counts as not there. */
+function readJson(path: string): Record<string, unknown> | undefined {
+  const text = readText(path);
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The monitor's word on the running process, if there is one. */
+export function readRun(store: Store, id: string): RunRecord | undefined {
+  const value = readJson(`${runDirectory(store, id)}/state.json`);
+  if (typeof value?.['Pid'] !== 'number' || typeof value['StartedAt'] !== 'string') return undefined;
+  return { Pid: value['Pid'], Monitor: Number(value['Monitor'] ?? 0), StartedAt: value['StartedAt'] };
+}
+
+/** The monitor's last word, if it is not folded into the record yet. */
+export function readExit(store: Store, id: string): ExitRecord | undefined {
+  const value = readJson(`${containerDirectory(store, id)}/exit.json`);
+  if (typeof value?.['ExitCode'] !== 'number' || typeof value['FinishedAt'] !== 'string') return undefined;
+  return { Pid: Number(value['Pid'] ?? 0), ExitCode: value['ExitCode'], FinishedAt: value['FinishedAt'] };
+}
+
+/** Does the container's monitor live? */
+export function monitorLives(store: Store, id: string): boolean {
+  try {
+    const held = tryLock(`${runDirectory(store, id)}/lock`, 'shared');
+    held?.release();
+    return held === undefined;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+function running(store: Store, last: ContainerState, id: string, run: RunRecord): ContainerState {
+  const paused = existsSync(`${runDirectory(store, id)}/paused`);
+  return {
+    ...last,
+    Status: paused ? 'paused' : 'running',
+    Running: true,
+    Paused: paused,
+    Dead: false,
+    Pid: run.Pid,
+    ExitCode: 0,
+    Error: '',
+    StartedAt: run.StartedAt,
+    FinishedAt: NEVER,
+  };
+}
+
+function ended(
+  last: ContainerState,
+  how: Pick<ContainerState, 'ExitCode' | 'Error' | 'StartedAt' | 'FinishedAt'>,
+): ContainerState {
+  return { ...last, Status: 'exited', Running: false, Paused: false, Pid: 0, ...how };
+}
+
+/** A container's state at this moment.
+ *  @param now the time that is given as the end of a container whose monitor died unseen */
+export function containerState(store: Store, record: ContainerRecord, now = new Date()): ContainerState {
+  const { ID: id, State: last } = record;
+  // In this order: the monitor leaves exit.json before it lets go of its lock and takes state.json away.
+  const run = readRun(store, id);
+  if (run !== undefined && monitorLives(store, id)) return running(store, last, id, run);
+  const exit = readExit(store, id);
+  const StartedAt = run?.StartedAt ?? last.StartedAt;
+  if (exit !== undefined && !isOlder(exit, run)) {
+    return ended(last, { ExitCode: exit.ExitCode, Error: '', StartedAt, FinishedAt: exit.FinishedAt });
+  }
+  if (run === undefined && !last.Running) return last;
+  return ended(last, { ...DIED, StartedAt, FinishedAt: now.toISOString() });
+}
+
+/** Is this the end of an earlier run? */
+function isOlder(exit: ExitRecord, run: RunRecord | undefined): boolean {
+  return run !== undefined && Date.parse(exit.FinishedAt) < Date.parse(run.StartedAt);
+}
+
+/** Writes the state of a container that has ended into its record and takes away what the monitor left, so that the next start begins
+ *  afresh. One that runs, was never started, or is locked by somebody who is changing it, is left alone.
+ *  @returns the record with the state of this moment @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
+export function foldState(store: Store, id: string): ContainerRecord {
+  const seen = readContainer(store, id);
+  const held = tryLock(containerDirectory(store, id));
+  if (held === undefined) return { ...seen, State: containerState(store, seen) };
+  try {
+    const record = readContainer(store, id);
+    const state = containerState(store, record);
+    const folded = { ...record, State: state };
+    const exit = `${containerDirectory(store, id)}/exit.json`;
+    const isPending = existsSync(exit) || readRun(store, id) !== undefined || record.State.Running;
+    if (state.Running || !isPending) return folded;
+    saveContainer(store, folded);
+    attempt(`remove ${exit}`, () => rmSync(exit, { force: true }));
+    for (const file of ['state.json', 'paused']) rmSync(`${runDirectory(store, id)}/${file}`, { force: true });
+    return folded;
+  } finally {
+    held.release();
+  }
+}

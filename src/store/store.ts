@@ -1,0 +1,68 @@
+/** What a store is, where things are in it. Plain data and path arithmetic; opening is in open.ts. @see README.md */
+import { TsboxError } from '../errors.ts';
+import { isDigest } from '../spec/digest.ts';
+import type { Driver } from './drivers/driver.ts';
+
+export interface Store {
+  /** `/var/lib/tsbox` */
+  readonly dataRoot: string;
+  /** `/run/tsbox` */
+  readonly runRoot: string;
+  /** `<data-root>/image/overlay2`; its flock is the store's lock, see lock.ts. */
+  readonly images: string;
+  /** `<data-root>/overlay2` */
+  readonly overlay: string;
+  /** `<data-root>/containers` */
+  readonly containers: string;
+  /** `<data-root>/names`: one symlink a container. */
+  readonly names: string;
+  readonly driver: Driver;
+}
+
+/** Names of what is being made begin with this, as those of sys/atomic.ts do. */
+export const TEMPORARY = '.tmp-';
+/** Directories that wait for their removal end with this; nothing refers to them. */
+export const REMOVING = '-removing';
+
+/** The 64 digits of a digest, safe as a file name. @throws ERR_TSBOX_SPEC on anything else */
+export function hexOf(digest: string): string {
+  if (isDigest(digest) && digest.startsWith('sha256:')) return digest.slice(7);
+  throw new TsboxError('ERR_TSBOX_SPEC', `use ${JSON.stringify(digest.slice(0, 100))} as an id: not a sha256 digest`);
+}
+
+export function isHexId(text: string): boolean {
+  return /^[0-9a-f]{64}$/.test(text);
+}
+
+/** Docker's short form of an id: twelve digits. */
+export function shortId(id: string): string {
+  return id.slice(id.indexOf(':') + 1).slice(0, 12);
+}
+
+/** The image's config, byte for byte. */
+export function imageFile(store: Store, id: string): string {
+  return `${store.images}/imagedb/content/sha256/${hexOf(id)}`;
+}
+
+/** What is known of an image beside its config. */
+export function imageMetadata(store: Store, id: string): string {
+  return `${store.images}/imagedb/metadata/sha256/${hexOf(id)}`;
+}
+
+export function layerEntry(store: Store, chainId: string): string {
+  return `${store.images}/layerdb/sha256/${hexOf(chainId)}`;
+}
+
+/** Which read-write layer a container has. */
+export function mountEntry(store: Store, containerId: string): string {
+  return `${store.images}/layerdb/mounts/${containerId}`;
+}
+
+export function containerDirectory(store: Store, id: string): string {
+  return `${store.containers}/${id}`;
+}
+
+/** Lock, socket and state of a running container; on a tmpfs, gone after a reboot. */
+export function runDirectory(store: Store, id: string): string {
+  return `${store.runRoot}/${id}`;
+}
