@@ -1,0 +1,179 @@
+/**
+ * A tsbox of one's own for a system test: data root and run root in a temporary directory, the commands, and at the end the proof that
+ * nothing was left behind. What fails is removed all the same, so that one broken test does not break the next.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import type { TestContext } from 'node:test';
+import { leftovers, removeLeftovers } from './leftovers.ts';
+
+export const REPOSITORY = resolve(import.meta.dirname, '../..');
+export const TSBOX = join(REPOSITORY, 'bin/tsbox');
+const FIXTURES = join(REPOSITORY, 'rootfs-fixtures/build');
+
+export interface Result {
+  /** null when a signal ended it. */
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+  /** The same standard output, byte for byte. */
+  bytes: Buffer;
+}
+
+export interface CommandOptions {
+  /** Standard input to its end; without it /dev/null. */
+  input?: string | Buffer;
+  env?: Record<string, string>;
+  cwd?: string;
+  /** Milliseconds until it is killed and the test fails; 30,000 when absent. */
+  timeout?: number;
+}
+
+export interface Running {
+  readonly child: ChildProcess;
+  /** Everything so far, as text. */
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  readonly done: Promise<Result>;
+}
+
+export interface Sandbox {
+  /** Temporary; the roots are in it, and a test may put files there. */
+  readonly directory: string;
+  readonly dataRoot: string;
+  readonly runRoot: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** Runs `tsbox ARGS...` to its end. */
+  tsbox(args: readonly string[], options?: CommandOptions): Result;
+  /** Like `tsbox`, for what must work. @returns stdout without its last line feed @throws AssertionError unless it exits with 0 */
+  ok(args: readonly string[], options?: CommandOptions): string;
+  /** Starts `tsbox ARGS...` with a pipe on each of its streams; `input` is not closed unless given. */
+  start(args: readonly string[], options?: CommandOptions): Running;
+  /** Imports a fixture once. @returns its image name: `busybox:offline`, `debian:offline`, `layers:latest` or `many-layers:latest` */
+  image(name?: FixtureName): string;
+}
+
+export type FixtureName = 'busybox' | 'debian' | 'layers' | 'many-layers';
+
+const OVERLAYFS = 0x794c7630;
+const DEFAULT_TIMEOUT = 30_000;
+
+/** A short directory (the path of a Unix socket has room for 107 bytes) where an overlay's upper directory may lie. */
+function temporaryDirectory(): string {
+  const place = statfsSync(tmpdir()).type === OVERLAYFS && existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+  return mkdtempSync(join(place, 'tsb-'));
+}
+
+function result(status: number | null, signal: NodeJS.Signals | null, stdout: Buffer, stderr: Buffer): Result {
+  return { status, signal, stdout: stdout.toString(), stderr: stderr.toString(), bytes: stdout };
+}
+
+function runSync(env: NodeJS.ProcessEnv, args: readonly string[], options: CommandOptions): Result {
+  const { status, signal, stdout, stderr, error } = spawnSync(TSBOX, args, {
+    env: { ...env, ...options.env },
+    cwd: options.cwd ?? '/',
+    timeout: options.timeout ?? DEFAULT_TIMEOUT,
+    killSignal: 'SIGKILL',
+    maxBuffer: 1 << 28,
+    ...(options.input === undefined ? { stdio: ['ignore', 'pipe', 'pipe'] } : { input: options.input }),
+  });
+  if (error !== undefined) throw new Error(`tsbox ${args.join(' ')}: ${error.message}\n${stdout}\n${stderr}`);
+  return result(status, signal, stdout, stderr);
+}
+
+function startAsync(env: NodeJS.ProcessEnv, args: readonly string[], options: CommandOptions): Running {
+  const child = spawn(TSBOX, args, { env: { ...env, ...options.env }, cwd: options.cwd ?? '/' });
+  const chunks = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (data: Buffer) => chunks[name].push(data));
+  child.stdin.on('error', () => {}); // EPIPE: the command ended first
+  if (options.input !== undefined) child.stdin.end(options.input);
+  const text = (name: 'stdout' | 'stderr') => Buffer.concat(chunks[name]).toString();
+  const done = new Promise<Result>((fulfil, reject) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`tsbox ${args.join(' ')}: took too long\n${text('stdout')}\n${text('stderr')}`));
+    }, options.timeout ?? DEFAULT_TIMEOUT);
+    child.on('error', reject);
+    child.on('close', (status, signal) => {
+      clearTimeout(timer);
+      fulfil(result(status, signal, Buffer.concat(chunks.stdout), Buffer.concat(chunks.stderr)));
+    });
+  });
+  done.catch(() => {}); // whoever awaits it hears of it; a test that failed before does not
+  return { child, stdout: () => text('stdout'), stderr: () => text('stderr'), done };
+}
+
+function importFixture(box: Pick<Sandbox, 'ok'>, name: FixtureName): string {
+  const archive = join(FIXTURES, `${name}.tar`);
+  if (!existsSync(archive)) throw new Error(`${archive} is missing: make fixtures`);
+  if (name === 'busybox' || name === 'debian') {
+    const shell = name === 'busybox' ? 'sh' : 'bash';
+    box.ok(['import', '--change', `CMD ["${shell}"]`, archive, `${name}:offline`]);
+    return `${name}:offline`;
+  }
+  box.ok(['load', '--input', archive]);
+  return `${name}:latest`;
+}
+
+/** Ends what runs, takes the directory away, and fails the test when something else had been left behind. */
+async function close(box: Sandbox): Promise<void> {
+  const ids = existsSync(box.dataRoot) ? box.tsbox(['ps', '--all', '--quiet', '--no-trunc']).stdout.split('\n') : [];
+  const containers = ids.filter(Boolean);
+  if (containers.length > 0) box.tsbox(['rm', '--force', ...containers]);
+  const left = await leftovers(box.directory);
+  removeLeftovers(box.directory, left);
+  rmSync(box.directory, { recursive: true, force: true });
+  assert.deepEqual(left, [], 'something was left behind');
+}
+
+/** A sandbox that lasts as long as the test. */
+export function sandbox(context: TestContext): Sandbox {
+  const directory = temporaryDirectory();
+  const [dataRoot, runRoot] = [join(directory, 'd'), join(directory, 'r')];
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    PATH: `${dirname(TSBOX)}:${process.env['PATH'] ?? ''}`,
+    TSBOX_ROOT: dataRoot,
+    TSBOX_RUN_ROOT: runRoot,
+    HOME: join(directory, 'home'),
+    NO_COLOR: '1',
+  };
+  delete env['NODE_TEST_CONTEXT']; // the test runner's own; a Node started with it prints for the runner
+  mkdirSync(env['HOME']!);
+  const images = new Map<FixtureName, string>();
+  const box: Sandbox = {
+    directory,
+    dataRoot,
+    runRoot,
+    env,
+    tsbox: (args, options = {}) => runSync(env, args, options),
+    ok(args, options = {}) {
+      const { status, signal, stdout, stderr } = runSync(env, args, options);
+      assert.equal(status, 0, `tsbox ${args.join(' ')}: ${signal ?? `exit ${status}`}\n${stdout}${stderr}`);
+      return stdout.replace(/\n$/, '');
+    },
+    start: (args, options = {}) => startAsync(env, args, options),
+    image(name = 'busybox') {
+      const known = images.get(name) ?? importFixture(box, name);
+      images.set(name, known);
+      return known;
+    },
+  };
+  context.after(() => close(box));
+  return box;
+}
+
+/** Tries `look` until it gives something. @throws Error after `timeout` milliseconds */
+export async function until<T>(what: string, look: () => T | undefined | false, timeout = 10_000): Promise<T> {
+  const end = performance.now() + timeout;
+  for (;;) {
+    const found = look();
+    if (found !== undefined && found !== false) return found;
+    if (performance.now() > end) throw new Error(`waited ${timeout} ms in vain for ${what}`);
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+}
