@@ -1,14 +1,15 @@
 /** Makes a container: its read-write layer, its files and its name. Nothing runs yet. */
 import { TsboxError } from '../errors.ts';
 import { NETWORK_MODES } from '../network/files.ts';
+import { withHoles } from '../plan/holes.ts';
 import { parseCapability } from '../spec/capabilities.ts';
 import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
 import { parseReference } from '../spec/reference.ts';
-import { createContainer as createFiles, newContainerId } from '../store/containers.ts';
+import { chainIds } from '../store/chain.ts';
+import { createContainer as createFiles, newContainerId } from '../store/create-container.ts';
 import { findImage, type ImageRecord, requireImage } from '../store/images.ts';
-import { chainIds } from '../store/layers.ts';
-import { generateName } from '../store/names.ts';
-import { createRwLayer, plannedRwLayer, removeRwLayer } from '../store/rw-layers.ts';
+import { checkName } from '../store/names.ts';
+import { plannedRwLayer } from '../store/rw-layers.ts';
 import { containerDirectory } from '../store/store.ts';
 import type { ContainerRequest, OnProgress, PlanPreview } from './api.ts';
 import { parseBinds } from './binds.ts';
@@ -17,24 +18,13 @@ import { commandLine, mergeConfig } from './merge.ts';
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from './oci.ts';
 import type { Engine } from './open.ts';
 
-const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 const DEFAULT_SHM = 64 * 1024 * 1024;
 const FAILED = 125;
-
-function usage(message: string, hint?: string): TsboxError {
-  return new TsboxError(
-    'ERR_TSBOX_USAGE',
-    message,
-    hint === undefined ? { exitCode: FAILED } : { exitCode: FAILED, hint },
-  );
-}
 
 /** What can be refused before anything is pulled or made. */
 function checkRequest(request: ContainerRequest): void {
   const { name, network } = request;
-  if (name !== undefined && !NAME.test(name)) {
-    throw usage(`Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
-  }
+  if (name !== undefined) checkName(name);
   if (!(NETWORK_MODES as readonly string[]).includes(network)) {
     const message = `network ${network}: not supported yet`;
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message, {
@@ -144,13 +134,7 @@ export async function createContainer(
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);
-  createRwLayer(engine.store, id, topLayer(image));
-  try {
-    createFiles(engine.store, record, makeHostConfig(request));
-  } catch (error) {
-    removeRwLayer(engine.store, id);
-    throw error;
-  }
+  createFiles(engine.store, record, makeHostConfig(request), topLayer(image));
   return { id, warnings: imageWarnings(image, request) };
 }
 
@@ -168,7 +152,9 @@ export async function previewContainer(
   checkRequest(request);
   const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
   const id = newContainerId();
-  const record = makeRecord(engine, id, image, { ...request, name: request.name ?? generateName() });
+  const record = makeRecord(engine, id, image, request);
   const layer = plannedRwLayer(engine.store, topLayer(image));
-  return { plan: containerPlan(engine, { record, hostConfig: makeHostConfig(request), layer }).plan, id };
+  const { plan } = containerPlan(engine, { record, hostConfig: makeHostConfig(request), layer });
+  const { mountId, initLink, link } = layer;
+  return { plan: withHoles(plan, { id, shortId: id.slice(0, 12), layer: mountId, initLink, link }), id };
 }

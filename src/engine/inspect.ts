@@ -1,9 +1,10 @@
 /** `inspect`: everything that is known of a container or an image, in Docker's shape. */
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
+import { chainIds } from '../store/chain.ts';
 import { findContainer, readHostConfig } from '../store/containers.ts';
 import { findImage, type ImageRecord } from '../store/images.ts';
-import { chainIds, readLayer } from '../store/layers.ts';
+import { readLayer } from '../store/layers.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { summarizeImage } from './images.ts';

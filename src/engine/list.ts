@@ -13,5 +13,5 @@ export function listContainers(engine: Engine, options: { all: boolean }): Conta
     if (!options.all && !state.Running) continue;
     summaries.push({ record, state, hostConfig: readHostConfig(store, record.ID) });
   }
-  return summaries.sort((a, b) => (a.record.Created < b.record.Created ? 1 : -1));
+  return summaries;
 }

@@ -2,6 +2,7 @@
 import { TsboxError } from '../errors.ts';
 import { cgroupCleanup } from '../plan/cgroup.ts';
 import { interpret } from '../runtime/interpret.ts';
+import { removeContainerFiles } from '../store/change-container.ts';
 import { requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
@@ -10,7 +11,6 @@ import { lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
 import { cgroupsPath } from './oci.ts';
 import type { Engine } from './open.ts';
-import { removalSteps } from './removal.ts';
 import { killContainer } from './stop.ts';
 import { waitContainer } from './wait.ts';
 
@@ -59,8 +59,8 @@ export async function removeContainer(engine: Engine, name: string, options: { f
   const held = lock(containerDirectory(store, record.ID));
   try {
     cleanLeftovers(engine, record.ID);
-    interpret(removalSteps(engine, record, rwLayer(store, record.ID)));
   } finally {
     held.release();
   }
+  removeContainerFiles(store, record.ID);
 }

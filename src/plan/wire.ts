@@ -1,5 +1,5 @@
 /**
- * The plan as the executor reads it. Little-endian; docs/wire.md describes it byte by byte for whoever writes another reader.
+ * The plan as the executor reads it. Little-endian.
  *
  *   plan   := "TSBXPLAN" u32 version, u32 flags, u32 lists, list*       list 0 is monitor, list 1 is cleanup, then the nested ones
  *   list   := u32 steps, step*

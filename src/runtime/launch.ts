@@ -51,6 +51,7 @@ function startExecutor(planFile: string): { ours: number; pid: number } {
       descriptors: [
         [none, 0],
         [none, 1],
+        [2, 2],
         [plan, 3],
         [theirs, 4],
       ],

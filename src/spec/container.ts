@@ -1,6 +1,6 @@
 /**
  * What is kept of a container on disk, in Docker's words: `config.v2.json` and `hostconfig.json`. Types only.
- * @see docs/store.md
+ * @see src/store/README.md
  */
 
 /** A port set or volume set, as Go writes a set: `{"80/tcp": {}}`. */

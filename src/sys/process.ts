@@ -14,7 +14,8 @@ export interface SpawnOptions {
   /** With the program's own name in front. */
   args: readonly string[];
   env: readonly string[];
-  /** `[ours, theirs]`: our descriptor becomes theirs; all others with close-on-exec, as Node opens them, stay behind. */
+  /** `[ours, theirs]`: our descriptor becomes theirs. All others stay behind, the standard streams among them: Node marks every
+   *  descriptor close-on-exec. `[2, 2]` hands on standard error. */
   descriptors: readonly (readonly [number, number])[];
 }
 
@@ -237,8 +238,14 @@ export function linkUp(name: string): void {
 }
 
 const execveCall = bind('int', 'execve', [P, 'const char **', 'const char **']);
-/** execve(2): does not come back unless the kernel refuses. */
+const signalCall = bind('void *', 'signal', ['int', 'void *']);
+
+/** execve(2): does not come back unless the kernel refuses. Node ignores SIGPIPE and marks the standard streams close-on-exec: both
+ *  are put back first, as a program expects to find them. */
 export function execve(path: string, args: readonly string[], env: readonly string[]): void {
+  const [F_SETFD, SIGPIPE] = [2, 13];
+  for (const fd of [0, 1, 2]) fcntlCall(fd, F_SETFD, 0);
+  signalCall(SIGPIPE, null);
   check(execveCall(cstring(path), [...args, null], [...env, null]), 'execve', () => `exec ${printable(path)}`);
 }
 

@@ -1,0 +1,255 @@
+/** Every operation through both interpreters: the one in TypeScript and the executor. Each runs in a process of its own. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { OPS, type OpName } from '../../src/plan/ops.ts';
+import type { Step } from '../../src/plan/step.ts';
+import { encodePlan } from '../../src/plan/wire.ts';
+import { EXECUTOR_ONLY } from '../../src/runtime/interpret.ts';
+import { executorPath } from '../../src/runtime/launch.ts';
+import { requires } from '../requires.ts';
+
+const INTERPRET = new URL('../../src/runtime/interpret.ts', import.meta.url).href;
+const SH = '/bin/sh';
+const ENV = ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
+const why = 'test';
+
+const MASK = (1n << 0n) | (1n << 5n);
+
+/** Steps that use the operation in a process with namespaces of its own, and a script whose output shows that it had its effect. */
+interface Case {
+  steps: Step[];
+  show: string;
+}
+
+const unshare = (...flags: (keyof typeof import('../../src/spec/linux.ts').CLONE)[]): Step[] => [
+  { op: 'unshare', flags, why },
+  ...(flags.includes('CLONE_NEWNS')
+    ? [{ op: 'mount', source: '', target: '/', type: '', flags: ['MS_REC', 'MS_PRIVATE'], data: '', why } as const]
+    : []),
+];
+
+function tmpfs(at: string): Step[] {
+  return [
+    ...unshare('CLONE_NEWNS'),
+    { op: 'mount', source: 'tmpfs', target: at, type: 'tmpfs', flags: [], data: 'size=1m', why },
+  ];
+}
+
+/** @param other a process whose UTS namespace is not ours */
+function cases(dir: string, other: number): Partial<Record<OpName, Case>> {
+  const file = (name: string): Step => ({
+    op: 'write',
+    path: `${dir}/${name}`,
+    data: 'x',
+    flags: ['O_CREAT'],
+    mode: 0o644,
+    why,
+  });
+  const list = `ls -lnR --time-style=+ ${dir} | sed 's/^total.*//'`;
+  return {
+    mkdir: { steps: [{ op: 'mkdir', path: `${dir}/d`, mode: 0o750, why }], show: list },
+    write: { steps: [{ ...file('f'), data: 'héllo\n' } as Step], show: `cat ${dir}/f; stat -c %a ${dir}/f` },
+    symlink: { steps: [{ op: 'symlink', target: '../x y', path: `${dir}/l`, why }], show: `readlink ${dir}/l` },
+    mknod: {
+      steps: [
+        { op: 'mknod', path: `${dir}/n`, mode: 0o020640, major: 1, minor: 3, why },
+        { op: 'mknod', path: `${dir}/big`, mode: 0o060600, major: 259, minor: 300, why },
+        { op: 'mknod', path: `${dir}/p`, mode: 0o010600, major: 0, minor: 0, why },
+      ],
+      show: `stat -c '%n %f %t %T' ${dir}/n ${dir}/big ${dir}/p`,
+    },
+    chmod: { steps: [file('f'), { op: 'chmod', path: `${dir}/f`, mode: 0o4711, why }], show: `stat -c %a ${dir}/f` },
+    chown: {
+      steps: [file('f'), { op: 'chown', path: `${dir}/f`, uid: 7, gid: 8, why }],
+      show: `stat -c %u:%g ${dir}/f`,
+    },
+    unlink: { steps: [file('f'), file('g'), { op: 'unlink', path: `${dir}/f`, why }], show: list },
+    rmdir: {
+      steps: [
+        { op: 'mkdir', path: `${dir}/d`, mode: 0o755, why },
+        { op: 'rmdir', path: `${dir}/d`, why },
+      ],
+      show: list,
+    },
+    remove_tree: {
+      steps: [
+        { op: 'mkdir', path: `${dir}/d`, mode: 0o755, why },
+        file('d/f'),
+        file('keep'),
+        { op: 'symlink', target: `${dir}/keep`, path: `${dir}/d/l`, why },
+        { op: 'remove_tree', path: `${dir}/d`, why },
+      ],
+      show: list,
+    },
+    rename: { steps: [file('f'), { op: 'rename', from: `${dir}/f`, to: `${dir}/g`, why }], show: list },
+    mount: { steps: tmpfs(dir), show: `findmnt -no FSTYPE,OPTIONS ${dir}` },
+    umount: {
+      steps: [...tmpfs(dir), { op: 'umount', target: dir, flags: ['MNT_DETACH'], why }],
+      show: `findmnt -n ${dir}; echo $?`,
+    },
+    mount_setattr: {
+      steps: [
+        ...tmpfs(dir),
+        {
+          op: 'mount_setattr',
+          target: dir,
+          at: ['AT_RECURSIVE'],
+          set: ['MOUNT_ATTR_RDONLY', 'MOUNT_ATTR_NOSUID'],
+          clear: [],
+          propagation: [],
+          why,
+        },
+      ],
+      show: `findmnt -no OPTIONS ${dir}`,
+    },
+    open_tree: {
+      steps: [
+        ...unshare('CLONE_NEWNS'),
+        { op: 'open_tree', slot: 3, path: '/proc', flags: ['OPEN_TREE_CLONE'], why },
+        { op: 'move_mount', slot: 3, target: dir, flags: ['MOVE_MOUNT_T_SYMLINKS'], why },
+      ],
+      show: `findmnt -no FSTYPE ${dir}`,
+    },
+    pivot_root: {
+      steps: [
+        ...unshare('CLONE_NEWNS'),
+        { op: 'mount', source: '/', target: dir, type: '', flags: ['MS_BIND', 'MS_REC'], data: '', why },
+        { op: 'chdir', path: dir, why },
+        { op: 'pivot_root', root: '.', old: '.', why },
+        { op: 'umount', target: '.', flags: ['MNT_DETACH'], why },
+        { op: 'chdir', path: '/', why },
+      ],
+      show: 'pwd; test -x /bin/sh && echo yes',
+    },
+    chdir: { steps: [{ op: 'chdir', path: '/usr/bin', why }], show: 'pwd' },
+    unshare: {
+      steps: unshare('CLONE_NEWUTS', 'CLONE_NEWIPC', 'CLONE_NEWNET'),
+      show: 'ls /sys/class/net >/dev/null; cat /proc/net/dev | wc -l',
+    },
+    setns: {
+      steps: [{ op: 'setns', path: `/proc/${other}/ns/uts`, type: ['CLONE_NEWUTS'], why }],
+      show: 'uname -n',
+    },
+    sethostname: { steps: [...unshare('CLONE_NEWUTS'), { op: 'sethostname', name: 'two', why }], show: 'uname -n' },
+    setdomainname: {
+      steps: [...unshare('CLONE_NEWUTS'), { op: 'setdomainname', name: 'dom', why }],
+      show: 'cat /proc/sys/kernel/domainname',
+    },
+    link_up: {
+      steps: [...unshare('CLONE_NEWNET'), { op: 'link_up', name: 'lo', why }],
+      show: 'ip -o link show lo | cut -d" " -f3',
+    },
+    setsid: { steps: [{ op: 'setsid', why }], show: 'test "$(ps -o sid= -p $$ | tr -d " ")" = $$ && echo leader' },
+    close_fds: { steps: [{ op: 'close_fds', from: 3, why }], show: 'ls /proc/self/fd' },
+    umask: { steps: [{ op: 'umask', mask: 0o027, why }], show: 'umask' },
+    rlimit: {
+      steps: [{ op: 'rlimit', resource: ['RLIMIT_NOFILE'], soft: 99, hard: 100, why }],
+      show: 'ulimit -Sn; ulimit -Hn',
+    },
+    capbset: { steps: [{ op: 'capbset', keep: MASK, why }], show: 'grep CapBnd /proc/self/status' },
+    capset: {
+      steps: [{ op: 'capset', effective: 0n, permitted: MASK, inheritable: MASK, why }],
+      show: 'grep -E "CapInh" /proc/self/status',
+    },
+    capambient: {
+      steps: [
+        { op: 'capset', effective: MASK, permitted: MASK, inheritable: MASK, why },
+        { op: 'capambient', raise: MASK, why },
+      ],
+      show: 'grep CapAmb /proc/self/status',
+    },
+    setgroups: { steps: [{ op: 'setgroups', groups: [5, 1000, 70000], why }], show: 'grep Groups /proc/self/status' },
+    setgid: { steps: [{ op: 'setgid', gid: 65534, why }], show: 'grep Gid /proc/self/status' },
+    setuid: { steps: [{ op: 'setuid', uid: 65534, why }], show: 'grep -E "Uid|CapEff" /proc/self/status' },
+    prctl: {
+      steps: [{ op: 'prctl', option: ['PR_SET_NO_NEW_PRIVS'], value: 1, why }],
+      show: 'grep NoNewPrivs /proc/self/status',
+    },
+    seccomp: {
+      // One instruction: BPF_RET, SECCOMP_RET_ALLOW.
+      steps: [{ op: 'seccomp', filter: Uint8Array.of(6, 0, 0, 0, 0, 0, 0xff, 0x7f), flags: 0, why }],
+      show: 'grep -E "^Seccomp:" /proc/self/status',
+    },
+    keyctl_join: {
+      steps: [{ op: 'keyctl_join', name: '_tsbox_test', why }],
+      show: 'grep -q _tsbox_test /proc/keys && echo joined',
+    },
+  };
+}
+
+function throughTypeScript(steps: readonly Step[], file: string): string {
+  const program = `
+    import { interpret } from ${JSON.stringify(INTERPRET)};
+    const revive = (_, v) => v && v.bigint ? BigInt(v.bigint) : v && v.bytes ? Uint8Array.from(v.bytes) : v;
+    interpret(JSON.parse(${JSON.stringify(serialize(steps))}, revive));
+  `;
+  writeFileSync(file, program);
+  const run = spawnSync(process.execPath, [file], { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
+  return run.stdout + run.stderr;
+}
+
+function serialize(steps: readonly Step[]): string {
+  return JSON.stringify(steps, (_, value) => {
+    if (typeof value === 'bigint') return { bigint: String(value) };
+    return value instanceof Uint8Array ? { bytes: [...value] } : value;
+  });
+}
+
+/** The steps are the list of a spawned process; its output comes by way of a file, as the monitor's streams are not the matter here. */
+function throughExecutor(steps: readonly Step[], planFile: string): string {
+  const { bytes } = encodePlan({ setup: [], monitor: [{ op: 'spawn', list: steps, why }], cleanup: [] });
+  writeFileSync(planFile, bytes);
+  const plan = openSync(planFile, 'r');
+  try {
+    const run = spawnSync(executorPath(), ['3'], {
+      stdio: ['ignore', 'ignore', 'pipe', plan, 'pipe'],
+      encoding: 'utf8',
+    });
+    return run.stderr;
+  } finally {
+    closeSync(plan);
+  }
+}
+
+async function observe(t: TestContext, op: OpName, how: 'typescript' | 'executor'): Promise<string> {
+  const dir = mkdtempSync(join(tmpdir(), 'tsbox-op-'));
+  const out = mkdtempSync(join(tmpdir(), 'tsbox-op-out-'));
+  t.after(() => {
+    for (const path of [dir, out]) rmSync(path, { recursive: true, force: true });
+  });
+  const holder = spawn('unshare', ['--uts', 'sh', '-c', 'hostname elsewhere; echo; exec sleep 60']);
+  t.after(() => holder.kill());
+  await once(holder.stdout, 'data');
+  const one = cases(dir, holder.pid ?? 0)[op];
+  assert.ok(one, `no case for ${op}`);
+  // Before anything is unshared or dropped, so that both write to the same place.
+  const script = `exec > ${out}/shown 2>&1; ${one.show}`;
+  const preset: Step[] = [
+    { op: 'umask', mask: 0, why },
+    { op: 'chmod', path: out, mode: 0o777, why },
+  ];
+  const steps: Step[] = [...preset, ...one.steps, { op: 'exec', args: [SH, '-c', script], env: ENV, why }];
+  const said =
+    how === 'typescript' ? throughTypeScript(steps, `${out}/run.mjs`) : throughExecutor(steps, `${out}/plan`);
+  const shown = spawnSync('cat', [`${out}/shown`], { encoding: 'utf8' });
+  assert.equal(shown.status, 0, `${how}: nothing was shown: ${said}`);
+  return shown.stdout.replaceAll(dir, 'DIR');
+}
+
+const twofold = (Object.keys(OPS) as OpName[]).filter(
+  (op) => !EXECUTOR_ONLY.includes(op) && op !== 'exec' && op !== 'move_mount',
+);
+
+for (const op of twofold) {
+  test(`interpreters: ${op} has the same effect through both`, async (t) => {
+    if (!requires(t, 'root', 'command:findmnt', 'command:ip')) return;
+    const typescript = await observe(t, op, 'typescript');
+    assert.equal(await observe(t, op, 'executor'), typescript);
+    assert.notEqual(typescript.trim(), '', 'the effect can be seen');
+  });
+}
