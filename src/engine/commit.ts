@@ -1,0 +1,120 @@
+/** `commit`: what a container has written becomes the top layer of a new image. */
+import { wrapError } from '../errors.ts';
+import { applyLayer } from '../layer/apply.ts';
+import { diffLayer } from '../layer/diff.ts';
+import type { ContainerRecord } from '../spec/container.ts';
+import type { HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
+import { parseReference } from '../spec/reference.ts';
+import { requireContainer } from '../store/containers.ts';
+import { putImage, tag } from '../store/image-changes.ts';
+import { type ImageRecord, requireImage } from '../store/images.ts';
+import { type Lease, newLease, releaseLease, useLayer } from '../store/leases.ts';
+import { commitLayers, discardStaged, stageLayer } from '../store/register.ts';
+import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
+import { containerState } from '../store/state.ts';
+import type { Store } from '../store/store.ts';
+import type { CommitRequest } from './api.ts';
+import { applyChanges } from './changes.ts';
+import { whileFrozen } from './freeze.ts';
+import { checkLayerCount, unpackAs } from './install-layers.ts';
+import { interruptible } from './interrupt.ts';
+import { madeForMounts } from './mount-points.ts';
+import type { Engine } from './open.ts';
+import { VERSION } from './version.ts';
+
+/** DiffID of a tar without entries: 1,024 zeros. */
+const EMPTY_LAYER = 'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef';
+
+/** Packs the container's own layer, without what tsbox made in it for mounts. @returns its diffID; undefined when there is nothing */
+async function commitLayer(
+  store: Store,
+  lease: Lease,
+  record: ContainerRecord,
+  layer: RwLayer,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { whiteouts, lchown } = unpackAs();
+  const [, ...below] = layer.stack;
+  const exclude = madeForMounts(layer.upper, below, Object.keys(record.MountPoints));
+  const staged = await stageLayer(store, lease, (target) =>
+    applyLayer(abortable(diffLayer(layer.upper, { whiteouts, exclude }), signal), target.dir, {
+      whiteouts,
+      lchown,
+      tarSplit: target.tarSplit,
+    }),
+  );
+  if (staged.diffId === EMPTY_LAYER) {
+    discardStaged(store, lease, staged);
+    return undefined;
+  }
+  commitLayers(store, lease, [staged], layer.parent);
+  return staged.diffId;
+}
+
+async function* abortable(stream: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  for await (const chunk of stream) {
+    signal.throwIfAborted();
+    yield chunk;
+  }
+}
+
+function childConfig(
+  image: ImageRecord,
+  record: ContainerRecord,
+  request: CommitRequest,
+  config: ImageConfig['config'],
+  diffId: string | undefined,
+): ImageConfig {
+  const { architecture, os, variant, rootfs, history } = image.config;
+  const created = new Date().toISOString();
+  const entry: HistoryEntry = {
+    created,
+    ...(request.author === '' ? {} : { author: request.author }),
+    created_by: (record.Config.Cmd ?? [record.Path, ...record.Args]).join(' '),
+    ...(request.message === '' ? {} : { comment: request.message }),
+    ...(diffId === undefined ? { empty_layer: true } : {}),
+  };
+  return {
+    architecture,
+    ...(request.author === '' ? {} : { author: request.author }),
+    ...(config === undefined ? {} : { config }),
+    container: record.ID,
+    container_config: record.Config,
+    created,
+    docker_version: VERSION,
+    history: [...(history ?? []), entry],
+    os,
+    rootfs: { type: 'layers', diff_ids: diffId === undefined ? rootfs.diff_ids : [...rootfs.diff_ids, diffId] },
+    ...(variant === undefined ? {} : { variant }),
+  };
+}
+
+/** Makes an image of a container, running or not. Wrong changes and a wrong name are found first; on an error nothing stays behind.
+ *  @returns the image's id
+ *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_USAGE, ERR_TSBOX_SPEC, ERR_TSBOX_LIMIT when the image has as many layers as can be stacked */
+export function commitContainer({ store }: Engine, request: CommitRequest): Promise<string> {
+  return interruptible(async (signal) => {
+    const record = requireContainer(store, request.container);
+    const config = applyChanges(record.Config, request.changes);
+    const reference = request.reference === undefined ? undefined : parseReference(request.reference);
+    const image = requireImage(store, record.Image);
+    checkLayerCount(`commit ${request.container}`, image.config.rootfs.diff_ids.length + 1);
+    const layer = rwLayer(store, record.ID);
+    const state = containerState(store, record);
+    const lease = newLease();
+    try {
+      if (layer.parent !== undefined) useLayer(store, lease, layer.parent);
+      const pack = () => commitLayer(store, lease, record, layer, signal);
+      const diffId =
+        state.Running && !state.Paused && request.pause ? await whileFrozen(record.ID, pack) : await pack();
+      const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));
+      const id = putImage(store, bytes, { parent: image.id });
+      if (reference !== undefined) tag(store, reference, id);
+      return id;
+    } catch (error) {
+      throw wrapError(`commit ${request.container}`, error);
+    } finally {
+      releaseLease(lease);
+    }
+  });
+}

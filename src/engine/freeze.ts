@@ -1,0 +1,91 @@
+/** Stops a container's processes for a moment by its cgroup. @see cgroup-v2.rst, cgroup.freeze; freezer-subsystem.rst */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isErrno, TsboxError, wrapError } from '../errors.ts';
+import type { CgroupHierarchy } from '../spec/host.ts';
+import { shortId } from '../store/store.ts';
+import { hostFacts } from '../sys/probe.ts';
+import { cgroupsPath } from './oci.ts';
+
+/** How one version of cgroups is told, and how it says that it is done. */
+interface Freezer {
+  control: string;
+  freeze: string;
+  thaw: string;
+  isFrozen(): boolean;
+}
+
+const PATIENCE_MS = 10_000;
+const POLL_MS = 2;
+
+function freezerIn({ mount, version, controllers }: CgroupHierarchy, path: string): Freezer | undefined {
+  const directory = `${mount}${path}`;
+  if (version === 2) {
+    const events = `${directory}/cgroup.events`;
+    return {
+      control: `${directory}/cgroup.freeze`,
+      freeze: '1',
+      thaw: '0',
+      isFrozen: () => /^frozen 1$/m.test(readFileSync(events, 'utf8')),
+    };
+  }
+  if (!controllers.includes('freezer')) return undefined;
+  const state = `${directory}/freezer.state`;
+  return {
+    control: state,
+    freeze: 'FROZEN',
+    thaw: 'THAWED',
+    isFrozen() {
+      if (readFileSync(state, 'utf8').trim() === 'FROZEN') return true;
+      // Processes that were forked meanwhile are frozen by asking again.
+      writeFileSync(state, 'FROZEN');
+      return false;
+    },
+  };
+}
+
+/** The version 2 hierarchy if it can freeze, else the freezer of version 1. */
+function findFreezer(path: string): Freezer | undefined {
+  const hierarchies = [...hostFacts().hierarchies].sort((a, b) => b.version - a.version);
+  for (const hierarchy of hierarchies) {
+    const freezer = freezerIn(hierarchy, path);
+    if (freezer !== undefined && existsSync(freezer.control)) return freezer;
+  }
+  return undefined;
+}
+
+async function untilFrozen(freezer: Freezer): Promise<void> {
+  for (const end = Date.now() + PATIENCE_MS; !freezer.isFrozen(); await sleep(POLL_MS)) {
+    if (Date.now() > end)
+      throw new TsboxError('ERR_TSBOX_CONFLICT', `some processes do not stop within ${PATIENCE_MS / 1000} s`);
+  }
+}
+
+/** Runs `work` while the container stands still; afterwards it goes on, whatever has happened. A container that is not running, or
+ *  ends meanwhile, needs nothing.
+ *  @throws ERR_TSBOX_UNSUPPORTED when this host cannot freeze; ERR_TSBOX_CONFLICT when the container does not come to a halt */
+export async function whileFrozen<T>(id: string, work: () => Promise<T>): Promise<T> {
+  const freezer = findFreezer(cgroupsPath(id));
+  if (freezer === undefined) {
+    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, {
+      hint: 'Without --pause the container goes on running meanwhile: --pause=false.',
+    });
+  }
+  try {
+    if (write(freezer, freezer.freeze, `pause ${shortId(id)}`)) await untilFrozen(freezer);
+    return await work();
+  } finally {
+    write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
+  }
+}
+
+/** @returns false when the cgroup is gone: then nobody is in it who could write, or who waits */
+function write(freezer: Freezer, value: string, what: string): boolean {
+  try {
+    writeFileSync(freezer.control, value);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENODEV')) return false;
+    throw wrapError(what, error);
+  }
+}

@@ -1,0 +1,21 @@
+/** Media types of layers and configs that tsbox takes. */
+import { TsboxError } from '../errors.ts';
+import { type Descriptor, MEDIA_TYPE } from '../spec/oci-image.ts';
+
+const LAYERS: readonly string[] = [
+  MEDIA_TYPE.ociLayer,
+  MEDIA_TYPE.ociLayerGzip,
+  MEDIA_TYPE.ociLayerZstd,
+  MEDIA_TYPE.dockerLayer,
+  MEDIA_TYPE.dockerLayerGzip,
+  // Not in any specification, but some tools have written them.
+  'application/vnd.docker.image.rootfs.diff.tar.zstd',
+  'application/vnd.docker.image.rootfs.diff.tar+gzip',
+];
+
+/** @throws ERR_TSBOX_UNSUPPORTED for what is no layer, encrypted, or to be had elsewhere only */
+export function requireLayerType({ mediaType, digest }: Descriptor, what: string): void {
+  if (LAYERS.includes(mediaType)) return;
+  const type = JSON.stringify(mediaType.slice(0, 200));
+  throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `${what}: layer ${digest} is of type ${type}`);
+}

@@ -1,0 +1,86 @@
+/** `load`: images from an archive or a layout into the store. */
+import type { Platform } from '../spec/platform.ts';
+import { defaultPlatform } from '../spec/platform.ts';
+import { familiarString, type Reference } from '../spec/reference.ts';
+import { digestOf } from '../store/chain.ts';
+import { putImage, setReference } from '../store/image-changes.ts';
+import { newLease, releaseLease } from '../store/leases.ts';
+import { withStore } from '../store/lock.ts';
+import { imageOf, readReferences } from '../store/references.ts';
+import { type Store, shortId } from '../store/store.ts';
+import type { OnProgress } from './api.ts';
+import { openArchive } from './archive-read.ts';
+import { type ArchivedImage, readImageArchive } from './image-archive.ts';
+import { installLayers } from './install-layers.ts';
+import { interruptible } from './interrupt.ts';
+import type { Engine } from './open.ts';
+
+export interface LoadOptions {
+  /** A tar file, compressed or not, or the directory of an OCI layout; standard input when absent. */
+  input?: string;
+}
+
+/** Layers from a disk: one for each core that a small machine has. */
+const PARALLEL = 2;
+
+/** Loads all images that an archive has. Nothing is changed before the whole archive was found to be in order, its layers' content apart.
+ *  @returns Docker's lines, which are progress too: `Loaded image: x:y` for each name, `Loaded image ID: sha256:..` for one without
+ *  @throws ERR_TSBOX_DAMAGED, ERR_TSBOX_LIMIT, ERR_TSBOX_UNSUPPORTED, SyscallError; images before the one that failed stay loaded */
+export function loadImages(engine: Engine, { input }: LoadOptions, onProgress: OnProgress): Promise<string[]> {
+  return interruptible(async (signal) => {
+    const platform: Platform = defaultPlatform();
+    const archive = await openArchive(input, engine.options.dataRoot);
+    try {
+      const lines: string[] = [];
+      for (const image of await readImageArchive(archive, platform)) {
+        for (const line of await loadImage(engine.store, image, onProgress, signal)) {
+          onProgress({ kind: 'text', text: line });
+          lines.push(line);
+        }
+      }
+      return lines;
+    } finally {
+      archive.close();
+    }
+  });
+}
+
+async function loadImage(
+  store: Store,
+  image: ArchivedImage,
+  onProgress: OnProgress,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const lease = newLease();
+  try {
+    const sources = image.layers.map((layer) => ({
+      ...layer,
+      what: `load layer ${layer.diffId}`,
+      label: shortId(layer.diffId),
+      known: true,
+    }));
+    await installLayers(store, lease, sources, {
+      parallel: PARALLEL,
+      statuses: { reading: 'Loading layer' },
+      onProgress,
+      signal,
+    });
+    const id = putImage(store, image.config);
+    if (image.references.length === 0) return [`Loaded image ID: ${digestOf(image.config)}`];
+    return image.references.flatMap((reference) => nameImage(store, reference, id));
+  } finally {
+    releaseLease(lease);
+  }
+}
+
+function nameImage(store: Store, reference: Reference, id: string): string[] {
+  const name = familiarString(reference);
+  const before = withStore(store, (locked) => {
+    const old = imageOf(readReferences(store), reference);
+    setReference(locked, reference, id);
+    return old;
+  });
+  const loaded = `Loaded image: ${name}`;
+  if (before === undefined || before === id) return [loaded];
+  return [`The image ${name} already exists, renaming the old one with ID ${before} to empty string`, loaded];
+}

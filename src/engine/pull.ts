@@ -1,0 +1,208 @@
+/** `pull`: an image from a registry into the store. */
+import { TsboxError } from '../errors.ts';
+import { createClient, type RegistryClient } from '../registry/client.ts';
+import type { ResolvedManifest } from '../registry/manifest.ts';
+import type { Descriptor, ImageConfig } from '../spec/oci-image.ts';
+import { parseImageConfig } from '../spec/oci-image-schema.ts';
+import { defaultPlatform, formatPlatform, parsePlatform, platformMatches } from '../spec/platform.ts';
+import {
+  canonicalString,
+  DEFAULT_TAG,
+  familiarName,
+  familiarString,
+  parseNamed,
+  type Reference,
+} from '../spec/reference.ts';
+import { diffIdOfBlob } from '../store/distribution.ts';
+import { putImage, setReference } from '../store/image-changes.ts';
+import { newLease, releaseLease } from '../store/leases.ts';
+import { withStore } from '../store/lock.ts';
+import { imageOf, readReferences } from '../store/references.ts';
+import { type Store, shortId } from '../store/store.ts';
+import type { OnProgress } from './api.ts';
+import { checkLayerCount, installLayers, type LayerSource } from './install-layers.ts';
+import { interruptible } from './interrupt.ts';
+import { requireLayerType } from './layer-types.ts';
+import type { Engine } from './open.ts';
+
+export interface PullOptions {
+  /** `linux/arm64`; this machine's when absent. */
+  platform?: string;
+  /** All tags of the repository. */
+  allTags?: boolean;
+  /** No progress at all. */
+  quiet?: boolean;
+}
+
+export interface Pulled {
+  /** Image id; with `allTags` that of the last tag. */
+  id: string;
+  /** Of the index where there is one, else of the manifest. */
+  digest: string;
+  /** Nothing has changed here. */
+  upToDate: boolean;
+  /** With nothing implied: `docker.io/library/ubuntu:22.04`. */
+  reference: string;
+}
+
+/** As many downloads at once as Docker makes. */
+const PARALLEL = 3;
+
+interface Pull {
+  store: Store;
+  client: RegistryClient;
+  platform: string | undefined;
+  onProgress: OnProgress;
+  signal: AbortSignal;
+}
+
+/** Pulls an image. Layers that are here are not fetched again; what was complete when an earlier pull ended is used.
+ *  @param reference `NAME[:TAG|@DIGEST]`; with `allTags` `NAME`
+ *  @throws ERR_TSBOX_SPEC, ERR_TSBOX_NOT_FOUND, ERR_TSBOX_UNAUTHORIZED, ERR_TSBOX_REGISTRY, ERR_TSBOX_DAMAGED, ERR_TSBOX_LIMIT,
+ *  ERR_TSBOX_UNSUPPORTED, SyscallError; no name has changed its image then */
+export async function pullImage(
+  engine: Engine,
+  reference: string,
+  options: PullOptions,
+  onProgress: OnProgress,
+): Promise<Pulled> {
+  const named = parseNamed(reference);
+  if (options.allTags === true && (named.tag !== undefined || named.digest !== undefined)) {
+    throw new TsboxError('ERR_TSBOX_USAGE', "tag can't be used with --all-tags/-a");
+  }
+  if (options.platform !== undefined) parsePlatform(options.platform);
+  const say: OnProgress = options.quiet === true ? () => {} : onProgress;
+  return interruptible(async (signal) => {
+    const notice = (text: string): void => say({ kind: 'text', text });
+    const client = createClient({ mirrors: engine.options.registryMirrors ?? [], notice });
+    try {
+      const pull: Pull = { store: engine.store, client, platform: options.platform, onProgress: say, signal };
+      if (options.allTags === true) return await pullTags(pull, named);
+      const full = named.tag === undefined && named.digest === undefined ? { ...named, tag: DEFAULT_TAG } : named;
+      const pulled = await pullOne(pull, full);
+      sayStatus(pull, pulled.upToDate, familiarString(full));
+      return pulled;
+    } finally {
+      client.close();
+    }
+  });
+}
+
+function sayStatus({ onProgress }: Pull, upToDate: boolean, name: string): void {
+  const status = upToDate ? 'Image is up to date for' : 'Downloaded newer image for';
+  onProgress({ kind: 'text', text: `Status: ${status} ${name}` });
+}
+
+async function pullTags(pull: Pull, repository: Reference): Promise<Pulled> {
+  const tags = await pull.client.listTags(repository, { signal: pull.signal });
+  let last: Pulled | undefined;
+  let upToDate = true;
+  for (const tag of tags) {
+    last = await pullOne(pull, { ...repository, tag });
+    upToDate &&= last.upToDate;
+  }
+  if (last === undefined)
+    throw new TsboxError('ERR_TSBOX_NOT_FOUND', `pull ${familiarName(repository)}: it has no tags`);
+  sayStatus(pull, upToDate, familiarName(repository));
+  return { ...last, upToDate, reference: canonicalString(repository) };
+}
+
+async function pullOne(pull: Pull, reference: Reference): Promise<Pulled> {
+  const { client, store, signal, onProgress } = pull;
+  onProgress({ kind: 'text', text: `${reference.digest ?? reference.tag}: Pulling from ${reference.path}` });
+  const wanted = pull.platform === undefined ? defaultPlatform() : parsePlatform(pull.platform);
+  const resolved = await client.resolveManifest(reference, wanted, { signal });
+  const digest = resolved.index?.digest ?? resolved.digest;
+  const bytes = await fetchConfig(pull, reference, resolved);
+  const lease = newLease();
+  try {
+    const sources = layerSources(pull, reference, resolved, checkedConfig(pull, reference, resolved, bytes));
+    await installLayers(store, lease, sources, {
+      parallel: PARALLEL,
+      statuses: {
+        waiting: 'Pulling fs layer',
+        present: 'Already exists',
+        reading: 'Downloading',
+        read: 'Download complete',
+        done: 'Pull complete',
+      },
+      onProgress,
+      signal,
+    });
+    const id = putImage(store, bytes);
+    const upToDate = setNames(store, reference, digest, id);
+    onProgress({ kind: 'text', text: `Digest: ${digest}` });
+    return { id, digest, upToDate, reference: canonicalString(reference) };
+  } finally {
+    releaseLease(lease);
+  }
+}
+
+/** The config is read again from the registry even when the image is here: it is small, and this way nothing has to be trusted. */
+function fetchConfig({ client, signal }: Pull, reference: Reference, { manifest }: ResolvedManifest): Promise<Buffer> {
+  checkLayerCount(`pull ${familiarString(reference)}`, manifest.layers.length);
+  return client.readBlob(reference, manifest.config, { signal });
+}
+
+function checkedConfig(
+  { platform }: Pull,
+  reference: Reference,
+  { manifest }: ResolvedManifest,
+  bytes: Buffer,
+): ImageConfig {
+  const what = `pull ${familiarString(reference)}`;
+  const config = parseImageConfig(bytes, `${what}: config ${manifest.config.digest}`);
+  const { diff_ids: diffIds } = config.rootfs;
+  if (diffIds.length !== manifest.layers.length) {
+    const message = `${what}: the manifest has ${manifest.layers.length} layers, the config ${diffIds.length}`;
+    throw new TsboxError('ERR_TSBOX_DAMAGED', message);
+  }
+  const built = { os: config.os || 'linux', architecture: config.architecture, ...variantOf(config) };
+  if (built.os !== 'linux') {
+    throw new TsboxError(
+      'ERR_TSBOX_UNSUPPORTED',
+      `${what}: image operating system ${JSON.stringify(built.os)} cannot be used on this platform`,
+    );
+  }
+  if (platform !== undefined && !platformMatches(parsePlatform(platform), built)) {
+    throw new TsboxError('ERR_TSBOX_NOT_FOUND', `${what}: it is for ${formatPlatform(built)} and not for ${platform}`);
+  }
+  return config;
+}
+
+function variantOf({ variant }: ImageConfig): { variant?: string } {
+  return variant === undefined ? {} : { variant };
+}
+
+function layerSources(
+  { store, client }: Pull,
+  reference: Reference,
+  { manifest }: ResolvedManifest,
+  config: ImageConfig,
+): LayerSource[] {
+  const repository = `${reference.domain}/${reference.path}`;
+  return manifest.layers.map((descriptor: Descriptor, index) => {
+    requireLayerType(descriptor, `pull ${familiarString(reference)}`);
+    const diffId = config.rootfs.diff_ids[index]!;
+    return {
+      diffId,
+      what: `pull layer ${descriptor.digest}`,
+      label: shortId(descriptor.digest),
+      size: descriptor.size,
+      open: (signal) => client.fetchBlob(reference, descriptor, { signal }),
+      known: descriptor.digest.startsWith('sha256:') && diffIdOfBlob(store, descriptor.digest) === diffId,
+      blob: { Digest: descriptor.digest, SourceRepository: repository },
+    };
+  });
+}
+
+/** Gives the image its tag and its digest as names. @returns whether it had the one that was asked for already */
+function setNames(store: Store, reference: Reference, digest: string, id: string): boolean {
+  const { domain, path } = reference;
+  return withStore(store, (locked) => {
+    const before = imageOf(readReferences(store), reference);
+    setReference(locked, { domain, path, digest }, id);
+    if (reference.digest === undefined) setReference(locked, reference, id);
+    return before === id;
+  });
+}
