@@ -74,7 +74,7 @@ function answer(state: Fake, request: IncomingMessage, response: ServerResponse,
   const digest = url.searchParams.get('digest') ?? '';
   if (sha256(whole) !== digest) return sendError(response, 400, 'DIGEST_INVALID', 'provided digest did not match');
   state.blobs.set(digest, whole);
-  response.writeHead(201).end();
+  return response.writeHead(201).end();
 }
 
 async function failure(promise: Promise<unknown>): Promise<TsboxError> {
