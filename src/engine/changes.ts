@@ -67,7 +67,7 @@ function changeLabel(state: State, rest: string): void {
 }
 
 function changeVolume(state: State, rest: string): void {
-  const paths = jsonWords(rest) ?? splitWords(rest);
+  const paths = jsonWords(rest) ?? rest.split(/\s+/).filter((path) => path !== '');
   if (paths.length === 0) throw syntaxError('VOLUME requires at least one argument');
   const volumes = { ...state.config.Volumes };
   for (const path of paths) {
@@ -94,8 +94,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
     if (state.config.Cmd.length > 0) state.commandSet = true;
   },
   ENTRYPOINT(state, rest) {
-    const words = commandWords(state, rest);
-    state.config.Entrypoint = words.length === 0 ? null : words;
+    state.config.Entrypoint = commandWords(state, rest);
     if (!state.commandSet) state.config.Cmd = null;
   },
   ENV: changeEnv,
@@ -121,7 +120,8 @@ const CHANGES: Readonly<Record<string, Change>> = {
   VOLUME: changeVolume,
   WORKDIR(state, rest, instruction) {
     const directory = expanded(state, oneArgument(rest, instruction));
-    state.config.WorkingDir = posix.resolve('/', state.config.WorkingDir ?? '', directory);
+    const { WorkingDir: before = '' } = state.config;
+    state.config.WorkingDir = directory.startsWith('/') ? directory : posix.join('/', before, directory);
   },
 };
 

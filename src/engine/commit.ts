@@ -3,7 +3,7 @@ import { wrapError } from '../errors.ts';
 import { applyLayer } from '../layer/apply.ts';
 import { diffLayer } from '../layer/diff.ts';
 import type { ContainerRecord } from '../spec/container.ts';
-import type { HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
+import type { ContainerConfig, HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
 import { parseReference } from '../spec/reference.ts';
 import { requireContainer } from '../store/containers.ts';
 import { putImage, tag } from '../store/image-changes.ts';
@@ -58,11 +58,19 @@ async function* abortable(stream: AsyncIterable<Buffer>, signal: AbortSignal): A
   }
 }
 
+/** The container's configuration with the changes. Docker brings a command back that a change took away without giving another. */
+function changedConfig(before: ContainerConfig, changes: readonly string[]): ContainerConfig {
+  const config = applyChanges(before, changes);
+  if ((config.Entrypoint ?? []).length > 0) return config;
+  const Cmd = (config.Cmd ?? []).length > 0 ? config.Cmd : before.Cmd;
+  return { ...config, Cmd: Cmd ?? null, Entrypoint: config.Entrypoint ?? before.Entrypoint ?? null };
+}
+
 function childConfig(
   image: ImageRecord,
   record: ContainerRecord,
   request: CommitRequest,
-  config: ImageConfig['config'],
+  config: ContainerConfig,
   diffId: string | undefined,
 ): ImageConfig {
   const { architecture, os, variant, rootfs, history } = image.config;
@@ -77,7 +85,7 @@ function childConfig(
   return {
     architecture,
     ...(request.author === '' ? {} : { author: request.author }),
-    ...(config === undefined ? {} : { config }),
+    config,
     container: record.ID,
     container_config: record.Config,
     created,
@@ -95,7 +103,7 @@ function childConfig(
 export function commitContainer({ store }: Engine, request: CommitRequest): Promise<string> {
   return interruptible(async (signal) => {
     const record = requireContainer(store, request.container);
-    const config = applyChanges(record.Config, request.changes);
+    const config = changedConfig(record.Config, request.changes);
     const reference = request.reference === undefined ? undefined : parseReference(request.reference);
     const image = requireImage(store, record.Image);
     checkLayerCount(`commit ${request.container}`, image.config.rootfs.diff_ids.length + 1);

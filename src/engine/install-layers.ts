@@ -37,11 +37,15 @@ export interface LayerSource {
 export interface InstallOptions {
   /** How many at once. */
   parallel: number;
+  /** Words for what happens to a layer, in this order; several where two things happen at once. */
   statuses: {
+    /** Nothing has begun yet. */
+    listed?: LayerStatus;
+    /** Others come first. */
     waiting?: LayerStatus;
     present?: LayerStatus;
     reading: LayerStatus;
-    read?: LayerStatus;
+    read?: readonly LayerStatus[];
     done?: LayerStatus;
   };
   onProgress: OnProgress;
@@ -89,7 +93,8 @@ export async function installLayers(
       options.onProgress({ kind: 'layer', layer: source.label, status, ...bytes });
     },
   };
-  for (const source of sources.slice(present)) run.say(source, options.statuses.waiting);
+  for (const source of sources.slice(present)) run.say(source, options.statuses.listed);
+  for (const source of sources.slice(present + options.parallel)) run.say(source, options.statuses.waiting);
   for (const source of sources.slice(0, present)) if (source.known) run.say(source, options.statuses.present);
   const staging = newStaging(run, lease, chain, present);
   const queue = [...sources.keys()].filter((index) => index >= present || !sources[index]!.known);
@@ -135,7 +140,7 @@ async function* counted(run: Installation, source: LayerSource): AsyncGenerator<
     run.say(source, run.options.statuses.reading, read);
     yield chunk;
   }
-  run.say(source, run.options.statuses.read);
+  for (const status of run.options.statuses.read ?? []) run.say(source, status);
 }
 
 function wrongDiffId(source: LayerSource, found: string): TsboxError {

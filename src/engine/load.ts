@@ -24,7 +24,7 @@ export interface LoadOptions {
 const PARALLEL = 2;
 
 /** Loads all images that an archive has. Nothing is changed before the whole archive was found to be in order, its layers' content apart.
- *  @returns Docker's lines, which are progress too: `Loaded image: x:y` for each name, `Loaded image ID: sha256:..` for one without
+ *  @returns Docker's lines: `Loaded image: x:y` for each name, `Loaded image ID: sha256:..` for one without
  *  @throws ERR_TSBOX_DAMAGED, ERR_TSBOX_LIMIT, ERR_TSBOX_UNSUPPORTED, SyscallError; images before the one that failed stay loaded */
 export function loadImages(engine: Engine, { input }: LoadOptions, onProgress: OnProgress): Promise<string[]> {
   return interruptible(async (signal) => {
@@ -33,10 +33,7 @@ export function loadImages(engine: Engine, { input }: LoadOptions, onProgress: O
     try {
       const lines: string[] = [];
       for (const image of await readImageArchive(archive, platform)) {
-        for (const line of await loadImage(engine.store, image, onProgress, signal)) {
-          onProgress({ kind: 'text', text: line });
-          lines.push(line);
-        }
+        lines.push(...(await loadImage(engine.store, image, onProgress, signal)));
       }
       return lines;
     } finally {

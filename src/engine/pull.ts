@@ -120,10 +120,11 @@ async function pullOne(pull: Pull, reference: Reference): Promise<Pulled> {
     await installLayers(store, lease, sources, {
       parallel: PARALLEL,
       statuses: {
-        waiting: 'Pulling fs layer',
+        listed: 'Pulling fs layer',
+        waiting: 'Waiting',
         present: 'Already exists',
         reading: 'Downloading',
-        read: 'Download complete',
+        read: ['Verifying Checksum', 'Download complete'],
         done: 'Pull complete',
       },
       onProgress,

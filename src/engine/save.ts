@@ -112,15 +112,15 @@ function ociManifest(image: SavedImage): Buffer {
   return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config, layers }));
 }
 
-/** One entry for each name, as containerd and Docker write it. */
-function indexEntries(image: SavedImage, manifest: Buffer): IndexEntry[] {
+/** One entry for each name, as containerd and Docker write it. Where two have the same tag, the tag alone would lead nowhere. */
+function indexEntries(image: SavedImage, manifest: Buffer, ambiguous: boolean): IndexEntry[] {
   const entry = descriptor(MEDIA_TYPE.ociManifest, digestOf(manifest), manifest.length);
   if (image.names.length === 0) return [entry];
   return image.names.map((name) => ({
     ...entry,
     annotations: {
       'io.containerd.image.name': canonicalString(name),
-      'org.opencontainers.image.ref.name': name.tag ?? '',
+      'org.opencontainers.image.ref.name': ambiguous ? familiar(name) : (name.tag ?? ''),
     },
   }));
 }
@@ -139,10 +139,12 @@ function documents(images: readonly SavedImage[], manifests: readonly Buffer[]):
       };
     }
   }
+  const tags = images.flatMap(({ names }) => names.map(({ tag }) => tag));
+  const ambiguous = new Set(tags).size < tags.length;
   const index = {
     schemaVersion: 2,
     mediaType: MEDIA_TYPE.ociIndex,
-    manifests: images.flatMap((image, at) => indexEntries(image, manifests[at]!)),
+    manifests: images.flatMap((image, at) => indexEntries(image, manifests[at]!, ambiguous)),
   };
   const manifest = images.map(({ id, names, layers }) => ({
     Config: blobName(id),
