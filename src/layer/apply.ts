@@ -37,9 +37,6 @@ export interface ApplyOptions {
   /** Where to write tar-split.json.gz; beside it temporary names with this prefix are used. */
   tarSplit?: string;
   limits?: LayerLimits;
-  /** What to do with a relative symlink that climbs above the root, which inside of a container ends at the root: refused when
-   *  absent, as hostile archives have them; kept for archives that are a user's own. */
-  climbingSymlinks?: 'refuse' | 'keep';
   /** Directories of the layers below, the nearest first: for hard links to files in them, and to hide all of them. They are asked
    *  for after the stream's end, so they may be in the making while it runs. */
   lowers?: readonly string[] | (() => Promise<readonly string[]>);
@@ -205,7 +202,7 @@ function createUnpacker(
       written = 0;
       return;
     }
-    if (found.type === 'symlink') symlinkat(targetOf(found, options.climbingSymlinks ?? 'refuse'), dirfd, base);
+    if (found.type === 'symlink') symlinkat(targetOf(found), dirfd, base);
     else if (found.type === 'fifo') mknodat(dirfd, base, S.S_IFIFO | (found.mode & 0o777));
     else {
       const type = found.type === 'char' ? S.S_IFCHR : S.S_IFBLK;
@@ -274,20 +271,12 @@ function createUnpacker(
   };
 }
 
-/** A symlink is kept as it is, wherever it leads within the root of a container. */
-function targetOf(found: TarEntry, climbing: 'refuse' | 'keep'): Buffer {
-  const linkname = found.linkname;
-  if (linkname === '') throw damaged(found.name, 'a symbolic link to nothing');
-  if (linkname.length > 4095) throw damaged(found.name, 'the target of the symbolic link is longer than 4095 bytes');
-  if (climbing === 'refuse' && !linkname.startsWith('/')) {
-    let depth = pathOf(found.name).split('/').length - 1;
-    for (const part of linkname.split('/')) {
-      if (part === '..') depth--;
-      else if (part !== '' && part !== '.') depth++;
-      if (depth < 0) throw damaged(found.name, `the symbolic link to ${quoted(linkname)} leads out of the layer`);
-    }
-  }
-  return bytesOf(linkname);
+/** A symlink is kept as it is, wherever it leads: in a container it ends within the root, and here it is never followed. */
+function targetOf(found: TarEntry): Buffer {
+  if (found.linkname === '') throw damaged(found.name, 'a symbolic link to nothing');
+  if (found.linkname.length > 4095)
+    throw damaged(found.name, 'the target of the symbolic link is longer than 4095 bytes');
+  return bytesOf(found.linkname);
 }
 
 function refusal(error: unknown, found: TarEntry): unknown {

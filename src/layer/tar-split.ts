@@ -41,7 +41,10 @@ function createLineWriter(path: string): LineWriter {
     failure ??= error;
     gzip.destroy();
   };
+  let wake: (() => void) | undefined;
   gzip.on('error', fail);
+  gzip.on('drain', () => wake?.());
+  gzip.on('close', () => wake?.());
   file.on('error', fail);
   let batch = '';
   let position = 0;
@@ -59,8 +62,7 @@ function createLineWriter(path: string): LineWriter {
   async function drain(): Promise<void> {
     if (failure === undefined && gzip.writableNeedDrain) {
       await new Promise<void>((resolve) => {
-        gzip.once('drain', resolve);
-        gzip.once('close', resolve);
+        wake = resolve;
       });
     }
     if (failure !== undefined) throw wrapError(`write ${path}`, failure);
@@ -165,7 +167,9 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
 
   function lost(lostPath: string, dirfd: number, base: Buffer, size: number): void {
     aside ??= openSync(`${path}.lost`, 'wx', 0o600);
-    losses.push({ path: lostPath, before: ordinal, offset: asideSize, size });
+    // The entry that takes its place has been counted already.
+    const before = keptName === undefined ? ordinal : ordinal - 1;
+    losses.push({ path: lostPath, before, offset: asideSize, size });
     const fd = openat(dirfd, base, OPEN.RDONLY | OPEN.NOFOLLOW);
     try {
       for (const piece of fileData(fd, size, lostPath)) {

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { decompress, detectCompression } from '../../src/layer/decompress.ts';
+import { collect, pieces, run } from './layer-support.ts';
+
+const DATA = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * i) >> 7));
+const GZIP = gzipSync(DATA);
+const ZSTD = zstdCompressSync(DATA);
+const SIZES = [1_000_000, 1000, 97];
+
+async function unpacked(bytes: Buffer, size: number): Promise<Buffer> {
+  return collect(decompress(pieces(bytes, size)));
+}
+
+test('decompress: gzip, zstd and plain, in pieces of any size', async () => {
+  for (const bytes of [
+    GZIP,
+    ZSTD,
+    DATA,
+    run('gzip', ['-9'], { input: DATA }),
+    run('zstd', ['-q', '-19'], { input: DATA }),
+  ]) {
+    for (const size of SIZES) assert.ok((await unpacked(bytes, size)).equals(DATA));
+  }
+  for (const short of ['', 'x', 'short']) assert.equal((await unpacked(Buffer.from(short), 1)).toString(), short);
+});
+
+test('decompress: several gzip members, several zstd frames, frames to skip', async () => {
+  const skip = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+  const twice = Buffer.concat([DATA, DATA]);
+  for (const size of [...SIZES, GZIP.length, ZSTD.length]) {
+    assert.ok((await unpacked(Buffer.concat([GZIP, GZIP]), size)).equals(twice));
+    assert.ok((await unpacked(Buffer.concat([skip, ZSTD, skip, ZSTD, skip]), size)).equals(twice));
+  }
+});
+
+test('decompress: a stream that is cut off', async () => {
+  for (const bytes of [GZIP, ZSTD]) {
+    for (const end of [bytes.length - 1, bytes.length - 9, bytes.length >> 1, 12]) {
+      await assert.rejects(unpacked(bytes.subarray(0, end), 1000), {
+        code: 'ERR_TSBOX_DAMAGED',
+        message: /unexpected end/,
+      });
+    }
+  }
+});
+
+test('decompress: rubbish after the end of gzip, be it zeros', async () => {
+  for (const rubbish of ['rubbish', '\0\0\0\0', '\x1f\x8brubbish', '\x1f']) {
+    const bytes = Buffer.concat([GZIP, Buffer.from(rubbish, 'latin1')]);
+    for (const size of [...SIZES, GZIP.length])
+      await assert.rejects(unpacked(bytes, size), { code: 'ERR_TSBOX_DAMAGED' });
+  }
+  await assert.rejects(unpacked(Buffer.concat([ZSTD, Buffer.from('rubbish')]), 1000), { code: 'ERR_TSBOX_DAMAGED' });
+});
+
+test('decompress: a flipped bit', async () => {
+  const bytes = Buffer.from(GZIP);
+  bytes[bytes.length - 6]! ^= 1;
+  await assert.rejects(unpacked(bytes, 1000), { code: 'ERR_TSBOX_DAMAGED' });
+});
+
+test('decompress: bzip2 and xz are named', () => {
+  for (const command of ['bzip2', 'xz']) {
+    const head = run(command, ['-c'], { input: DATA }).subarray(0, 6);
+    assert.throws(() => detectCompression(head), { code: 'ERR_TSBOX_UNSUPPORTED', message: new RegExp(command) });
+  }
+});
+
+test('decompress: a bomb stops at the limit of bytes, and at that of the ratio', async () => {
+  const limit = { code: 'ERR_TSBOX_LIMIT' };
+  await assert.rejects(collect(decompress(pieces(GZIP), { maxBytes: 200_000 })), limit);
+  await assert.rejects(collect(decompress(pieces(DATA), { maxBytes: 200_000 })), limit);
+  const bomb = zstdCompressSync(Buffer.alloc(64 * 2 ** 20));
+  async function* many(): AsyncGenerator<Buffer> {
+    for (let i = 0; i < 1000; i++) yield bomb;
+  }
+  let out = 0;
+  await assert.rejects(async () => {
+    for await (const chunk of decompress(many())) out += chunk.length;
+  }, limit);
+  assert.ok(out <= 2 ** 30 + 2 ** 20, 'stopped soon after the first gigabyte');
+});
+
+test('decompress: an error of the source comes through as it is, and the source is closed when nobody wants more', async () => {
+  async function* failing(): AsyncGenerator<Buffer> {
+    yield GZIP.subarray(0, 1000);
+    throw new Error('the network went away');
+  }
+  await assert.rejects(collect(decompress(failing())), { message: 'the network went away' });
+  let closed = false;
+  async function* endless(): AsyncGenerator<Buffer> {
+    try {
+      for (;;) yield GZIP;
+    } finally {
+      closed = true;
+    }
+  }
+  for await (const chunk of decompress(endless())) {
+    assert.ok(chunk.length > 0);
+    break;
+  }
+  assert.ok(closed);
+});
