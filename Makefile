@@ -31,7 +31,7 @@ run: ## build what is missing, get an image, and start a shell in a container (I
 	@$(MAKE) --no-print-directory build
 	@scripts/first-run.sh
 
-build: $(node_modules) native dist/.built ## npm dependencies, the native executor, the bundle
+build: $(node_modules) native dist/main.js ## npm dependencies, the native executor, the bundle
 
 check: $(node_modules) ## types, lint and fast unit tests
 	@node_modules/.bin/tsc -p .
@@ -42,7 +42,7 @@ test: ## everything: check, the executor's own tests, fixtures, system tests wit
 	@scripts/setup.sh build image test
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory -C native-bindings test
+	@$(MAKE) --no-print-directory --silent -C native-bindings check valgrind
 	@$(MAKE) --no-print-directory fixtures
 	@$(MAKE) --no-print-directory system
 
@@ -72,11 +72,10 @@ $(node_modules): package-lock.json
 	@touch $@
 
 native:
-	@$(MAKE) --no-print-directory -C native-bindings
+	@$(MAKE) --no-print-directory --silent -C native-bindings
 
-dist/.built: $(sources) $(node_modules)
+dist/main.js: $(sources) $(node_modules)
 	@$(NODE) scripts/build.ts
-	@touch $@
 
 $(built)/busybox.tar: $(fixtures)/busybox.sh | setup-image
 	$(fixtures)/build.sh busybox

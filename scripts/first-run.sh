@@ -21,9 +21,12 @@ case "$image" in
   '')
     image=ubuntu
     said=$(mktemp)
-    if ! have "$image" && ! "$tsbox" pull "$image" 2>"$said"; then
-      reason=$(tail -n 1 "$said")
-      echo "The image ubuntu cannot be had (${reason#tsbox: }); an offline image takes its place."
+    quiet=
+    [ -t 1 ] || quiet=--quiet
+    # shellcheck disable=SC2086
+    if ! have "$image" && ! "$tsbox" pull $quiet "$image:latest" 2>"$said"; then
+      reason=$(sed -n 's/^tsbox: //p' "$said" | head -n 1)
+      echo "ubuntu cannot be pulled ($reason): an offline image takes its place."
       if offline debian bash; then image=debian:offline; else offline busybox sh; image=busybox:offline; fi
     fi
     rm -f "$said" ;;
@@ -37,7 +40,7 @@ elif [ -t 0 ] && [ -t 1 ]; then
   echo "A shell in a container of $image; leave it with exit."
   set --
 else
-  set -- sh -c 'set -x; head -n 2 /etc/os-release; hostname; id; ps -ef; grep " / overlay" /proc/mounts'
+  set -- sh -c 'set -x; head -n 2 /etc/os-release; hostname; id; ps -ef; grep overlay /proc/mounts'
 fi
 flags=--rm
 if [ -t 0 ] && [ -t 1 ]; then flags='--rm -i -t'; fi

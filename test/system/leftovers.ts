@@ -1,7 +1,7 @@
 /** What a run may have left behind outside its own records: mounts, processes, cgroups, directories of containers. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 /** A process that is dying and a cgroup that is being removed need a moment. */
 const PATIENCE_MS = 3_000;
@@ -38,7 +38,16 @@ function mounts(directory: string): string[] {
   return points.filter((point) => point.startsWith(`${directory}/`)).reverse();
 }
 
-/** Processes that have a file of `directory` open, stand in it, or have a root that was mounted from it; not ourselves. */
+/** Does a process with this mountinfo have the files in its /etc that tsbox puts there, out of `directory`? Other mounts prove nothing:
+ *  what the host mounts is also seen in the namespaces that the host's mounts are propagated to. */
+function isContainerOf(directory: string, mountinfo: string): boolean {
+  return mountinfo.split('\n').some((line) => {
+    const [, , , source = '', point = ''] = line.split(' ');
+    return source.includes(`/${basename(directory)}/`) && /^\/etc\/(hosts|hostname|resolv\.conf)$/.test(point);
+  });
+}
+
+/** Processes that have a file of `directory` open, stand in it, or are in one of its containers; not ourselves. */
 function processes(directory: string): number[] {
   const within = (path: string) => path === directory || path.startsWith(`${directory}/`);
   return names('/proc')
@@ -47,10 +56,7 @@ function processes(directory: string): number[] {
       const proc = `/proc/${pid}`;
       if (within(link(`${proc}/cwd`)) || within(link(`${proc}/root`))) return true;
       if (names(`${proc}/fd`).some((fd) => within(link(`${proc}/fd/${fd}`)))) return true;
-      const root = content(`${proc}/mountinfo`)
-        .split('\n')
-        .find((line) => line.split(' ')[4] === '/');
-      return root?.includes(`upperdir=${directory}/`) === true;
+      return isContainerOf(directory, content(`${proc}/mountinfo`));
     })
     .map(Number);
 }
