@@ -1,13 +1,14 @@
 /** Removes a container and all that belongs to it. */
-import { TsboxError } from '../errors.ts';
+import { isErrno, TsboxError } from '../errors.ts';
 import { cgroupCleanup } from '../plan/cgroup.ts';
+import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
 import { requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { containerDirectory, runDirectory } from '../store/store.ts';
-import { lock } from '../sys/lock.ts';
+import { type Lock, lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
 import { cgroupsPath } from './oci.ts';
 import type { Engine } from './open.ts';
@@ -26,12 +27,22 @@ async function killAndWait(engine: Engine, id: string): Promise<void> {
   await ended;
 }
 
-/** What a monitor that was killed could not clean up: mount, cgroups, run directory. */
+/** A container whose layers are gone or damaged has nothing mounted, and must be removable all the same. */
+function umountSteps(engine: Engine, id: string): Step[] {
+  try {
+    return engine.store.driver.umountSteps(rwLayer(engine.store, id).mountId);
+  } catch (error) {
+    const missing = error instanceof TsboxError && ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_DAMAGED'].includes(error.code);
+    if (missing) return [];
+    throw error;
+  }
+}
+
+/** What a monitor that was killed could not clean up: cgroups, mount, run directory. */
 export function cleanLeftovers(engine: Engine, id: string): void {
-  const layer = rwLayer(engine.store, id);
   interpret([
     ...cgroupCleanup(cgroupsPath(id), hostFacts()),
-    ...engine.store.driver.umountSteps(layer.mountId),
+    ...umountSteps(engine, id),
     {
       op: 'remove_tree',
       path: runDirectory(engine.store, id),
@@ -39,6 +50,23 @@ export function cleanLeftovers(engine: Engine, id: string): void {
       onError: { ENOENT: 'skip' },
     },
   ]);
+}
+
+/** @returns false when the container is gone: one that was run with --rm is removed by its monitor */
+function cleanUnderLock(engine: Engine, id: string): boolean {
+  let held: Lock;
+  try {
+    held = lock(containerDirectory(engine.store, id));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+  try {
+    cleanLeftovers(engine, id);
+    return true;
+  } finally {
+    held.release();
+  }
 }
 
 /** @throws ERR_TSBOX_CONFLICT when it runs and `force` is not given */
@@ -56,11 +84,6 @@ export async function removeContainer(engine: Engine, name: string, options: { f
     }
     await killAndWait(engine, record.ID);
   }
-  const held = lock(containerDirectory(store, record.ID));
-  try {
-    cleanLeftovers(engine, record.ID);
-  } finally {
-    held.release();
-  }
+  if (!cleanUnderLock(engine, record.ID)) return;
   removeContainerFiles(store, record.ID);
 }

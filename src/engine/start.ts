@@ -1,5 +1,5 @@
 /** Starts a container that was created. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { Plan, Step } from '../plan/step.ts';
 import { initList } from '../plan/step.ts';
@@ -10,13 +10,14 @@ import type { ContainerRecord } from '../spec/container.ts';
 import { saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
-import { containerState } from '../store/state.ts';
+import { containerState, foldState } from '../store/state.ts';
 import { containerDirectory, runDirectory } from '../store/store.ts';
 import { lock } from '../sys/lock.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, session } from './attach.ts';
 import { containerPlan } from './container-plan.ts';
 import type { Engine } from './open.ts';
+import { cleanLeftovers } from './remove.ts';
 import { phase } from './timing.ts';
 
 const FAILED = 125;
@@ -61,7 +62,7 @@ function explainer(plan: Plan, explain: NonNullable<StartOptions['explain']>) {
   };
 }
 
-function recordStart(engine: Engine, record: ContainerRecord, pid: number): void {
+function recordStart(engine: Engine, record: ContainerRecord, pid: number, startedAt: string): void {
   record.HasBeenStartedBefore = true;
   record.State = {
     ...record.State,
@@ -70,7 +71,7 @@ function recordStart(engine: Engine, record: ContainerRecord, pid: number): void
     Pid: pid,
     ExitCode: 0,
     Error: '',
-    StartedAt: new Date().toISOString(),
+    StartedAt: startedAt,
   };
   saveContainer(engine.store, record);
 }
@@ -91,13 +92,15 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
   const { plan, config } = containerPlan(engine, { record, hostConfig, layer, ...size });
   phase('plan');
   const run = runDirectory(store, record.ID);
+  if (existsSync(run)) cleanLeftovers(engine, record.ID);
   try {
     runSetup(plan, options.explain);
     writeFileSync(`${run}/config.json`, JSON.stringify(config, null, 2), { mode: 0o600 });
     phase('setup');
     const trace = options.explain === undefined ? {} : { onStep: explainer(plan, options.explain) };
+    const startedAt = new Date().toISOString();
     const { client, pid } = await launch(plan, { planFile: `${run}/plan`, ...trace });
-    if (!hostConfig.AutoRemove) recordStart(engine, record, pid);
+    if (!hostConfig.AutoRemove) recordStart(engine, record, pid, startedAt);
     phase('launch');
     return session(record.ID, pid, client);
   } catch (error) {
@@ -109,7 +112,8 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
 /** Mounts, launches, and waits until the command runs. One that runs already is attached to.
  *  @throws TsboxError with an exit code of 125, 126 or 127; nothing of the attempt stays behind */
 export async function startContainer(engine: Engine, name: string, options: StartOptions = {}): Promise<Session> {
-  const record = requireContainer(engine.store, name);
+  const { ID } = requireContainer(engine.store, name);
+  const record = foldState(engine.store, ID);
   const held = lock(containerDirectory(engine.store, record.ID));
   try {
     const state = containerState(engine.store, record);

@@ -1,0 +1,113 @@
+/* Start: options, descriptors, the plan. Then monitor.c. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "format.h"
+#include "monitor.h"
+#include "ops.h"
+
+enum { CLIENT_FD = 4, EXIT_START = 125, PLAN_MOST = 16 << 20 };
+
+static struct monitor monitor;
+static struct plan plan;
+
+static void say(int fd, const char *text, i64 number, const char *more) {
+  char line[256];
+  struct out out = out_start(line, sizeof line);
+  put(&out, text);
+  if (number >= 0) put_number(&out, number);
+  put(&out, more);
+  put(&out, "\n");
+  if (write(fd, line, out_length(&out)) < 0) return;
+}
+
+/* Reads all of it, from the beginning, wherever the offset of a file is. NULL and errno when that is not possible. */
+static u8 *read_plan(int fd, size_t *length) {
+  struct stat status;
+  if (fstat(fd, &status) < 0) return NULL;
+  if (S_ISREG(status.st_mode) && lseek(fd, 0, SEEK_SET) < 0) return NULL;
+  size_t capacity = S_ISREG(status.st_mode) && status.st_size < PLAN_MOST ? (size_t)status.st_size + 1 : PLAN_MOST;
+  /* Pages that are not used cost nothing. */
+  u8 *bytes = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (bytes == MAP_FAILED) return NULL;
+  for (*length = 0; *length < capacity;) {
+    ssize_t got = read(fd, bytes + *length, capacity - *length);
+    if (got < 0 && errno != EINTR) return NULL;
+    if (got == 0) return bytes;
+    if (got > 0) *length += (size_t)got;
+  }
+  errno = EFBIG;
+  return NULL;
+}
+
+/* 0, 1 and 2 exist, so that no descriptor opened later takes their places; nothing else of the caller's stays open. */
+static bool prepare_descriptors(int plan_fd) {
+  int keep[] = {plan_fd, CLIENT_FD};
+  int null;
+  do null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  while (null >= 0 && null < 3 && fcntl(null, F_SETFD, 0) == 0);
+  if (null >= 3) close(null);
+  close_all_but(keep, 2);
+  return fcntl(plan_fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(CLIENT_FD, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+static int refuse(const struct outcome *outcome) {
+  report_failure(&monitor.run, outcome);
+  report_exit(&monitor, EXIT_START, 0);
+  if (monitor.clients[0].deaf) say(STDERR_FILENO, "tsbox-executor: ", -1, outcome->detail);
+  else monitor_flush(&monitor);
+  return EXIT_START;
+}
+
+static int refuse_plan(const struct plan_fault *fault) {
+  struct outcome outcome = {.list = fault->list, .index = fault->index, .error = fault->error};
+  _Static_assert(sizeof fault->detail <= sizeof outcome.detail, "a fault's detail fits");
+  memcpy(outcome.detail, fault->detail, sizeof fault->detail);
+  return refuse(&outcome);
+}
+
+static int start(int plan_fd) {
+  struct plan_fault fault;
+  size_t length;
+  if (!prepare_descriptors(plan_fd)) {
+    say(STDERR_FILENO, "tsbox-executor: descriptors ", plan_fd, " (plan) and 4 (client) must be open");
+    return EXIT_START;
+  }
+  monitor_init(&monitor, CLIENT_FD);
+  u8 *bytes = read_plan(plan_fd, &length);
+  if (bytes == NULL) {
+    struct outcome outcome = {.error = errno, .detail = "the plan cannot be read"};
+    return refuse(&outcome);
+  }
+  close(plan_fd);
+  if (!plan_check(&plan, bytes, length, &fault)) return refuse_plan(&fault);
+  monitor_live(&monitor, &plan);
+  return 0;
+}
+
+static int descriptor(const char *text) {
+  int number = 0;
+  for (; *text >= '0' && *text <= '9' && number < 100000; text++) number = number * 10 + (*text - '0');
+  return *text == 0 && number >= 3 && number != CLIENT_FD ? number : -1;
+}
+
+int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    say(STDOUT_FILENO, "", PLAN_VERSION, "");
+    return 0;
+  }
+  if (argc == 2 && strcmp(argv[1], "--ops") == 0) {
+    ops_print();
+    return 0;
+  }
+  int plan_fd = argc == 2 ? descriptor(argv[1]) : -1;
+  if (plan_fd < 0) {
+    say(STDERR_FILENO, "usage: tsbox-executor --version | --ops | descriptor of the plan", -1, "");
+    return EXIT_START;
+  }
+  return start(plan_fd);
+}

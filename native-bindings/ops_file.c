@@ -1,0 +1,87 @@
+/* Files: one system call each, on paths as they are. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "ops.h"
+
+/* Two texts, as most calls with two paths need them. */
+static int two_strings(struct run *run, const struct arg *args, const char **first, const char **second) {
+  int error = text_string(run, &args[0], first);
+  return error != 0 ? error : text_string(run, &args[1], second);
+}
+
+OPERATION(mkdir) {
+  const char *path;
+  int error = text_string(run, &args[0], &path);
+  return error != 0 ? error : ERRNO_OF(mkdir(path, (mode_t)args[1].number));
+}
+
+/* One write(2) for the whole text, as files in /proc want it; more only when the kernel took a part. */
+OPERATION(write) {
+  const char *path, *data;
+  size_t length;
+  int error = text_string(run, &args[0], &path);
+  if (error == 0) error = text_bytes(run, &args[1], &data, &length);
+  if (error != 0) return error;
+  int flags = (int)args[2].number;
+  if ((flags & O_ACCMODE) == 0) flags |= O_WRONLY;
+  int fd = open(path, flags | O_CLOEXEC | O_NOCTTY, (mode_t)args[3].number);
+  if (fd < 0) return errno;
+  while (length > 0 && error == 0) {
+    ssize_t written = write(fd, data, length);
+    if (written < 0) {
+      error = errno == EINTR ? 0 : errno;
+      continue;
+    }
+    data += written;
+    length -= (size_t)written;
+  }
+  int close_error = ERRNO_OF(close(fd)); /* file systems may refuse only here: EDQUOT, EIO */
+  return error != 0 ? error : close_error;
+}
+
+OPERATION(symlink) {
+  const char *target, *path;
+  int error = two_strings(run, args, &target, &path);
+  return error != 0 ? error : ERRNO_OF(symlink(target, path));
+}
+
+OPERATION(mknod) {
+  const char *path;
+  int error = text_string(run, &args[0], &path);
+  dev_t device = makedev((unsigned)args[2].number, (unsigned)args[3].number);
+  return error != 0 ? error : ERRNO_OF(mknod(path, (mode_t)args[1].number, device));
+}
+
+OPERATION(chmod) {
+  const char *path;
+  int error = text_string(run, &args[0], &path);
+  return error != 0 ? error : ERRNO_OF(chmod(path, (mode_t)args[1].number));
+}
+
+OPERATION(chown) {
+  const char *path;
+  int error = text_string(run, &args[0], &path);
+  return error != 0 ? error : ERRNO_OF(chown(path, (uid_t)args[1].number, (gid_t)args[2].number));
+}
+
+OPERATION(unlink) {
+  const char *path;
+  int error = text_string(run, &args[0], &path);
+  return error != 0 ? error : ERRNO_OF(unlink(path));
+}
+
+OPERATION(rmdir) {
+  const char *path;
+  int error = text_string(run, &args[0], &path);
+  return error != 0 ? error : ERRNO_OF(rmdir(path));
+}
+
+OPERATION(rename) {
+  const char *from, *to;
+  int error = two_strings(run, args, &from, &to);
+  return error != 0 ? error : ERRNO_OF(rename(from, to));
+}
