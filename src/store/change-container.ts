@@ -1,11 +1,11 @@
 /** Containers on disk: what changes and removes them. A container's lock is flock(2) on its directory; whoever needs the store's lock
  *  too takes that first. */
-import { existsSync, readdirSync, renameSync } from 'node:fs';
+import { readdirSync, renameSync } from 'node:fs';
 import type { ContainerRecord } from '../spec/container.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { withLock } from '../sys/lock.ts';
 import { readContainer } from './containers.ts';
-import { attempt, removeTree } from './io.ts';
+import { attempt, removeTree, unlessGone } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { checkName, nameConflict, nameTarget, recheckName, releaseName, reserveName } from './names.ts';
 import { retireRwLayer } from './rw-layers.ts';
@@ -65,11 +65,10 @@ export function removeContainerFiles(store: Store, id: string): void {
   const retired = containerDirectory(store, id) + REMOVING;
   const waiting = sharingStore(store, () => {
     const directories = retireRwLayer(store, id);
-    for (const name of namesOf(store, id)) releaseName(store, name, id);
     const path = containerDirectory(store, id);
-    attempt(`remove container ${shortId(id)}`, () => {
-      if (existsSync(path)) renameSync(path, retired);
-    });
+    unlessGone(`remove container ${shortId(id)}`, () => renameSync(path, retired));
+    // Last, so that a container that is there has its name whenever this is cut short.
+    for (const name of namesOf(store, id)) releaseName(store, name, id);
     return directories;
   });
   for (const path of [...waiting, retired, runDirectory(store, id)]) removeTree(path);

@@ -76,11 +76,14 @@ function temporaryFiles(directory: string): string[] {
 /** The files in a container's own directory are replaced under the container's lock. */
 function temporaryFilesOf(store: Store, id: string): string[] {
   const path = containerDirectory(store, id);
-  const held = tryLock(path);
   try {
-    return held === undefined ? [] : temporaryFiles(path);
-  } finally {
+    const held = tryLock(path);
+    const files = held === undefined ? [] : temporaryFiles(path);
     held?.release();
+    return files;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return []; // a monitor removes its container without the store's lock
+    throw error;
   }
 }
 

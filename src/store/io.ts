@@ -43,6 +43,17 @@ export function readText(path: string): string | undefined {
   }
 }
 
+/** Runs `work`, whose object another process may have removed already. @returns whether it was there */
+export function unlessGone(what: string, work: () => void): boolean {
+  try {
+    work();
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw refusal(what, error);
+  }
+}
+
 /** Runs `work` with the umask taken off: the modes of the store's files are what the code says, whoever starts tsbox. */
 export function withoutUmask<T>(work: () => T): T {
   const umask = process.umask(0);

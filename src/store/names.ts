@@ -5,7 +5,7 @@
 import { readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { randomBytes } from '../sys/random.ts';
-import { attempt, readText } from './io.ts';
+import { attempt, readText, unlessGone } from './io.ts';
 import { withStore } from './lock.ts';
 import { ADJECTIVES, SURNAMES } from './name-words.ts';
 import { containerDirectory, isHexId, type Store } from './store.ts';
@@ -59,7 +59,7 @@ export function reserveName(store: Store, name: string, id: string): boolean {
 /** Gives a name back, if it is this container's. */
 export function releaseName(store: Store, name: string, id: string): void {
   if (nameTarget(store, name) !== id) return;
-  attempt(`release the name ${name}`, () => unlinkSync(`${store.names}/${name}`));
+  unlessGone(`release the name ${name}`, () => unlinkSync(`${store.names}/${name}`));
 }
 
 /** Does the container that the link leads to really have this name? A record that cannot be read keeps its name. */
@@ -80,13 +80,7 @@ function isStale(store: Store, name: string): boolean {
 export function recheckName(store: Store, name: string): string | undefined {
   return withStore(store, () => {
     if (!isStale(store, name)) return nameTarget(store, name);
-    attempt(`release the name ${name}`, () => {
-      try {
-        unlinkSync(`${store.names}/${name}`);
-      } catch (error) {
-        if (!isErrno(error, 'ENOENT')) throw error;
-      }
-    });
+    unlessGone(`release the name ${name}`, () => unlinkSync(`${store.names}/${name}`));
     return undefined;
   });
 }

@@ -1,10 +1,10 @@
 /** The layers that a container adds to its image: `<mount-id>-init`, which tsbox fills, and `<mount-id>`, which the container fills. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
-import { isErrno, TsboxError } from '../errors.ts';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
 import { randomHex } from '../sys/random.ts';
 import type { LayerMount } from './drivers/driver.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
-import { attempt, readText, refusal, removeTree, withoutUmask } from './io.ts';
+import { attempt, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
 import { lowerFor, readLayer, stackOf } from './layers.ts';
 import { newLink, writeLink } from './links.ts';
 import { isHexId, layerEntry, mountEntry, REMOVING, type Store, shortId } from './store.ts';
@@ -135,22 +135,13 @@ export function rwLayer(store: Store, containerId: string): RwLayer {
  *  @returns that name, or undefined when it was not there */
 export function retireDirectory(store: Store, id: string): string | undefined {
   const path = `${store.overlay}/${id}`;
-  if (!existsSync(path)) return undefined;
-  try {
-    rmdirSync(`${path}/merged`);
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw refusal(`remove ${path}/merged`, error);
-  }
+  unlessGone(`remove ${path}/merged`, () => rmdirSync(`${path}/merged`));
   const link = readText(`${path}/link`);
   if (link !== undefined && /^[A-Z0-9]+$/.test(link)) {
-    try {
-      unlinkSync(`${store.overlay}/l/${link}`);
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw refusal(`remove ${store.overlay}/l/${link}`, error);
-    }
+    const name = `${store.overlay}/l/${link}`;
+    unlessGone(`remove ${name}`, () => unlinkSync(name));
   }
-  attempt(`rename ${path}`, () => renameSync(path, path + REMOVING));
-  return path + REMOVING;
+  return unlessGone(`rename ${path}`, () => renameSync(path, path + REMOVING)) ? path + REMOVING : undefined;
 }
 
 /** Takes a container's layers out of use. The caller shares the store's lock, and gives what is returned to `removeTree` once it has
