@@ -161,17 +161,17 @@ function createUnpacker(
     const whiteout = whiteoutOf(path);
     const kept = found.type === 'file' && whiteout === undefined && found.sparse === undefined;
     split?.entry(found.name, kept ? found.size : 0);
-    if (whiteout !== undefined) applyWhiteout(whiteout, found.name);
+    if (whiteout !== undefined) applyWhiteout(whiteout, found);
     else if (found.type === 'directory') target.makeDirectory(path, found);
     else if (path === '') throw damaged(found.name, 'the root is not a directory');
     else if (found.type === 'link') linker.link(path, found);
     else make(path, found);
   }
 
-  function applyWhiteout(whiteout: Whiteout, name: string): void {
-    if (whiteout.kind === 'hide') target.hide(whiteout.path, name);
+  function applyWhiteout(whiteout: Whiteout, found: TarEntry): void {
+    if (whiteout.kind === 'hide') target.hide(whiteout.path, found.name, found);
     else if (whiteout.kind === 'opaque') {
-      target.makeOpaque(whiteout.path, name);
+      target.makeOpaque(whiteout.path, found.name);
       opaqueRoot ||= whiteout.path === '';
     }
   }

@@ -5,10 +5,21 @@
  */
 import { isErrno } from '../errors.ts';
 import { S } from '../spec/linux.ts';
-import { AT_REMOVEDIR, close, mkdirat, mknodat, OPEN, openat, openat2, RESOLVE, unlinkat } from '../sys/file.ts';
+import {
+  AT_REMOVEDIR,
+  close,
+  lutimensat,
+  mkdirat,
+  mknodat,
+  OPEN,
+  openat,
+  openat2,
+  RESOLVE,
+  unlinkat,
+} from '../sys/file.ts';
 import { type FileStatus, namesIn, statAt } from '../sys/stat.ts';
 import { fsetxattr } from '../sys/xattr.ts';
-import { baseOf, bytesOf, damaged, parentOf, quoted } from './entry.ts';
+import { baseOf, bytesOf, damaged, parentOf, quoted, type TarEntry } from './entry.ts';
 import type { Attributes, MetadataWriter } from './metadata.ts';
 import { OPAQUE_XATTR, type WhiteoutForm } from './whiteout.ts';
 
@@ -41,8 +52,9 @@ export interface Target {
   makeDirectory(path: string, attributes: Attributes): void;
   /** Takes away what is at this name, a directory with all it has. */
   clear(dirfd: number, path: string): void;
-  /** Marks a name of the lower layers as gone, unless this layer has something of that name. */
-  hide(path: string, entry: string): void;
+  /** Marks a name of the lower layers as gone, unless this layer has something of that name. The mark gets the entry's time, so that
+   *  packed again it is the same. */
+  hide(path: string, entry: string, time?: Pick<TarEntry, 'mtime' | 'mtimeNsec'>): void;
   /** Marks a directory as hiding what lower layers have in it. */
   makeOpaque(path: string, entry: string): void;
   /** Is this name a whiteout that this layer made? */
@@ -218,7 +230,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     }
   }
 
-  function hide(path: string, entry: string): void {
+  function hide(path: string, entry: string, time?: Pick<TarEntry, 'mtime' | 'mtimeNsec'>): void {
     const dirfd = directory(parentOf(path), entry);
     const base = bytesOf(baseOf(path));
     if (made !== undefined) {
@@ -229,6 +241,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     try {
       mknodat(dirfd, base, S.S_IFCHR);
       whiteouts.add(path);
+      if (time !== undefined) lutimensat(dirfd, base, time.mtime, time.mtimeNsec);
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
       // A whiteout speaks of lower layers only: what this layer has stays, and what is below it is hidden.
