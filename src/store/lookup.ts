@@ -13,9 +13,10 @@ import {
   realpathSync,
   type Stats,
 } from 'node:fs';
-import { TsboxError } from '../errors.ts';
+import { isErrno, TsboxError } from '../errors.ts';
 import { printable, refuse } from '../sys/ffi.ts';
 import { lgetxattr } from '../sys/xattr.ts';
+import { refusal } from './io.ts';
 
 /** Directories on the host, nearest first. Only the first may be written to meanwhile. */
 export type Stack = readonly string[];
@@ -52,6 +53,16 @@ function isWhiteout(stat: Stats): boolean {
   return stat.isCharacterDevice() && stat.rdev === 0;
 }
 
+/** What stands at a path of the host; a symlink itself. In a running container a directory may have become a file meanwhile. */
+function lookAt(host: string): Stats | undefined {
+  try {
+    return lstatSync(host, { throwIfNoEntry: false });
+  } catch (error) {
+    if (isErrno(error, 'ENOTDIR')) return undefined;
+    throw refusal(`look at ${printable(host)}`, error);
+  }
+}
+
 /** Does the directory hide what is below it? Layer roots and what tsbox makes for a container's start never do. */
 function hidesBelow(stack: Stack, { host, layer }: Piece): boolean {
   const root = stack[layer] ?? '';
@@ -71,7 +82,7 @@ export function childOf(stack: Stack, directory: readonly Piece[], name: string)
   const pieces: Piece[] = [];
   for (const [index, piece] of directory.entries()) {
     const host = `${piece.host}/${name}`;
-    const stat = lstatSync(host, { throwIfNoEntry: false });
+    const stat = lookAt(host);
     if (stat !== undefined) {
       if (!stat.isDirectory()) {
         if (found === undefined && !isWhiteout(stat)) return { found: { host, layer: piece.layer, stat }, pieces };
@@ -109,13 +120,13 @@ export function resolveInStack(stack: Stack, path: string, follow = true): Found
     const child = childOf(stack, trail.at(-1)?.child.pieces ?? root, name);
     if (child === undefined) return undefined;
     const { stat, host } = child.found;
-    if (stat.isSymbolicLink() && (follow || rest.some((part) => part !== ''))) {
+    if (stat.isSymbolicLink() && (follow || rest.length > 0)) {
       links++;
       if (links > LINKS_MAX) throw refuse('open', `look for ${printable(path)} in the image`, 'ELOOP');
       const target = readlinkSync(host);
       if (target.startsWith('/')) trail.length = 0;
       rest.push(...target.split('/').reverse());
-    } else if (!stat.isDirectory() && rest.some((part) => part !== '')) return undefined;
+    } else if (!stat.isDirectory() && rest.length > 0) return undefined;
     else trail.push({ name, child });
   }
   const last = trail.at(-1);
@@ -155,9 +166,8 @@ function openFound(found: Found): number | undefined {
   try {
     return openSync(found.host, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENOTDIR' || code === 'ENXIO') return undefined;
-    throw error;
+    if (['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'].some((name) => isErrno(error, name))) return undefined;
+    throw refusal(`open ${printable(found.host)}`, error);
   }
 }
 

@@ -11,6 +11,8 @@ export interface LayerMount {
   mountId: Text;
   /** `l/A:l/B:..`, nearest first: the file `lower` of that directory. */
   lower: Text;
+  /** What is written need not survive the mount: the layer is removed after it. Then nothing has to be brought to the disk. */
+  discard?: boolean;
 }
 
 export interface Driver {

@@ -74,7 +74,8 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
     .map((option) => `${option}=off,`)
     .join('');
   const { mountId, lower } = layer;
-  const data = text`${off}lowerdir=${lower},upperdir=${mountId}/diff,workdir=${mountId}/work`;
+  const volatile = layer.discard === true ? 'volatile,' : '';
+  const data = text`${off}${volatile}lowerdir=${lower},upperdir=${mountId}/diff,workdir=${mountId}/work`;
   if (textLength(data) > OPTIONS_MAX) {
     throw new TsboxError(
       'ERR_TSBOX_LIMIT',
