@@ -16,6 +16,7 @@ static void fail(struct monitor *monitor, const struct outcome *outcome) {
 
 void monitor_fail_host(struct monitor *monitor) {
   monitor->host_failed = true;
+  monitor->started = false;
   fail(monitor, &monitor->run.outcome);
   if (monitor->run.pid > 0) kill(monitor->run.pid, SIGKILL);
 }

@@ -1,6 +1,9 @@
 /* The life of the outer half: start, serve, end. */
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -19,7 +22,7 @@ void monitor_init(struct monitor *monitor, int client) {
   run->channel = -1;
   run->on_failure = report_failure;
   run->on_step = report_step;
-  monitor->listener = monitor->channel = monitor->input.fd = -1;
+  monitor->listener = monitor->channel = monitor->birth_cgroup = monitor->input.fd = -1;
   for (int fd = 0; fd < 3; fd++) monitor->child_stdio[fd] = -1;
   for (int stream = 0; stream < STREAMS; stream++) monitor->streams[stream] = (struct stream){.fd = -1, .left = SIZE_MAX};
   for (int index = 0; index < MAX_CLIENTS; index++) monitor->clients[index].fd = -1;
@@ -33,6 +36,16 @@ void monitor_init(struct monitor *monitor, int client) {
   sigaddset(&child, SIGCHLD);
   sigprocmask(SIG_SETMASK, &child, NULL);
   monitor->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Gives back the pages of the program that only the start needed: what is asked for again comes from the page cache. They are
+ * most of what a monitor would keep in memory for as long as its container runs. */
+static void shrink(void) {
+  const ElfW(Phdr) *header = (const void *)getauxval(AT_PHDR);
+  for (unsigned long left = getauxval(AT_PHNUM); left > 0; left--, header++) {
+    if (header->p_type != PT_LOAD || (header->p_flags & PF_W) != 0) continue;
+    madvise((void *)header->p_vaddr, header->p_memsz, MADV_DONTNEED);
+  }
 }
 
 /* The descriptors of one turn. Streams and clients keep their places, so that an answer finds its way back. */
@@ -139,6 +152,7 @@ void monitor_live(struct monitor *monitor, const struct plan *plan) {
   if (run_list(run, 0) != 0 && !monitor->failed) monitor_fail_host(monitor);
   monitor->preparing = false;
   if (monitor->started) report_started(monitor, NULL);
+  shrink();
   while (run->pid != 0 && !monitor->reaped) monitor_turn(monitor);
   input_close(monitor);
   for (int stream = 0; stream < STREAMS; stream++) monitor->streams[stream].left = DRAIN_MOST;

@@ -32,6 +32,7 @@ struct monitor {
   int listener; /* -1: none */
   int channel;  /* -1: before spawn, and when the child has closed it */
   int child_stdio[3];
+  int birth_cgroup; /* -1: the new process is born in the monitor's own */
   struct input input;
   struct stream streams[STREAMS]; /* stdout and stderr; a terminal is the first */
   bool has_size;
@@ -68,7 +69,7 @@ void forget_stdio(void); /* the caller's terminal or pipes are not the monitor's
 void channel_read(struct monitor *monitor);
 void channel_answer(struct monitor *monitor, i32 answer);
 void monitor_reap(struct monitor *monitor);
-/* A step of list 0 has failed: reports it and ends the child, should there be one. */
+/* A step of list 0 has failed: reports it and ends the child, should there be one, whose output then interests nobody. */
 void monitor_fail_host(struct monitor *monitor);
 
 /* input.c */

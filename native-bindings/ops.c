@@ -61,6 +61,7 @@ static const struct op table[] = {
     {44, HOST, "flock", "t", op_flock},
     {45, FIRST, "listen", "t", op_listen},
     {46, FIRST, "log", "tii", op_log},
+    {47, FIRST, "birth_cgroup", "t", op_birth_cgroup},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

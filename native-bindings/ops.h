@@ -61,6 +61,7 @@ OPERATION(prctl);
 OPERATION(seccomp);
 OPERATION(keyctl_join);
 OPERATION(exec);
+OPERATION(birth_cgroup);
 OPERATION(flock);
 OPERATION(listen);
 OPERATION(log);

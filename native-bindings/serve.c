@@ -41,7 +41,7 @@ static void say_hello(struct monitor *monitor, struct client *client) {
   client->output = client->payload[0] != 0;
   client->input = client->payload[1] != 0;
   if (!first) return;
-  if (monitor->started) report_started(monitor, client);
+  if (monitor->started && !monitor->preparing) report_started(monitor, client);
   else if (monitor->waiting) report_waiting(monitor, client);
 }
 

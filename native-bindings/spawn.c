@@ -1,5 +1,7 @@
 /* The container's standard streams and its first process. */
 #include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -90,6 +92,32 @@ static int await_exec(struct monitor *monitor) {
   return monitor->failed ? ECANCELED : 0;
 }
 
+OPERATION(birth_cgroup) {
+  struct monitor *monitor = run->monitor;
+  const char *path;
+  int error = text_string(run, &args[0], &path);
+  if (error != 0) return error;
+  if (run->pid != 0 || monitor->birth_cgroup >= 0) return EBUSY;
+  monitor->birth_cgroup = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  return monitor->birth_cgroup < 0 ? errno : 0;
+}
+
+/* A process that is born in its cgroup needs no move, for which the kernel would stop every fork and exit of the machine. */
+static pid_t new_process(struct monitor *monitor) {
+  struct clone_args how = {.exit_signal = SIGCHLD};
+  if (monitor->birth_cgroup < 0) return fork();
+  how.flags = CLONE_INTO_CGROUP;
+  how.cgroup = (__u64)monitor->birth_cgroup;
+  pid_t pid = (pid_t)syscall(SYS_clone3, &how, sizeof how);
+  if (pid != 0) {
+    int error = errno;
+    close(monitor->birth_cgroup);
+    errno = error;
+    monitor->birth_cgroup = -1;
+  }
+  return pid;
+}
+
 OPERATION(spawn) {
   struct monitor *monitor = run->monitor;
   int ends[2];
@@ -97,7 +125,7 @@ OPERATION(spawn) {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return errno;
   /* Each message then says which process sent it, with the pid that the monitor knows it by. */
   int error = ERRNO_OF(setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)));
-  pid_t pid = error == 0 ? fork() : -1;
+  pid_t pid = error == 0 ? new_process(monitor) : -1;
   if (pid == 0) become_child(monitor, ends[1], (u32)args[0].number);
   if (error == 0) error = ERRNO_OF(pid);
   close(ends[1]);

@@ -30,6 +30,9 @@ export interface ContainerPlan {
   facts: HostFacts;
 }
 
+/** Overlay's `volatile` option: Linux 5.10. */
+const VOLATILE_SINCE = 510;
+
 const PASSWD_LIMIT = 16 * 1024 * 1024;
 
 /** A container's user by the files in its own layers: nothing needs to be mounted for it. */
@@ -114,7 +117,7 @@ export function containerPlan(engine: Engine, input: ContainerPlanInput): Contai
     },
     ...fileSteps(record, hostConfig),
     ...sourceSteps(record, kinds),
-    ...store.driver.mountSteps(layer),
+    ...store.driver.mountSteps({ ...layer, discard: hostConfig.AutoRemove && facts.kernel >= VOLATILE_SINCE }),
   ];
   const cleanup: Step[] = store.driver.umountSteps(layer.mountId);
   if (hostConfig.AutoRemove) cleanup.push(...removalSteps(engine, record, layer));

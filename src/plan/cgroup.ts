@@ -33,17 +33,31 @@ export function cgroupSetup(path: string, facts: HostFacts): Step[] {
   return steps;
 }
 
-/** Inside, before the namespaces are unshared: the cgroup that the process is in then becomes the root of its cgroup namespace. */
-export function cgroupJoin(path: string, facts: HostFacts): Step[] {
-  return facts.hierarchies.map((hierarchy) => ({
-    op: 'write',
-    path: `${directory(hierarchy, path)}/cgroup.procs`,
-    data: '0',
-    flags: [],
-    mode: 0,
-    why: `join the cgroup (${names(hierarchy)}); 0 means who writes it`,
-    see: 'cgroups(7)',
-  }));
+/**
+ * How the new process gets into its cgroups, before its namespaces are unshared: the cgroups that it is in then become the roots of its
+ * cgroup namespace. Moving a process by cgroup.procs makes the kernel stop all forks and exits of the machine for a grace period,
+ * 7 to 20 ms. So into a version 2 cgroup it is born, and into version 1 cgroups it moves its only thread by itself, which needs no stop.
+ */
+export interface CgroupEntry {
+  /** For the monitor, before `spawn`. */
+  birth: Step[];
+  /** For the new process, first of all. */
+  join: Step[];
+}
+
+export function cgroupEntry(path: string, facts: HostFacts): CgroupEntry {
+  const entry: CgroupEntry = { birth: [], join: [] };
+  for (const hierarchy of facts.hierarchies) {
+    const at = directory(hierarchy, path);
+    if (hierarchy.version === 2) {
+      const why = 'the new process is born in this cgroup';
+      entry.birth.push({ op: 'birth_cgroup', path: at, why });
+    } else {
+      const why = `join the cgroup (${names(hierarchy)}); 0 means who writes it`;
+      entry.join.push({ op: 'write', path: `${at}/tasks`, data: '0', flags: [], mode: 0, why, see: 'cgroups(7)' });
+    }
+  }
+  return entry;
 }
 
 /** Host side, at the end. A process that has just died may still hold its cgroup for a moment. */

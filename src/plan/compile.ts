@@ -5,7 +5,7 @@
 import type { HostFacts } from '../spec/host.ts';
 import type { CLONE } from '../spec/linux.ts';
 import type { OciConfig, OciNamespaceType } from '../spec/oci-runtime.ts';
-import { cgroupCleanup, cgroupJoin, cgroupSetup } from './cgroup.ts';
+import { cgroupCleanup, cgroupEntry, cgroupSetup } from './cgroup.ts';
 import { credentialSteps, execSteps, limitSteps } from './credentials.ts';
 import { deviceSteps } from './devices.ts';
 import { maskSteps } from './masks.ts';
@@ -166,7 +166,7 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
   const ownDev = (config.mounts ?? []).some((mount) => mount.destination === '/dev' && mount.type === 'tmpfs');
   return [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
-    ...(linux.cgroupsPath === undefined ? [] : cgroupJoin(linux.cgroupsPath, facts)),
+    ...(linux.cgroupsPath === undefined ? [] : cgroupEntry(linux.cgroupsPath, facts).join),
     ...namespaceSteps(config),
     {
       op: 'mount',
@@ -201,7 +201,7 @@ export function compilePlan(input: CompileInput): Plan {
   const init = compileInit(input);
   return {
     setup: [...input.setup, ...(path === undefined ? [] : cgroupSetup(path, input.facts))],
-    monitor: monitorSteps(input.monitor, init),
+    monitor: monitorSteps(input.monitor, path === undefined ? [] : cgroupEntry(path, input.facts).birth, init),
     cleanup: [
       ...(path === undefined ? [] : cgroupCleanup(path, input.facts)),
       ...input.cleanup,

@@ -2,7 +2,7 @@
 import type { HostFacts } from '../spec/host.ts';
 import type { CLONE, STDIN } from '../spec/linux.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
-import { cgroupJoin } from './cgroup.ts';
+import { cgroupEntry } from './cgroup.ts';
 import { credentialSteps, execSteps, limitSteps } from './credentials.ts';
 import type { Plan, Step } from './step.ts';
 
@@ -53,9 +53,10 @@ function terminalSteps(process: OciProcess): Step[] {
 /** @throws nothing: what does not fit is found when the steps are run */
 export function compileEnter(input: EnterInput): Plan {
   const { process } = input;
+  const { birth, join } = cgroupEntry(input.cgroupsPath, input.facts);
   const init: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
-    ...cgroupJoin(input.cgroupsPath, input.facts),
+    ...join,
     ...joinSteps(input),
     { op: 'fork', why: 'only a child is in the PID namespace that was joined', see: 'pid_namespaces(7)' },
     ...terminalSteps(process),
@@ -69,6 +70,7 @@ export function compileEnter(input: EnterInput): Plan {
   if (input.stdin !== undefined) {
     monitor.push({ op: 'stdio', stdin: [input.stdin], why: 'standard output and error, kept apart' });
   }
+  monitor.push(...birth);
   monitor.push({ op: 'spawn', list: init, why: 'the new process goes its own way, through the list below' });
   return { setup: [], monitor, cleanup: [] };
 }

@@ -157,6 +157,7 @@ const SPECIAL: Special = {
   setns: (step) => call('setns', call('open', text(step.path)), names(step.type)),
   fork: () => call('clone', 'CLONE_PARENT|SIGCHLD'),
   spawn: () => call('fork'),
+  birth_cgroup: (step) => call('open', text(step.path), 'O_PATH'),
   outside: (step) => `outside: ${step.list.length} ${step.list.length === 1 ? 'step' : 'steps'} by the monitor`,
   link_up: (step) => call('ioctl', 'SIOCSIFFLAGS', text(step.name), 'IFF_UP'),
   pty: (step) => `${call('open', text(step.path))}, ${step.rows} rows, ${step.columns} columns`,

@@ -23,8 +23,8 @@ function record(path: string, data: Text, why: string): Step[] {
   ];
 }
 
-/** List 0: what comes before and just after the new process. */
-export function monitorSteps(input: MonitorInput, init: readonly Step[]): Step[] {
+/** List 0: what comes before and just after the new process. `birth` says where that is born. */
+export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: readonly Step[]): Step[] {
   const { runDirectory: run, log, stdin } = input;
   const steps: Step[] = [
     { op: 'setsid', why: 'the monitor outlives the terminal that it was started from' },
@@ -36,6 +36,7 @@ export function monitorSteps(input: MonitorInput, init: readonly Step[]): Step[]
     steps.push({ op: 'log', path, maxSize, maxFiles, why: 'what the container writes is kept here' });
   }
   if (stdin !== undefined) steps.push({ op: 'stdio', stdin: [stdin], why: 'standard output and error, kept apart' });
+  steps.push(...birth);
   steps.push({ op: 'spawn', list: init, why: 'the new process goes its own way, through the list below' });
   const state = text`{"Pid":${hole('pid')},"Monitor":${hole('monitor')},"StartedAt":"${hole('now')}"}\n`;
   steps.push(...record(`${run}/state.json`, state, 'who is there since when'));

@@ -96,6 +96,7 @@ export const OPS = {
   flock: { number: 44, args: { path: 'text' }, see: 'flock(2)' },
   listen: { number: 45, args: { path: 'text' }, see: 'unix(7)' },
   log: { number: 46, args: { path: 'text', maxSize: 'int', maxFiles: 'int' }, see: 'docs/monitor.md' },
+  birth_cgroup: { number: 47, args: { path: 'text' }, see: 'clone(2), CLONE_INTO_CGROUP' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

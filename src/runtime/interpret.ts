@@ -153,6 +153,7 @@ export const EXECUTOR_ONLY: readonly OpName[] = [
   'flock',
   'listen',
   'log',
+  'birth_cgroup',
 ];
 
 const RETRY_MS = 2000;

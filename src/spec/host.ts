@@ -13,6 +13,8 @@ export type CgroupMode = 'unified' | 'hybrid' | 'legacy' | 'none';
 
 export interface HostFacts {
   uid: number;
+  /** Version of the kernel: 100 times the first number and the second, 601 for 6.1. */
+  kernel: number;
   cgroupMode: CgroupMode;
   hierarchies: readonly CgroupHierarchy[];
   /** A version 1 cpuset takes nobody in before it has these; read from the hierarchy's root. */

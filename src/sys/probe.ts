@@ -37,7 +37,13 @@ function cgroupMode(hierarchies: readonly CgroupHierarchy[]): CgroupMode {
   return hasV2 ? 'unified' : 'none';
 }
 
-/** The facts that every start needs: three small files and, with version 1 cpusets, two more. */
+/** 601 for `6.1.0-18-amd64`; 0 when it is not a version. */
+export function kernelVersion(release: string): number {
+  const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(release) ?? [];
+  return Number(major) * 100 + Number(minor);
+}
+
+/** The facts that every start needs: four small files and, with version 1 cpusets, two more. */
 export function hostFacts(): HostFacts {
   const hierarchies = parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8'));
   const status = readFileSync('/proc/self/status', 'utf8');
@@ -45,6 +51,7 @@ export function hostFacts(): HostFacts {
   const cpuset = hierarchies.find((one) => one.controllers.includes('cpuset'));
   const facts: HostFacts = {
     uid: process.geteuid?.() ?? 0,
+    kernel: kernelVersion(readFileSync('/proc/sys/kernel/osrelease', 'utf8')),
     cgroupMode: cgroupMode(hierarchies),
     hierarchies,
     capabilities: CAPABILITIES.filter((_, number) => (bounding & (1n << BigInt(number))) !== 0n),

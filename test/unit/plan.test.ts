@@ -14,6 +14,7 @@ const ID = 'a1'.repeat(32);
 
 const UNIFIED: HostFacts = {
   uid: 0,
+  kernel: 601,
   cgroupMode: 'unified',
   hierarchies: [{ mount: '/sys/fs/cgroup', version: 2, controllers: [] }],
   capabilities: ['CAP_CHOWN', 'CAP_SYS_ADMIN'],
@@ -77,10 +78,17 @@ const position = (steps: readonly Step[], found: (step: Step) => boolean) => {
   return at;
 };
 
-test('plan: the cgroup is joined before the cgroup namespace is made', () => {
-  const init = initList(compilePlan(input()));
-  const join = position(init, (s) => s.op === 'write' && show(s.path).endsWith('/cgroup.procs'));
-  assert.ok(join < position(init, (s) => s.op === 'unshare'));
+test('plan: the cgroups are entered before the cgroup namespace is made', () => {
+  const plan = compilePlan(input({ facts: LEGACY }));
+  const init = initList(plan);
+  const joined = init.findLastIndex((s) => s.op === 'write' && show(s.path).endsWith('/tasks'));
+  assert.notEqual(joined, -1);
+  assert.ok(joined < position(init, (s) => s.op === 'unshare'));
+  const born = position(
+    plan.monitor,
+    (s) => s.op === 'birth_cgroup' && show(s.path).startsWith('/sys/fs/cgroup/unified/'),
+  );
+  assert.ok(born < position(plan.monitor, (s) => s.op === 'spawn'));
 });
 
 test('plan: the first process of the PID namespace is made after unshare and before proc is mounted', () => {
