@@ -48,8 +48,17 @@ export interface InstallOptions {
     read?: readonly LayerStatus[];
     done?: LayerStatus;
   };
+  /** Keep complete layers when it is interrupted: another try goes on from them. */
+  resumable: boolean;
   onProgress: OnProgress;
   signal: AbortSignal;
+}
+
+/** Errors that say nothing against the layers that are complete. */
+const INTERRUPTIONS: readonly string[] = ['ERR_TSBOX_REGISTRY', 'ERR_TSBOX_UNAUTHORIZED', 'ERR_TSBOX_CONFLICT'];
+
+function isInterruption(error: unknown): boolean {
+  return error instanceof TsboxError && INTERRUPTIONS.includes(error.code);
 }
 
 /** Refuses an image that could never be mounted, before anything is fetched or unpacked. */
@@ -69,7 +78,7 @@ interface Installation {
 
 /**
  * Makes sure that the store has all layers, the base first. They are held by `lease` until the caller has stored the image.
- * When it fails, complete layers stay for the next try, all else is removed.
+ * When it fails, everything is removed again but what `resumable` keeps.
  * @throws what a source throws; ERR_TSBOX_DAMAGED when a layer has another diffID
  */
 export async function installLayers(
@@ -106,7 +115,7 @@ export async function installLayers(
   } catch (error) {
     stop.abort(error);
     await staging.settled();
-    staging.keepWhatIsComplete();
+    staging.giveUp(options.resumable && isInterruption(error));
     throw error;
   }
   staging.commit();
@@ -167,8 +176,8 @@ interface Staging {
   settled(): Promise<unknown>;
   /** Commits all layers. */
   commit(): void;
-  /** Commits the layers from the base up to the first that is missing, and removes the others. */
-  keepWhatIsComplete(): void;
+  /** Removes what was unpacked, all of it or what is above the first layer that is missing. */
+  giveUp(keepComplete: boolean): void;
 }
 
 function newStaging(run: Installation, lease: Lease, chain: readonly string[], present: number): Staging {
@@ -229,9 +238,8 @@ function newStaging(run: Installation, lease: Lease, chain: readonly string[], p
     commit() {
       if (present < sources.length) commitFrom(completeFromBase());
     },
-    keepWhatIsComplete() {
-      // A layer can be through after the error that ended it all.
-      const layers = completeFromBase();
+    giveUp(keepComplete) {
+      const layers = keepComplete ? completeFromBase() : [];
       for (const layer of staged.values()) if (!layers.includes(layer)) discardStaged(store, lease, layer);
       try {
         if (layers.length > 0) commitFrom(layers);

@@ -59,6 +59,7 @@ async function loadImage(
     await installLayers(store, lease, sources, {
       parallel: PARALLEL,
       statuses: { reading: 'Loading layer' },
+      resumable: false,
       onProgress,
       signal,
     });

@@ -127,6 +127,7 @@ async function pullOne(pull: Pull, reference: Reference): Promise<Pulled> {
         read: ['Verifying Checksum', 'Download complete'],
         done: 'Pull complete',
       },
+      resumable: true,
       onProgress,
       signal,
     });

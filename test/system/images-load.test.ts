@@ -1,0 +1,256 @@
+/** `load`: archives that others made, and archives that nobody should have made. */
+import assert from 'node:assert/strict';
+import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { loadImages } from '../../src/engine/load.ts';
+import { findImageId } from '../../src/store/images.ts';
+import { requires } from '../requires.ts';
+import {
+  blobOf,
+  configOf,
+  descriptorOf,
+  dockerFiles,
+  layoutFiles,
+  OCI,
+  ociFiles,
+  sha256,
+  tarOf,
+  temporary,
+  writeFiles,
+} from '../unit/engine-archives.ts';
+import { sandbox } from './harness.ts';
+import { contents, engineIn, failing, layerDirectories, listener, run, startDocker } from './images-setup.ts';
+
+const base = tarOf({ 'etc/os-release': 'ID=test\n', 'bin/sh': '#!', 'data/old': 'old' });
+const top = tarOf({ 'etc/motd': 'hello\n', 'data/.wh.old': '' });
+const id = `sha256:${sha256(configOf([base, top]))}`;
+
+function fileWith(directory: string, bytes: Buffer): string {
+  const path = join(directory, `input-${sha256(bytes).slice(0, 8)}.tar`);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+test('load: a docker-archive, plain, gzip and zstd, gives the same image', async (context) => {
+  if (!requires(context, 'root')) return;
+  const tar = tarOf(dockerFiles([base, top], ['x:1', 'y:2']));
+  for (const bytes of [tar, gzipSync(tar), zstdCompressSync(tar)]) {
+    const engine = engineIn(context);
+    const { say, words } = listener();
+    const lines = await loadImages(engine, { input: fileWith(engine.directory, bytes) }, say);
+    assert.deepEqual(lines, ['Loaded image: x:1', 'Loaded image: y:2']);
+    assert.deepEqual(words(), ['Loading layer']);
+    assert.equal(findImageId(engine.store, 'x:1'), id);
+    const [lower, upper] = layerDirectories(engine, 'x:1');
+    assert.equal(readFileSync(`${lower}/etc/os-release`, 'utf8'), 'ID=test\n');
+    assert.equal(readFileSync(`${upper}/etc/motd`, 'utf8'), 'hello\n');
+    const whiteout = lstatSync(`${upper}/data/old`);
+    assert.deepEqual([whiteout.isCharacterDevice(), whiteout.rdev], [true, 0]);
+    assert.equal(lstatSync(lower!).mode & 0o777, 0o755);
+  }
+});
+
+test('load: an OCI layout, as a directory and in a tar, gives the same image as the docker-archive', async (context) => {
+  if (!requires(context, 'root')) return;
+  const files = ociFiles([base, top], undefined, [gzipSync(base), zstdCompressSync(top)]);
+  const directory = temporary(context);
+  writeFiles(join(directory, 'layout'), files);
+  for (const input of [join(directory, 'layout'), fileWith(directory, tarOf(files))]) {
+    const engine = engineIn(context);
+    assert.deepEqual(await loadImages(engine, { input }, () => {}), [`Loaded image ID: ${id}`]);
+  }
+});
+
+test('load: loading again changes nothing, and a name that moves is told', async (context) => {
+  if (!requires(context, 'root')) return;
+  const engine = engineIn(context);
+  const input = fileWith(engine.directory, tarOf(dockerFiles([base, top], ['x:1'])));
+  await loadImages(engine, { input }, () => {});
+  const before = contents(engine).filter((line) => !line.includes('lastUpdated'));
+  const { say, events } = listener();
+  await loadImages(engine, { input }, say);
+  assert.deepEqual(events, []);
+  assert.deepEqual(
+    contents(engine).filter((line) => !line.includes('lastUpdated')),
+    before,
+  );
+  const other = fileWith(engine.directory, tarOf(dockerFiles([base], ['x:1'])));
+  assert.deepEqual(await loadImages(engine, { input: other }, () => {}), [
+    `The image x:1 already exists, renaming the old one with ID ${id} to empty string`,
+    'Loaded image: x:1',
+  ]);
+});
+
+test('load: layers that are symlinks to each other', async (context) => {
+  if (!requires(context, 'root')) return;
+  const engine = engineIn(context);
+  const files = dockerFiles([base, base], ['x:1']);
+  const [first, second] = JSON.parse(files['manifest.json'] as string)[0].Layers;
+  files[second] = { link: `../${first}` };
+  await loadImages(engine, { input: fileWith(engine.directory, tarOf(files)) }, () => {});
+  assert.equal(layerDirectories(engine, 'x:1').length, 2);
+});
+
+test('load: a layer may link to a file of a layer below', async (context) => {
+  if (!requires(context, 'root')) return;
+  const engine = engineIn(context);
+  const directory = temporary(context);
+  writeFiles(directory, { 'data/kept': 'kept' });
+  await run('ln', [join(directory, 'data/kept'), join(directory, 'linked')]);
+  // GNU tar writes the second name as a link to the first; the first entry is then cut out.
+  const both = await run('tar', ['-cC', directory, '--format=ustar', 'data/kept', 'linked']);
+  const linkOnly = both.subarray(1024);
+  await loadImages(
+    engine,
+    { input: fileWith(engine.directory, tarOf(dockerFiles([tarOf({ 'data/kept': 'kept' }), linkOnly], ['x:1']))) },
+    () => {},
+  );
+  const [, upper] = layerDirectories(engine, 'x:1');
+  assert.equal(readFileSync(`${upper}/linked`, 'utf8'), 'kept');
+  assert.equal(lstatSync(`${upper}/linked`).ino, lstatSync(`${upper}/data/kept`).ino);
+});
+
+test('load: what skopeo and umoci write', async (context) => {
+  if (!requires(context, 'root', 'command:skopeo', 'command:umoci')) return;
+  const directory = temporary(context);
+  const layout = join(directory, 'layout');
+  writeFiles(layout, ociFiles([base, top], 'one', [gzipSync(base), gzipSync(top)]));
+  const from = `oci:${layout}:one`;
+  await run('skopeo', ['copy', '-q', from, `docker-archive:${directory}/docker.tar:skopeo/x:1`]);
+  await run('skopeo', ['copy', '-q', from, `oci-archive:${directory}/oci.tar:skopeo/x:1`]);
+  for (const name of ['docker.tar', 'oci.tar']) {
+    const engine = engineIn(context);
+    assert.deepEqual(await loadImages(engine, { input: join(directory, name) }, () => {}), [
+      'Loaded image: skopeo/x:1',
+    ]);
+    assert.equal(findImageId(engine.store, 'skopeo/x:1'), id);
+  }
+  const bundle = join(directory, 'bundle');
+  await run('umoci', ['unpack', '--image', `${layout}:one`, bundle]);
+  writeFileSync(join(bundle, 'rootfs/etc/new'), 'by umoci');
+  await run('umoci', ['repack', '--image', `${layout}:umoci/x:2`, bundle]);
+  const engine = engineIn(context);
+  const lines = await loadImages(engine, { input: layout }, () => {});
+  assert.deepEqual(lines.sort(), ['Loaded image: umoci/x:2', `Loaded image ID: ${id}`].sort());
+  const [, , upper] = layerDirectories(engine, 'umoci/x:2');
+  assert.equal(readFileSync(`${upper}/etc/new`, 'utf8'), 'by umoci');
+});
+
+test('load: what docker save writes', async (context) => {
+  if (!requires(context, 'root', 'command:dockerd', 'command:docker')) return;
+  const docker = await startDocker(context);
+  const directory = temporary(context);
+  await docker('load', '-qi', fileWith(directory, tarOf(dockerFiles([base, top], ['x:1']))));
+  await docker('tag', 'x:1', 'registry.example/x:2');
+  await docker('save', '-o', join(directory, 'saved.tar'), 'x:1', 'registry.example/x:2');
+  const engine = engineIn(context);
+  const lines = await loadImages(engine, { input: join(directory, 'saved.tar') }, () => {});
+  assert.deepEqual(lines.sort(), ['Loaded image: registry.example/x:2', 'Loaded image: x:1']);
+  assert.equal(findImageId(engine.store, 'x:1'), await docker('image', 'inspect', '-f', '{{.Id}}', 'x:1'));
+});
+
+test('load: from standard input, a pipe and a file', (context) => {
+  if (!requires(context, 'root', 'overlay')) return;
+  const box = sandbox(context);
+  const tar = tarOf(dockerFiles([base, top], ['x:1']));
+  for (const bytes of [tar, gzipSync(tar)]) {
+    assert.match(box.ok(['load'], { input: bytes }), /Loaded image: x:1$/);
+    const path = fileWith(box.directory, bytes);
+    const { status, stdout } = box.tsbox(['load', '--input', path]);
+    assert.deepEqual([status, /Loaded image: x:1\n$/.test(stdout)], [0, true]);
+  }
+});
+
+test('load: 127 layers', async (context) => {
+  if (!requires(context, 'root', 'overlay')) return;
+  const box = sandbox(context);
+  const image = box.image('many-layers');
+  assert.equal(box.ok(['run', '--rm', '--network', 'none', image, 'cat', '/top']), '126');
+});
+
+/** A docker-archive whose config promises other layers than it has. */
+function promising(promised: readonly Buffer[], given: readonly Buffer[]): Buffer {
+  return tarOf(dockerFiles(given, ['x:1'], configOf(promised)));
+}
+
+test('load: a wrong or damaged layer leaves the store as it was', async (context) => {
+  if (!requires(context, 'root')) return;
+  const blob = blobOf(OCI.layer, base);
+  const config = blobOf(OCI.config, configOf([base]));
+  const manifest = blobOf(OCI.manifest, {
+    schemaVersion: 2,
+    config: descriptorOf(config),
+    layers: [descriptorOf(blob)],
+  });
+  const swapped = layoutFiles([config, manifest, blob], [descriptorOf(manifest)]);
+  const other = Buffer.from(base);
+  other[600] = other[600]! ^ 1;
+  swapped[`blobs/sha256/${blob.digest.slice(7)}`] = other;
+  const cases: [string, Buffer, RegExp][] = [
+    ['another layer', promising([base], [top]), /unpacked it has the digest/],
+    ['another second layer', promising([base, top], [base, base]), /unpacked it has the digest/],
+    ['a truncated layer', promising([base], [base.subarray(0, 1000)]), /the archive ends/],
+    ['truncated gzip', promising([base], [gzipSync(base).subarray(0, 50)]), /gzip/],
+    ['rubbish after gzip', promising([base], [Buffer.concat([gzipSync(base), Buffer.from('rubbish')])]), /gzip/],
+    ['no tar', promising([base], [Buffer.alloc(2048, 'x')]), /not a tar archive/],
+    ['a blob with another digest', tarOf(swapped), /digest/],
+  ];
+  for (const [name, bytes, message] of cases) {
+    const engine = engineIn(context);
+    const input = fileWith(engine.directory, bytes);
+    const error = await failing(engine, () => loadImages(engine, { input }, () => {}));
+    assert.match(error.message, message, name);
+    assert.equal(error.code, 'ERR_TSBOX_DAMAGED', name);
+  }
+});
+
+test('load: hostile layers do not get out of their directory', async (context) => {
+  if (!requires(context, 'root')) return;
+  const directory = temporary(context);
+  const pack = (...args: string[]) => run('tar', ['-cC', directory, '--format=ustar', ...args]);
+  writeFiles(directory, { x: 'x', 'd/x': 'evil', link: { link: '/tmp' } });
+  const cases: [string, Buffer][] = [
+    ['..', await pack('--transform=s,^x,../../../escaped-tsbox,', 'x')],
+    ['absolute', await pack('-P', '--transform=s,^x,/tmp/escaped-tsbox,', 'x')],
+    ['through a symlink', await pack('--transform=s,^d,link,', 'link', 'd/x')],
+    ['whiteout of ..', await pack('--transform=s,^x,.wh...,', 'x')],
+    ['whiteout of .', await pack('--transform=s,^x,.wh..,', 'x')],
+  ];
+  for (const [name, layer] of cases) {
+    const engine = engineIn(context);
+    const input = fileWith(engine.directory, tarOf(dockerFiles([layer], ['x:1'])));
+    // A symlink in the way may also be replaced by a directory: then nothing is wrong, and nothing is outside.
+    if (name === 'through a symlink') await loadImages(engine, { input }, () => {}).catch(() => {});
+    else await failing(engine, () => loadImages(engine, { input }, () => {}));
+    for (const path of ['/tmp/escaped-tsbox', '/escaped-tsbox', '/tmp/x', join(engine.directory, 'escaped-tsbox')]) {
+      assert.equal(existsSync(path), false, `${name}: ${path}`);
+    }
+  }
+});
+
+test('load: a root file system is sent to import, in the words of the command', (context) => {
+  if (!requires(context, 'root', 'overlay')) return;
+  const box = sandbox(context);
+  const path = join(box.directory, 'rootfs.tar');
+  writeFileSync(path, base);
+  const { status, stderr } = box.tsbox(['load', '-i', path]);
+  assert.equal(status, 1);
+  assert.match(stderr, /no manifest\.json, index\.json or repositories/);
+  assert.match(stderr, /tsbox import/);
+});
+
+test('load: a blob that is missing or shorter than it should be', async (context) => {
+  if (!requires(context, 'root')) return;
+  for (const bytes of ['', undefined]) {
+    const engine = engineIn(context);
+    const files = ociFiles([base]);
+    if (bytes === undefined) delete files[`blobs/sha256/${sha256(base)}`];
+    else files[`blobs/sha256/${sha256(base)}`] = bytes;
+    const input = join(engine.directory, 'layout');
+    writeFiles(input, files);
+    const error = await failing(engine, () => loadImages(engine, { input }, () => {}));
+    assert.match(error.message, bytes === '' ? /has 0 bytes, should have/ : /no file "blobs/);
+  }
+});

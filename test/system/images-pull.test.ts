@@ -1,0 +1,331 @@
+/** `pull`: from a real registry, and from one that misbehaves. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { lstatSync, readdirSync, readFileSync } from 'node:fs';
+import type { RequestListener, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { pullImage } from '../../src/engine/pull.ts';
+import { diffIdOfBlob } from '../../src/store/distribution.ts';
+import { collectGarbage } from '../../src/store/gc.ts';
+import { findImageId, imageIds } from '../../src/store/images.ts';
+import { layerIds } from '../../src/store/layers.ts';
+import { requires } from '../requires.ts';
+import {
+  blobOf,
+  configOf,
+  descriptorOf,
+  OCI,
+  ociFiles,
+  sha256,
+  tarOf,
+  temporary,
+  writeFiles,
+} from '../unit/engine-archives.ts';
+import { serve, type TestServer } from '../unit/registry-fixture.ts';
+import { sandbox, TSBOX, until } from './harness.ts';
+import { contents, engineIn, failing, layerDirectories, listener, run, startDocker } from './images-setup.ts';
+import { startRegistry } from './registry-daemon.ts';
+
+const layers = [
+  tarOf({ 'etc/os-release': 'ID=test\n', 'data/old': 'old', 'data/kept': 'kept' }),
+  tarOf({ 'etc/motd': 'hello\n', 'data/.wh.old': '' }),
+  tarOf({ 'usr/big': Buffer.alloc(2_000_000, 'big ') }),
+];
+const id = `sha256:${sha256(configOf(layers))}`;
+const packed = [gzipSync(layers[0]!), zstdCompressSync(layers[1]!), layers[2]!];
+
+type Blob = ReturnType<typeof blobOf>;
+
+interface Image {
+  blobs: Map<string, Blob>;
+  manifest: Blob;
+  layers: Blob[];
+}
+
+function image(plain: readonly Buffer[], compressed: readonly Buffer[] = plain, config = configOf(plain)): Image {
+  const type = (bytes: Buffer) => OCI.layer + (bytes[0] === 0x1f ? '+gzip' : bytes[0] === 0x28 ? '+zstd' : '');
+  const own = blobOf(OCI.config, config);
+  const blobs = compressed.map((bytes) => blobOf(type(bytes), bytes));
+  const manifest = blobOf(OCI.manifest, {
+    schemaVersion: 2,
+    mediaType: OCI.manifest,
+    config: descriptorOf(own),
+    layers: blobs.map(descriptorOf),
+  });
+  return { blobs: new Map([own, manifest, ...blobs].map((blob) => [blob.digest, blob])), manifest, layers: blobs };
+}
+
+type Answer = (blob: Blob, response: ServerResponse) => void;
+
+/** A registry for one image; `answers` by digest replace what it would say. */
+function registry({ blobs, manifest }: Image, answers: Map<string, Answer> = new Map()): RequestListener {
+  return (request, response) => {
+    const [, kind, name = ''] = /\/(manifests|blobs|tags)\/([^/]+)$/.exec(request.url ?? '') ?? [];
+    if (kind === undefined) return void response.writeHead(200).end('{}');
+    if (kind === 'tags') return void response.end('{"tags":["1","2"]}');
+    const blob = kind === 'manifests' && !name.startsWith('sha256:') ? manifest : blobs.get(name);
+    if (blob === undefined) return void response.writeHead(404).end('{}');
+    const answer = answers.get(blob.digest);
+    if (answer !== undefined) return answer(blob, response);
+    response.writeHead(200, { 'content-type': blob.mediaType, 'content-length': blob.size }).end(blob.bytes);
+  };
+}
+
+const blobRequests = ({ seen }: TestServer, blob: Blob) => seen.filter(({ url }) => url.endsWith(blob.digest)).length;
+
+test("pull: from a real registry, all compressions, told in Docker's words", async (context) => {
+  if (!requires(context, 'root', 'command:docker-registry', 'command:skopeo')) return;
+  const { host, directory } = await startRegistry(context);
+  const layout = join(directory, 'layout');
+  writeFiles(layout, ociFiles(layers, 'one', packed));
+  const from = ['copy', '-q', '--preserve-digests', '--dest-tls-verify=false', `oci:${layout}:one`];
+  for (const tag of ['latest', '2']) await run('skopeo', [...from, `docker://${host}/some/image:${tag}`]);
+  const digest = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')).manifests[0].digest;
+  const engine = engineIn(context);
+  const first = listener();
+  const reference = `${host}/some/image`;
+  const pulled = await pullImage(engine, reference, {}, first.say);
+  assert.deepEqual(pulled, { id, digest, upToDate: false, reference: `${reference}:latest` });
+  assert.deepEqual(first.texts(), [
+    'latest: Pulling from some/image',
+    `Digest: ${digest}`,
+    `Status: Downloaded newer image for ${reference}:latest`,
+  ]);
+  assert.deepEqual(first.words(), [
+    'Pulling fs layer',
+    'Downloading',
+    'Verifying Checksum',
+    'Download complete',
+    'Pull complete',
+  ]);
+  assert.equal(findImageId(engine.store, `${reference}@${digest}`), id);
+  assert.equal(readFileSync(`${layerDirectories(engine, reference)[1]}/etc/motd`, 'utf8'), 'hello\n');
+  assert.equal(diffIdOfBlob(engine.store, `sha256:${sha256(packed[0]!)}`), `sha256:${sha256(layers[0]!)}`);
+
+  const second = listener();
+  assert.equal((await pullImage(engine, reference, {}, second.say)).upToDate, true);
+  assert.deepEqual(second.words(), ['Already exists']);
+  assert.equal(second.texts().at(-1), `Status: Image is up to date for ${reference}:latest`);
+
+  const all = listener();
+  assert.equal((await pullImage(engine, reference, { allTags: true }, all.say)).upToDate, false);
+  assert.equal(all.texts().at(-1), `Status: Downloaded newer image for ${reference}`);
+  assert.equal(findImageId(engine.store, `${reference}:2`), id);
+
+  const quiet = listener();
+  const byDigest = await pullImage(engineIn(context), `${reference}@${digest}`, { quiet: true }, quiet.say);
+  assert.deepEqual([byDigest.id, quiet.events], [id, []]);
+});
+
+test('pull: docker pushes, tsbox pulls and runs, with the same id', async (context) => {
+  if (!requires(context, 'root', 'overlay', 'command:docker-registry', 'command:dockerd')) return;
+  const { host } = await startRegistry(context);
+  const docker = await startDocker(context);
+  const box = sandbox(context);
+  box.image('busybox');
+  box.ok(['save', '-o', join(box.directory, 'b.tar'), 'busybox:offline']);
+  await docker('load', '-qi', join(box.directory, 'b.tar'));
+  await docker('tag', 'busybox:offline', `${host}/library/ubuntu:latest`);
+  await docker('push', '-q', `${host}/library/ubuntu:latest`);
+  const mirror = ['--registry-mirror', `http://${host}`];
+  assert.match(box.ok([...mirror, 'pull', 'ubuntu']), /^docker\.io\/library\/ubuntu:latest$/m);
+  assert.equal(box.ok(['run', '--rm', '--network', 'none', 'ubuntu', 'echo', 'hello']), 'hello');
+  const theirs = await docker('image', 'inspect', '-f', '{{.Id}}', 'busybox:offline');
+  assert.equal(box.ok(['images', '--no-trunc', '-q', 'ubuntu']), theirs);
+});
+
+test('pull: a layer that links to a file of a layer below, whichever arrives first', async (context) => {
+  if (!requires(context, 'root')) return;
+  const directory = temporary(context);
+  writeFiles(directory, { 'data/kept': 'kept' });
+  await run('ln', [join(directory, 'data/kept'), join(directory, 'linked')]);
+  const links = (await run('tar', ['-cC', directory, '--format=ustar', 'data/kept', 'linked'])).subarray(1024);
+  const one = image([layers[0]!, layers[1]!, links]);
+  const slow: Answer = (blob, response) => void sleep(200).then(() => response.end(blob.bytes));
+  const server = await serve(context, registry(one, new Map([[one.layers[0]!.digest, slow]])));
+  const engine = engineIn(context);
+  await pullImage(engine, `${server.host}/x:1`, {}, () => {});
+  const top = layerDirectories(engine, `${server.host}/x:1`)[2];
+  assert.equal(readFileSync(`${top}/linked`, 'utf8'), 'kept');
+  assert.equal(lstatSync(`${top}/linked`).ino, lstatSync(`${top}/data/kept`).ino);
+});
+
+test('pull: an image that is not what it says leaves the store as it was', async (context) => {
+  if (!requires(context, 'root')) return;
+  const [base, top] = layers as [Buffer, Buffer, Buffer];
+  const flipped = Buffer.from(base);
+  const content = base.lastIndexOf('ID=test');
+  flipped[content] = flipped[content]! ^ 1;
+  const good = image([base, top]);
+  const serving = (bytes: Buffer): Map<string, Answer> =>
+    new Map([[good.layers[0]!.digest, (_, response) => void response.end(bytes)]]);
+  const many = Array.from({ length: 1000 }, () => base);
+  const cases: [string, Image, Map<string, Answer>, string, RegExp][] = [
+    [
+      'wrong diffID',
+      image([base, top], [base, base], configOf([base, top])),
+      new Map(),
+      'ERR_TSBOX_DAMAGED',
+      /unpacked it has the digest/,
+    ],
+    ['wrong digest', good, serving(flipped), 'ERR_TSBOX_DAMAGED', /digest/],
+    ['too long', good, serving(Buffer.concat([base, base])), 'ERR_TSBOX_DAMAGED', /bytes|longer/],
+    ['HTML', good, serving(Buffer.from('<html>not here</html>')), 'ERR_TSBOX_', /./],
+    [
+      'a layer too few',
+      image([base, top], [base], configOf([base, top])),
+      new Map(),
+      'ERR_TSBOX_DAMAGED',
+      /the manifest has 1 layers, the config 2/,
+    ],
+    ['1,000 layers', image(many), new Map(), 'ERR_TSBOX_LIMIT', /1000 layers, at most 127/],
+    [
+      'another system',
+      image([base], [base], configOf([base], { os: 'windows' })),
+      new Map(),
+      'ERR_TSBOX_UNSUPPORTED',
+      /"windows" cannot be used/,
+    ],
+    ['a truncated layer', image([base.subarray(0, 1000)]), new Map(), 'ERR_TSBOX_DAMAGED', /the archive ends/],
+    ['no config', image([base], [base], Buffer.from('[]')), new Map(), 'ERR_TSBOX_DAMAGED', /config/],
+  ];
+  for (const [name, one, answers, code, message] of cases) {
+    const server = await serve(context, registry(one, answers));
+    const engine = engineIn(context);
+    const error = await failing(engine, () => pullImage(engine, `${server.host}/x:1`, {}, () => {}));
+    assert.ok(error.code.startsWith(code), `${name}: ${error.code} ${error.message}`);
+    assert.match(error.message, message, name);
+  }
+});
+
+test('pull: for another platform only when asked', async (context) => {
+  if (!requires(context, 'root')) return;
+  const server = await serve(context, registry(image(layers, layers, configOf(layers, { architecture: 's390x' }))));
+  const engine = engineIn(context);
+  const error = await failing(engine, () =>
+    pullImage(engine, `${server.host}/x:1`, { platform: 'linux/arm64' }, () => {}),
+  );
+  assert.match(error.message, /it is for linux\/s390x and not for linux\/arm64/);
+  await pullImage(engine, `${server.host}/x:1`, { platform: 'linux/s390x' }, () => {});
+});
+
+test('pull: a layer of the store is not taken for a blob that only claims to be it', async (context) => {
+  if (!requires(context, 'root')) return;
+  const [base, top] = layers as [Buffer, Buffer, Buffer];
+  const engine = engineIn(context);
+  const honest = await serve(context, registry(image([base, top])));
+  await pullImage(engine, `${honest.host}/x:1`, {}, () => {});
+  // The config names the layer that is here, the blob is another one.
+  const liar = await serve(
+    context,
+    registry(image([base, top], [base, base], configOf([base, top], { author: 'liar' }))),
+  );
+  const error = await failing(engine, () => pullImage(engine, `${liar.host}/x:1`, {}, () => {}));
+  assert.match(error.message, /unpacked it has the digest/);
+});
+
+test('pull: an interrupted one keeps what is complete, and the next goes on from there', async (context) => {
+  if (!requires(context, 'root')) return;
+  const one = image(layers);
+  const answers = new Map<string, Answer>([
+    [one.layers[2]!.digest, (_, response) => void sleep(300).then(() => response.writeHead(500).end())],
+  ]);
+  const server = await serve(context, registry(one, answers));
+  const engine = engineIn(context);
+  // A status that says "not now" is tried again; one that says "no" is not.
+  answers.set(one.layers[2]!.digest, (_, response) => void sleep(300).then(() => response.writeHead(403).end()));
+  await assert.rejects(pullImage(engine, `${server.host}/x:1`, {}, () => {}));
+  assert.deepEqual([imageIds(engine.store), layerIds(engine.store).length], [[], 2]);
+  assert.deepEqual(readdirSync(`${engine.store.images}/layerdb/tmp`), []);
+  answers.clear();
+  const next = listener();
+  await pullImage(engine, `${server.host}/x:1`, {}, next.say);
+  assert.equal(next.words().includes('Already exists'), true);
+  assert.deepEqual(
+    one.layers.map((blob) => blobRequests(server, blob)),
+    [1, 1, 2],
+  );
+});
+
+/** `tsbox pull` in a process of its own, whose third layer never ends. */
+async function hanging(
+  context: TestContext,
+): Promise<{ child: ChildProcess; engine: ReturnType<typeof engineIn>; free(): void; name: string }> {
+  const one = image(layers);
+  const hang: Answer = (blob, response) => void response.writeHead(200).write(blob.bytes.subarray(0, 1_000_000));
+  const answers = new Map([[one.layers[2]!.digest, hang]]);
+  const server = await serve(context, registry(one, answers));
+  const engine = engineIn(context);
+  const roots = ['--data-root', engine.options.dataRoot, '--run-root', engine.options.runRoot];
+  const child = spawn(TSBOX, [...roots, 'pull', `${server.host}/x:1`], { stdio: 'ignore' });
+  context.after(() => child.kill('SIGKILL'));
+  const staged = () => readdirSync(`${engine.store.images}/layerdb/tmp`).length;
+  await until('three layers that are being unpacked', () => staged() === 3);
+  await sleep(200);
+  return { child, engine, free: () => answers.clear(), name: `${server.host}/x:1` };
+}
+
+const ended = (child: ChildProcess) =>
+  new Promise<NodeJS.Signals | number | null>((resolve) =>
+    child.once('close', (code, signal) => resolve(signal ?? code)),
+  );
+
+test('pull: after Ctrl-C nothing is left but complete layers', async (context) => {
+  if (!requires(context, 'root')) return;
+  const { child, engine, free, name } = await hanging(context);
+  const end = ended(child);
+  child.kill('SIGINT');
+  assert.equal(await end, 'SIGINT');
+  assert.deepEqual(readdirSync(`${engine.store.images}/layerdb/tmp`), []);
+  assert.deepEqual([imageIds(engine.store), layerIds(engine.store).length], [[], 2]);
+  assert.equal(readdirSync(engine.store.overlay).length, 3);
+  assert.deepEqual(collectGarbage(engine.store), []);
+  free();
+  assert.equal((await pullImage(engine, name, {}, () => {})).id, id);
+});
+
+test('pull: after SIGKILL nothing is taken for a layer, and what is left is found', async (context) => {
+  if (!requires(context, 'root')) return;
+  const { child, engine, free, name } = await hanging(context);
+  const end = ended(child);
+  child.kill('SIGKILL');
+  await end;
+  assert.deepEqual([imageIds(engine.store), layerIds(engine.store)], [[], []]);
+  collectGarbage(engine.store);
+  assert.deepEqual([readdirSync(`${engine.store.images}/layerdb/tmp`), readdirSync(engine.store.overlay)], [[], ['l']]);
+  free();
+  assert.equal((await pullImage(engine, name, {}, () => {})).id, id);
+});
+
+test('pull: two of the same image at once', async (context) => {
+  if (!requires(context, 'root')) return;
+  const server = await serve(context, registry(image(layers)));
+  const engine = engineIn(context);
+  const [one, two] = await Promise.all([1, 2].map(() => pullImage(engine, `${server.host}/x:1`, {}, () => {})));
+  assert.equal(one?.id, two?.id);
+  assert.equal(layerIds(engine.store).length, 3);
+  assert.equal(readdirSync(engine.store.overlay).length, 4);
+  assert.deepEqual(collectGarbage(engine.store), []);
+});
+
+test('pull: a reference that cannot be, and a registry that is not there', async (context) => {
+  if (!requires(context, 'root')) return;
+  const engine = engineIn(context);
+  const before = contents(engine);
+  await assert.rejects(
+    pullImage(engine, 'UPPER', {}, () => {}),
+    { code: 'ERR_TSBOX_SPEC' },
+  );
+  await assert.rejects(
+    pullImage(engine, 'x:1', { allTags: true }, () => {}),
+    { message: "tag can't be used with --all-tags/-a" },
+  );
+  await assert.rejects(
+    pullImage(engine, '127.0.0.1:1/x', {}, () => {}),
+    { code: 'ERR_TSBOX_REGISTRY' },
+  );
+  assert.deepEqual(contents(engine), before);
+});

@@ -1,0 +1,121 @@
+/** What the tests of images share: a store of one's own, a real dockerd, and what a command says. */
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { OnProgress, Progress } from '../../src/engine/api.ts';
+import { type Engine, openEngine } from '../../src/engine/open.ts';
+import { requireImage } from '../../src/store/images.ts';
+import { layerChain } from '../../src/store/layers.ts';
+import { fingerprint, temporary } from '../unit/engine-archives.ts';
+
+const LARGEST = 1 << 30;
+
+/** Runs a command. @returns its standard output @throws Error with its standard error */
+export async function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Buffer> {
+  const options = {
+    env: { ...process.env, ...env },
+    maxBuffer: LARGEST,
+    timeout: 120_000,
+    encoding: 'buffer',
+  } as const;
+  const { stdout } = await promisify(execFile)(command, args, options);
+  return stdout;
+}
+
+/** An engine on a data root that is gone after the test. */
+export function engineIn(context: TestContext): Engine & { directory: string } {
+  const directory = temporary(context);
+  return { directory, ...openEngine({ dataRoot: join(directory, 'data'), runRoot: join(directory, 'run') }) };
+}
+
+/** Collects progress. */
+export function listener(): { events: Progress[]; say: OnProgress; texts(): string[]; words(): string[] } {
+  const events: Progress[] = [];
+  return {
+    events,
+    say: (event) => void events.push(event),
+    texts: () => events.flatMap((event) => (event.kind === 'text' ? [event.text] : [])),
+    words: () => [...new Set(events.flatMap((event) => (event.kind === 'layer' ? [event.status] : [])))],
+  };
+}
+
+/** Everything in a data root that means something, to see whether it is as it was. */
+export function contents(engine: Engine): string[] {
+  const { dataRoot } = engine.options;
+  return ['image', 'overlay2', 'containers', 'tmp'].flatMap((name) => {
+    const path = join(dataRoot, name);
+    return readdirSync(dataRoot).includes(name) ? fingerprint(path).map((line) => `${name}/${line}`) : [];
+  });
+}
+
+/** Runs `work`, which must fail, and holds the data root against what it was before. @returns the error */
+export async function failing(engine: Engine, work: () => Promise<unknown>): Promise<Error & { code: string }> {
+  const before = contents(engine).filter((line) => !line.startsWith('tmp '));
+  const error = await work().then(
+    () => assert.fail('it worked'),
+    (reason: unknown) => reason as Error & { code: string },
+  );
+  assert.deepEqual(
+    contents(engine).filter((line) => !line.startsWith('tmp ')),
+    before,
+    'the store has changed',
+  );
+  return error;
+}
+
+/** Directories of an image's layers, the base first. */
+export function layerDirectories(engine: Engine, image: string): string[] {
+  const { chainId } = requireImage(engine.store, image);
+  return layerChain(engine.store, chainId ?? '')
+    .reverse()
+    .map(({ diffDir }) => diffDir);
+}
+
+/** `docker ARGS`: standard output without its last line feed. */
+export type Docker = (...args: string[]) => Promise<string>;
+
+/** A dockerd with a data root and a mount namespace of its own, until the test ends. */
+export async function startDocker(context: TestContext): Promise<Docker> {
+  const directory = temporary(context);
+  const host = `unix://${directory}/sock`;
+  mkdirSync(join(directory, 'root'));
+  const paths = [
+    '--data-root',
+    `${directory}/root`,
+    '--exec-root',
+    `${directory}/exec`,
+    '--pidfile',
+    `${directory}/pid`,
+  ];
+  const network = ['--bridge=none', '--iptables=false', '--ip6tables=false'];
+  const child = spawn('unshare', ['-m', 'dockerd', '-H', host, ...paths, ...network], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let log = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    log += chunk;
+  });
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  context.after(async () => {
+    child.kill('SIGTERM');
+    await ended;
+  });
+  const docker: Docker = async (...args) =>
+    (await run('docker', args, { DOCKER_HOST: host })).toString().replace(/\n$/, '');
+  for (let tries = 0; tries < 150; tries++) {
+    const version = await docker('version', '--format', '{{.Server.Version}}').catch(() => undefined);
+    if (version !== undefined) return docker;
+    if (child.exitCode !== null) break;
+    await sleep(100);
+  }
+  throw new Error(`dockerd does not answer: ${log.slice(-2000)}`);
+}
+
+/** Whether a process waits in the freezer of any version of cgroups. */
+export function isStopped(pid: number): boolean {
+  return /^State:\s*[DT]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+}
