@@ -35,21 +35,21 @@ function readJson(path: string): Record<string, unknown> | undefined {
 }
 
 /** The monitor's word on the running process, if there is one. */
-export function readRun(store: Store, id: string): RunRecord | undefined {
+function readRun(store: Store, id: string): RunRecord | undefined {
   const value = readJson(`${runDirectory(store, id)}/state.json`);
   if (typeof value?.['Pid'] !== 'number' || typeof value['StartedAt'] !== 'string') return undefined;
   return { Pid: value['Pid'], Monitor: Number(value['Monitor'] ?? 0), StartedAt: value['StartedAt'] };
 }
 
 /** The monitor's last word, if it is not folded into the record yet. */
-export function readExit(store: Store, id: string): ExitRecord | undefined {
+function readExit(store: Store, id: string): ExitRecord | undefined {
   const value = readJson(`${containerDirectory(store, id)}/exit.json`);
   if (typeof value?.['ExitCode'] !== 'number' || typeof value['FinishedAt'] !== 'string') return undefined;
   return { Pid: Number(value['Pid'] ?? 0), ExitCode: value['ExitCode'], FinishedAt: value['FinishedAt'] };
 }
 
 /** Does the container's monitor live? */
-export function monitorLives(store: Store, id: string): boolean {
+function monitorLives(store: Store, id: string): boolean {
   try {
     const held = tryLock(`${runDirectory(store, id)}/lock`, 'shared');
     held?.release();
