@@ -1,0 +1,41 @@
+/** Where `save` and `export` write their archive. */
+import { isatty } from 'node:tty';
+import { TsboxError } from '../errors.ts';
+
+/** Archives are not for people to look at. @throws ERR_TSBOX_USAGE when standard output is a terminal */
+export function refuseTerminal(): void {
+  if (!isatty(1)) return;
+  throw new TsboxError('ERR_TSBOX_USAGE', 'refusing to write an archive to a terminal', {
+    hint: 'Use -o FILE, or redirect the output.',
+  });
+}
+
+/** Writes an archive to standard output. */
+export async function writeArchive(archive: AsyncIterable<Uint8Array>): Promise<void> {
+  const { writeAll } = await import('./streams.ts');
+  const { flushed } = await import('./pump.ts');
+  const write = await writeAll();
+  for await (const chunk of archive) await write('stdout', chunk);
+  await flushed(process.stdout);
+}
+
+/** Writes an archive to a file: whole, or not at all. */
+export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path: string): Promise<void> {
+  const { open, rename, rm, stat } = await import('node:fs/promises');
+  // A device or a pipe is written to; a file is replaced when the archive is complete.
+  const special = await stat(path).then(
+    (stats) => !stats.isFile(),
+    () => false,
+  );
+  const target = special ? path : `${path}.${process.pid}.${Date.now().toString(36)}.partial`;
+  const file = await open(target, special ? 'w' : 'wx');
+  try {
+    for await (const chunk of archive) await file.writeFile(chunk);
+    await file.close();
+    if (!special) await rename(target, path);
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    if (!special) await rm(target, { force: true });
+    throw error;
+  }
+}

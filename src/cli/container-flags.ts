@@ -1,0 +1,102 @@
+/** The flags that `run` and `create` share, and what they ask of the engine. */
+import type { ContainerRequest } from '../engine/api.ts';
+import { FLAG_ERROR, type FlagTable, type FlagValues, UsageError } from './args.ts';
+
+export const CONTAINER_FLAGS = {
+  'cap-add': { kind: 'list', help: 'Add a Linux capability' },
+  'cap-drop': { kind: 'list', help: 'Drop a Linux capability' },
+  cidfile: { kind: 'string', help: 'Write the container id to this file, which must not exist' },
+  entrypoint: { kind: 'string', help: "Replace the image's entrypoint" },
+  env: { kind: 'list', short: 'e', help: "Set an environment variable (NAME=value, or NAME for the caller's own)" },
+  hostname: { kind: 'string', short: 'h', help: 'Host name of the container' },
+  interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
+  label: { kind: 'list', short: 'l', help: 'Set a label (key=value)' },
+  name: { kind: 'string', help: 'Name of the container; one is made up otherwise' },
+  network: { kind: 'string', value: 'network', default: 'none', help: "'none' or 'host'", aliases: ['net'] },
+  platform: { kind: 'string', help: 'Platform of the image to pull: os/arch[/variant]' },
+  pull: { kind: 'string', default: 'missing', help: 'When to pull the image: always, missing, never' },
+  quiet: { kind: 'bool', short: 'q', help: 'Do not show the progress of a pull' },
+  'read-only': { kind: 'bool', help: "Mount the container's root file system read-only" },
+  rm: { kind: 'bool', help: 'Remove the container when it has ended' },
+  'security-opt': { kind: 'list', help: 'Security option: no-new-privileges, seccomp=unconfined' },
+  'stop-signal': { kind: 'string', help: 'Signal that asks the container to stop' },
+  tty: { kind: 'bool', short: 't', help: 'Give the container a terminal' },
+  user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
+  volume: { kind: 'list', short: 'v', help: 'Mount a directory or file of the host: SRC:DST[:ro]' },
+  workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
+} as const satisfies FlagTable;
+
+/** Docker's flags of `run` and `create` that tsbox does not have. */
+export const UNSUPPORTED_CONTAINER_FLAGS =
+  'add-host annotation attach/a blkio-weight blkio-weight-device cgroup-parent cgroupns cpu-count cpu-percent cpu-period cpu-quota ' +
+  'cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems device device-cgroup-rule device-read-bps device-read-iops ' +
+  'device-write-bps device-write-iops disable-content-trust dns dns-opt dns-option dns-search domainname env-file expose gpus group-add ' +
+  'health-cmd health-interval health-retries health-start-interval health-start-period health-timeout init io-maxbandwidth io-maxiops ip ' +
+  'ip6 ipc isolation kernel-memory label-file link link-local-ip log-driver log-opt mac-address memory/m memory-reservation memory-swap ' +
+  'memory-swappiness mount net-alias network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit privileged publish/p ' +
+  'publish-all/P restart runtime shm-size stop-timeout storage-opt sysctl tmpfs ulimit use-api-socket userns uts volume-driver ' +
+  'volumes-from';
+
+type Values = FlagValues<typeof CONTAINER_FLAGS>;
+
+/** What the flags ask for. @throws UsageError on a value that is none */
+export function containerRequest(flags: Values, args: readonly string[], attached: boolean): ContainerRequest {
+  const [image, ...command] = args;
+  return {
+    image: image!,
+    command,
+    env: environment(flags.env),
+    labels: keyValues(flags.label),
+    tty: flags.tty,
+    openStdin: flags.interactive,
+    attached,
+    autoRemove: flags.rm,
+    readonlyRootfs: flags['read-only'],
+    volumes: flags.volume,
+    network: flags.network,
+    capAdd: flags['cap-add'],
+    capDrop: flags['cap-drop'],
+    securityOpt: flags['security-opt'],
+    pull: pullPolicy(flags.pull),
+    ...(flags.name !== undefined && { name: flags.name }),
+    ...(flags.hostname !== undefined && { hostname: flags.hostname }),
+    ...(flags.user !== undefined && { user: flags.user }),
+    ...(flags.workdir !== undefined && { workdir: flags.workdir }),
+    ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint }),
+    ...(flags['stop-signal'] !== undefined && { stopSignal: flags['stop-signal'] }),
+    ...(flags.platform !== undefined && { platform: flags.platform }),
+  };
+}
+
+/** `NAME=value` stays; a bare `NAME` gets the caller's value, or is left out when the caller has none.
+ *  @throws UsageError on one without a name */
+export function environment(
+  given: readonly string[],
+  own: Readonly<Record<string, string | undefined>> = process.env,
+): string[] {
+  return given.flatMap((entry) => {
+    if (entry === '' || entry.startsWith('=')) {
+      throw new UsageError(
+        `invalid argument ${JSON.stringify(entry)} for "-e, --env" flag: invalid environment variable`,
+        FLAG_ERROR,
+      );
+    }
+    if (entry.includes('=')) return [entry];
+    const value = own[entry];
+    return value === undefined ? [] : [`${entry}=${value}`];
+  });
+}
+
+function keyValues(given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    given.map((entry) => {
+      const equals = entry.indexOf('=');
+      return equals < 0 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)];
+    }),
+  );
+}
+
+function pullPolicy(text: string): ContainerRequest['pull'] {
+  if (text === 'always' || text === 'missing' || text === 'never') return text;
+  throw new UsageError(`invalid pull option: '${text}': must be one of "always", "missing" or "never"`, FLAG_ERROR);
+}

@@ -1,0 +1,22 @@
+/** `tsbox create` */
+import { command } from './command.ts';
+import { CONTAINER_FLAGS, containerRequest, UNSUPPORTED_CONTAINER_FLAGS } from './container-flags.ts';
+import { createFromFlags, printPlan } from './container-life.ts';
+import { print } from './output.ts';
+import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS } from './plan-flags.ts';
+
+export const verb = command({
+  usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
+  summary: 'Create a container without starting it',
+  count: [1, Number.POSITIVE_INFINITY],
+  stopAtArgument: true,
+  flags: { ...CONTAINER_FLAGS, ...DRY_RUN_FLAG, format: EXPLAIN_FLAGS.format },
+  unsupported: UNSUPPORTED_CONTAINER_FLAGS,
+  async run(context, flags, args) {
+    checkFormat(flags);
+    const request = containerRequest(flags, args, true);
+    if (flags['dry-run']) return printPlan(context, request, flags);
+    print(`${await createFromFlags(context, request, flags)}\n`);
+    return 0;
+  },
+});

@@ -1,0 +1,56 @@
+/** `tsbox exec` */
+import { command } from './command.ts';
+import { environment } from './container-flags.ts';
+import { DETACH_KEYS_FLAG } from './container-life.ts';
+import { parseDetachKeys } from './detach.ts';
+
+export const verb = command({
+  usage: '[OPTIONS] CONTAINER COMMAND [ARG...]',
+  summary: 'Run a command in a container that is running',
+  count: [2, Number.POSITIVE_INFINITY],
+  stopAtArgument: true,
+  failure: 125,
+  flags: {
+    ...DETACH_KEYS_FLAG,
+    detach: { kind: 'bool', short: 'd', help: 'Leave the command running' },
+    env: { kind: 'list', short: 'e', help: "Set an environment variable (NAME=value, or NAME for the caller's own)" },
+    interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
+    tty: { kind: 'bool', short: 't', help: 'Give the command a terminal' },
+    user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
+    workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
+  },
+  unsupported: 'privileged env-file',
+  async run(context, flags, [container, ...words]) {
+    const attachment = {
+      tty: flags.tty,
+      stdin: flags.interactive && !flags.detach,
+      detachKeys: parseDetachKeys(flags['detach-keys']),
+      sigProxy: true,
+    };
+    const { attend, catchSignals, checkTerminal, terminalSize } = await import('./attached.ts');
+    checkTerminal(attachment);
+    const size = flags.tty && !flags.detach ? terminalSize() : undefined;
+    const engine = await context.engine();
+    const { execContainer } = await import('../engine/exec.ts');
+    const request = {
+      container: container!,
+      command: words,
+      env: environment(flags.env),
+      tty: flags.tty,
+      openStdin: flags.interactive,
+      detach: flags.detach,
+      ...(flags.workdir !== undefined && { workdir: flags.workdir }),
+      ...(flags.user !== undefined && { user: flags.user }),
+      ...(size !== undefined && { size }),
+    };
+    if (flags.detach) {
+      (await execContainer(engine, request)).detach();
+      return 0;
+    }
+    const signals = catchSignals(attachment);
+    const session = await execContainer(engine, request);
+    return attend(session, attachment, signals, async (signal) => {
+      process.kill(session.pid(), signal);
+    });
+  },
+});

@@ -1,0 +1,184 @@
+/** What to do when the kernel refuses: one table by system call and errno. Used when the error has no hint of its own. */
+import { isErrno, SyscallError } from '../errors.ts';
+
+interface Row {
+  /** Names of the system calls; any when absent. */
+  readonly calls?: readonly string[];
+  readonly errno: string;
+  /** What the message must look like. */
+  readonly when?: RegExp;
+  /** Only for a caller who is not root. */
+  readonly notRoot?: true;
+  readonly hint: string;
+}
+
+const NAMESPACES = ['unshare', 'clone', 'setns', 'fork', 'spawn'];
+const MOUNTS = ['mount', 'umount', 'umount2', 'mount_setattr', 'open_tree', 'move_mount', 'pivot_root'];
+const EXEC = ['execve', 'exec'];
+
+/** The first row that fits is taken: the narrow ones stand before the wide ones. */
+const TABLE: readonly Row[] = [
+  {
+    calls: ['mount'],
+    errno: 'ENODEV',
+    when: /overlay/,
+    hint: 'This kernel has no overlay file system. Load it with "modprobe overlay", or use a kernel with CONFIG_OVERLAY_FS.',
+  },
+  {
+    calls: ['mount'],
+    errno: 'ENODEV',
+    hint: 'This kernel does not know that type of file system; see /proc/filesystems.',
+  },
+  {
+    calls: ['mount'],
+    errno: 'EINVAL',
+    when: /overlay/,
+    hint: 'The kernel log has the reason: "dmesg | tail". Often the data root is itself on an overlay; put it on ext4, xfs, btrfs or tmpfs with --data-root.',
+  },
+  {
+    calls: ['mount'],
+    errno: 'ELOOP',
+    when: /overlay/,
+    hint: 'The read-write layer must not lie in one of the lower layers. Choose another --data-root.',
+  },
+  {
+    calls: MOUNTS,
+    errno: 'EPERM',
+    notRoot: true,
+    hint: 'Mounting needs root: run tsbox as root, for example with sudo.',
+  },
+  {
+    calls: MOUNTS,
+    errno: 'EPERM',
+    hint: 'Root was refused a mount: tsbox seems to run in a container without CAP_SYS_ADMIN, or a security module forbids it.',
+  },
+  {
+    calls: MOUNTS,
+    errno: 'EACCES',
+    hint: 'A directory on the way may not be searched, or a security module forbids the mount.',
+  },
+  {
+    calls: ['umount', 'umount2'],
+    errno: 'EBUSY',
+    hint: 'A process still has a file or its working directory there; "fuser -vm PATH" names it.',
+  },
+  {
+    calls: ['mount', 'fsmount'],
+    errno: 'ENOSPC',
+    hint: 'The limit of mounts is reached: see /proc/sys/fs/mount-max.',
+  },
+  {
+    calls: NAMESPACES,
+    errno: 'EPERM',
+    notRoot: true,
+    hint: 'New namespaces need root: run tsbox as root, for example with sudo.',
+  },
+  {
+    calls: NAMESPACES,
+    errno: 'EPERM',
+    hint: 'Root was refused a namespace: tsbox seems to run in a container without CAP_SYS_ADMIN, or a seccomp filter forbids it.',
+  },
+  {
+    calls: NAMESPACES,
+    errno: 'ENOSPC',
+    hint: 'A limit on namespaces is reached: see /proc/sys/user/max_*_namespaces.',
+  },
+  {
+    calls: NAMESPACES,
+    errno: 'EINVAL',
+    hint: 'This kernel was built without one of the namespaces; see /proc/self/ns.',
+  },
+  {
+    calls: NAMESPACES,
+    errno: 'EAGAIN',
+    hint: 'The limit of processes is reached: see "ulimit -u" and the pids controller of the cgroup.',
+  },
+  {
+    calls: EXEC,
+    errno: 'ENOEXEC',
+    hint: 'The file is for another architecture, or is a script without "#!" in its first line.',
+  },
+  {
+    calls: EXEC,
+    errno: 'ENOENT',
+    hint: 'The image has no such file in its PATH; or the file names an interpreter or loader ("#!", ld.so) that the image does not have.',
+  },
+  {
+    calls: EXEC,
+    errno: 'EACCES',
+    hint: 'The file is not executable for that user, is a directory, or lies on a noexec mount.',
+  },
+  { calls: EXEC, errno: 'E2BIG', hint: 'Arguments and environment together are too large; pass them in a file.' },
+  {
+    calls: EXEC,
+    errno: 'ETXTBSY',
+    hint: 'Somebody has the file open for writing; try again when it has been written.',
+  },
+  {
+    calls: ['seccomp', 'prctl'],
+    errno: 'EINVAL',
+    hint: 'This kernel was built without seccomp filters. --security-opt seccomp=unconfined runs without them.',
+  },
+  {
+    calls: ['setresuid', 'setresgid', 'setgroups', 'setuid', 'setgid'],
+    errno: 'EINVAL',
+    hint: 'That id is not mapped in this user namespace.',
+  },
+  {
+    calls: ['setrlimit', 'rlimit', 'prlimit'],
+    errno: 'EPERM',
+    hint: 'The hard limit cannot be raised here: tsbox lacks CAP_SYS_RESOURCE.',
+  },
+  {
+    calls: ['connect'],
+    errno: 'ECONNREFUSED',
+    hint: 'Nobody listens there: the container has just ended, or the registry is not running.',
+  },
+  {
+    errno: 'ENOSPC',
+    hint: 'The disk of the data root is full (or its inodes are: "df -i"). Remove images and containers with "tsbox rm" and "tsbox rmi", or choose another --data-root.',
+  },
+  { errno: 'EDQUOT', hint: 'The disk quota is used up. Remove images and containers, or choose another --data-root.' },
+  { errno: 'EMFILE', hint: 'This process may not open more files: raise the limit with "ulimit -n".' },
+  { errno: 'ENFILE', hint: 'The system has no file handles left: see /proc/sys/fs/file-max.' },
+  {
+    errno: 'EROFS',
+    hint: 'That file system is mounted read-only. Choose another --data-root or --run-root, or write elsewhere.',
+  },
+  {
+    errno: 'ENOMEM',
+    hint: 'The kernel has no memory left for this; see "free -m" and the memory limit of the cgroup.',
+  },
+  { errno: 'ENOSYS', hint: 'This kernel does not have that system call, or a seccomp filter hides it.' },
+  { errno: 'EPERM', notRoot: true, hint: 'This needs root: run tsbox as root, for example with sudo.' },
+  {
+    errno: 'EACCES',
+    notRoot: true,
+    hint: 'This needs root: run tsbox as root, or choose --data-root and --run-root directories of your own.',
+  },
+];
+
+/** @param uid of the caller */
+export function hintFor(error: Error, uid: number): string | undefined {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    const name = refusal(at);
+    if (name === undefined) continue;
+    const row = TABLE.find(
+      ({ calls, errno, when, notRoot }) =>
+        errno === name.errno &&
+        (calls === undefined || calls.includes(name.call)) &&
+        (when === undefined || when.test(error.message)) &&
+        (notRoot === undefined || uid !== 0),
+    );
+    if (row !== undefined) return row.hint;
+  }
+  return undefined;
+}
+
+function refusal(error: Error): { call: string; errno: string } | undefined {
+  if (error instanceof SyscallError) return { call: error.syscall, errno: error.errnoName };
+  const { syscall, code } = error as NodeJS.ErrnoException;
+  return syscall !== undefined && code !== undefined && isErrno(error, code)
+    ? { call: syscall, errno: code }
+    : undefined;
+}

@@ -1,0 +1,84 @@
+/** Sizes, ages and dates as Docker writes them. Pure but for the caller's time zone. */
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
+
+/** `77.9MB`: powers of 1000, at most `digits` significant digits. */
+export function humanSize(bytes: number, digits = 4): string {
+  let size = bytes;
+  let unit = 0;
+  while (size >= 1000 && unit < UNITS.length - 1) {
+    size /= 1000;
+    unit++;
+  }
+  return `${significant(size, digits)}${UNITS[unit]}`;
+}
+
+/** C's `%.<digits>g`, for numbers from 0 to 1000. */
+function significant(number: number, digits: number): string {
+  const text = number.toPrecision(digits);
+  const plain = text.includes('e') ? String(Math.round(number)) : text;
+  return plain.includes('.') ? plain.replace(/\.?0+$/, '') : plain;
+}
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const WEEK = 7 * DAY;
+const MONTH = 30 * DAY;
+const YEAR = 365 * DAY;
+
+/** `5 minutes`, `About an hour`: a length of time in the one unit that says enough. */
+export function humanDuration(seconds: number): string {
+  const whole = Math.floor(seconds);
+  if (whole < 1) return 'Less than a second';
+  if (whole === 1) return '1 second';
+  if (whole < MINUTE) return `${whole} seconds`;
+  const minutes = Math.floor(whole / MINUTE);
+  if (minutes === 1) return 'About a minute';
+  if (minutes < 60) return `${minutes} minutes`;
+  const hours = Math.round(whole / HOUR);
+  if (hours === 1) return 'About an hour';
+  if (hours < 48) return `${hours} hours`;
+  if (hours * HOUR < 2 * WEEK) return `${Math.floor((hours * HOUR) / DAY)} days`;
+  if (hours * HOUR < 2 * MONTH) return `${Math.floor((hours * HOUR) / WEEK)} weeks`;
+  if (hours * HOUR < 2 * YEAR) return `${Math.floor((hours * HOUR) / MONTH)} months`;
+  return `${Math.floor((hours * HOUR) / YEAR)} years`;
+}
+
+/** `5 minutes ago`; `N/A` for a time that is not known.
+ *  @param time RFC 3339
+ *  @param now milliseconds since 1970 */
+export function humanAge(time: string, now: number): string {
+  const then = Date.parse(time);
+  if (Number.isNaN(then) || time.startsWith('0001-')) return 'N/A';
+  return `${humanDuration((now - then) / 1000)} ago`;
+}
+
+/** `2024-05-01 12:30:00 +0200 CEST`: a time as Go prints it, in the caller's time zone. */
+export function localTime(time: string): string {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  const two = (number: number) => String(number).padStart(2, '0');
+  const offset = -date.getTimezoneOffset();
+  const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(Math.abs(offset) / 60))}${two(Math.abs(offset) % 60)}`;
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  const clock = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  return `${day} ${clock} ${zone} ${offset === 0 ? 'UTC' : zoneName(date)}`;
+}
+
+function zoneName(date: Date): string {
+  const parts = new Intl.DateTimeFormat('en', { timeZoneName: 'short' }).formatToParts(date);
+  return parts.find(({ type }) => type === 'timeZoneName')?.value ?? '';
+}
+
+/** At most `length` characters, the last one an ellipsis when something was cut off. */
+export function ellipsis(text: string, length: number): string {
+  const characters = [...text];
+  if (characters.length <= length) return text;
+  return length <= 1 ? characters.slice(0, length).join('') : `${characters.slice(0, length - 1).join('')}…`;
+}
+
+/** The twelve characters that stand for an id: `sha256:3b1d...` is `3b1d..`. */
+export function shortId(id: string): string {
+  return id.replace(/^sha256:/, '').slice(0, 12);
+}

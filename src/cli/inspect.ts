@@ -1,0 +1,38 @@
+/** `tsbox inspect` */
+import { FLAG_ERROR, UsageError } from './args.ts';
+import { command } from './command.ts';
+import { print } from './output.ts';
+import { report } from './report.ts';
+
+export const verb = command({
+  usage: '[OPTIONS] NAME|ID [NAME|ID...]',
+  summary: 'Show all that is known of containers and images',
+  count: [1, Number.POSITIVE_INFINITY],
+  flags: {
+    format: { kind: 'string', short: 'f', help: "'json', or a Go template for each object" },
+    type: { kind: 'string', help: "Look for a 'container' or an 'image' only" },
+  },
+  unsupported: 'size/s',
+  async run(context, { format, type }, names) {
+    if (type !== undefined && type !== 'container' && type !== 'image') {
+      throw new UsageError(`${JSON.stringify(type)} is not a type: container, image`, FLAG_ERROR);
+    }
+    const template =
+      format === undefined || format === 'json' ? undefined : (await import('./template.ts')).compileTemplate(format);
+    const engine = await context.engine();
+    const { inspectObject } = await import('../engine/inspect.ts');
+    const found: object[] = [];
+    const errors: unknown[] = [];
+    for (const name of names) {
+      try {
+        found.push(inspectObject(engine, name, type));
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (template !== undefined) print(found.map((object) => `${template(object)}\n`).join(''));
+    else print(`${JSON.stringify(found, null, format === 'json' ? 0 : 4)}\n`);
+    for (const error of errors) report(error);
+    return errors.length > 0 ? 1 : 0;
+  },
+});

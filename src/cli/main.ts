@@ -1,0 +1,163 @@
+/** `tsbox`: finds the verb, runs it, ends with its exit code. Loads nothing but the verb. */
+import { checkCount, FLAG_ERROR, type FlagTable, parseFlags, UsageError } from './args.ts';
+import type { Command, Context } from './command.ts';
+import { OutputClosed, print, SIGPIPE_EXIT } from './output.ts';
+import { ALIASES, UNSUPPORTED_VERBS, VERBS } from './verbs.ts';
+
+const GLOBAL_FLAGS = {
+  'data-root': { kind: 'string', help: 'Where images and containers are kept (TSBOX_ROOT)', default: '/var/lib/tsbox' },
+  debug: { kind: 'bool', short: 'D', help: 'Print where in tsbox an error comes from' },
+  'dry-run': { kind: 'bool', help: 'Of run and create: print the plan and change nothing' },
+  explain: { kind: 'bool', help: 'Of run and start: print each step of the plan as it is run' },
+  'registry-mirror': { kind: 'list', help: 'Registry that is asked before Docker Hub' },
+  'run-root': {
+    kind: 'string',
+    help: 'Where running containers have their state (TSBOX_RUN_ROOT)',
+    default: '/run/tsbox',
+  },
+  version: { kind: 'bool', short: 'v', help: 'Print the version' },
+} as const satisfies FlagTable;
+
+const GLOBAL_GRAMMAR = {
+  flags: withEnvironment(),
+  unsupported: 'config context/c host/H log-level/l tls tlscacert tlscert tlskey tlsverify',
+  stopAtArgument: true,
+};
+
+/** The environment's values are defaults: a flag outdoes them. */
+function withEnvironment(): typeof GLOBAL_FLAGS {
+  const given = (name: string, value: string | undefined) =>
+    value === undefined || value === '' ? {} : { [name]: { ...GLOBAL_FLAGS[name as 'data-root'], default: value } };
+  return {
+    ...GLOBAL_FLAGS,
+    ...given('data-root', process.env['TSBOX_ROOT']),
+    ...given('run-root', process.env['TSBOX_RUN_ROOT']),
+  };
+}
+
+/** What a command line says: which verb, and with what. */
+interface Call {
+  /** As it was called: `ps`, `container ls`. */
+  name: string;
+  verb: string;
+  argv: string[];
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const { help, values, args } = naming('tsbox', () => parseFlags(GLOBAL_GRAMMAR, argv));
+  if (values.debug) (await import('./report.ts')).showStacks();
+  if (values.version) return printVersion();
+  if (help || args.length === 0) return printHelp();
+  const call = await findVerb(args);
+  if (call === undefined) return 0;
+  for (const flag of ['explain', 'dry-run'] as const) if (values[flag]) call.argv.unshift(`--${flag}`);
+  const { verb } = await VERBS[call.verb]!();
+  try {
+    return await runVerb(call, verb, context(values));
+  } catch (error) {
+    return failed(error, verb.failure ?? 1);
+  }
+}
+
+async function runVerb(call: Call, verb: Command, context: Context): Promise<number> {
+  const name = `tsbox ${call.name}`;
+  const { help, values, args } = naming(name, () => parseFlags(verb, call.argv));
+  if (help) {
+    const { commandHelp, helpWidth } = await import('./help.ts');
+    print(commandHelp(call.name, verb, helpWidth()));
+    return 0;
+  }
+  try {
+    checkCount(name, args, ...verb.count);
+    return await verb.run(context, values, args);
+  } catch (error) {
+    if (error instanceof UsageError) error.command = name;
+    throw error;
+  }
+}
+
+/** A usage error says whose help to read. */
+function naming<T>(command: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof UsageError) {
+      error.command = command;
+      throw misplaced(error, command);
+    }
+    throw error;
+  }
+}
+
+/** A flag of tsbox itself behind the verb: say where it belongs. */
+function misplaced(error: UsageError, command: string): UsageError {
+  const name = /^unknown flag: --([\w-]+)$/.exec(error.message)?.[1];
+  if (command === 'tsbox' || name === undefined || !Object.hasOwn(GLOBAL_FLAGS, name)) return error;
+  const better = new UsageError(error.message, FLAG_ERROR, `--${name} stands before the command: tsbox --${name} ...`);
+  better.command = command;
+  return better;
+}
+
+/** @returns nothing when there was only help to print */
+async function findVerb(args: readonly string[]): Promise<Call | undefined> {
+  const [word = '', ...rest] = args;
+  if (word === 'help') return rest.length === 0 ? void (await printHelp()) : findVerb([...rest, '--help']);
+  const group = Object.hasOwn(ALIASES, word) ? ALIASES[word]! : undefined;
+  if (group === undefined) {
+    if (Object.hasOwn(VERBS, word)) return { name: word, verb: word, argv: rest };
+    if (UNSUPPORTED_VERBS.includes(word)) throw new UsageError(`${word}: not supported yet`, 1);
+    throw new UsageError(`'${word}' is not a tsbox command.`, 1);
+  }
+  const [second = '--help', ...argv] = rest;
+  if (second === '--help' || second === '-h') {
+    print(await (await import('./help.ts')).groupHelp(word));
+    return undefined;
+  }
+  const verb = Object.hasOwn(group, second) ? group[second]! : undefined;
+  if (verb === undefined) {
+    const known = UNSUPPORTED_VERBS.includes(second);
+    throw new UsageError(
+      known ? `${word} ${second}: not supported yet` : `'${word} ${second}' is not a tsbox command.`,
+      1,
+    );
+  }
+  return { name: `${word} ${second}`, verb, argv: verb === 'inspect' ? ['--type', word, ...argv] : argv };
+}
+
+function context(values: { 'data-root': string; 'run-root': string; 'registry-mirror': string[] }): Context {
+  let engine: ReturnType<Context['engine']> | undefined;
+  const open = async () => {
+    const [{ openEngine }, { resolve }] = await Promise.all([import('../engine/open.ts'), import('node:path')]);
+    return openEngine({
+      dataRoot: resolve(values['data-root']),
+      runRoot: resolve(values['run-root']),
+      registryMirrors: values['registry-mirror'],
+    });
+  };
+  return { engine: () => (engine ??= open()) };
+}
+
+async function printHelp(): Promise<number> {
+  const { helpWidth, mainHelp } = await import('./help.ts');
+  print(await mainHelp(GLOBAL_GRAMMAR.flags, helpWidth()));
+  return 0;
+}
+
+async function printVersion(): Promise<number> {
+  const { VERSION } = await import('../engine/version.ts');
+  print(`tsbox version ${VERSION}\n`);
+  return 0;
+}
+
+/** Reports an error. @returns the exit code: the error's own, else `otherwise` */
+async function failed(error: unknown, otherwise: number): Promise<number> {
+  if (error instanceof OutputClosed) return SIGPIPE_EXIT;
+  const { report } = await import('./report.ts');
+  report(error);
+  return (error as { exitCode?: number }).exitCode ?? otherwise;
+}
+
+/** The one place where tsbox ends. */
+void main(process.argv.slice(2))
+  .catch((error: unknown) => failed(error, 1))
+  .then((code) => process.exit(code));

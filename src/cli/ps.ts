@@ -1,0 +1,163 @@
+/** `tsbox ps` */
+import type { ContainerSummary, ImageSummary } from '../engine/api.ts';
+import { NEVER } from '../spec/container.ts';
+import { FLAG_ERROR, UsageError } from './args.ts';
+import { command } from './command.ts';
+import { ellipsis, humanAge, humanDuration, localTime, shortId } from './human.ts';
+import { hasLabel, parseFilters, printListing, type Row } from './listing.ts';
+import { print } from './output.ts';
+
+const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited'];
+const STATUSES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
+
+export const verb = command({
+  usage: '[OPTIONS]',
+  summary: 'List containers',
+  count: [0, 0],
+  flags: {
+    all: { kind: 'bool', short: 'a', help: 'Show stopped containers too' },
+    filter: {
+      kind: 'list',
+      short: 'f',
+      value: 'filter',
+      help: `Show only what fits: ${FILTERS.join(', ')} (key=value)`,
+    },
+    format: { kind: 'string', help: "'table', 'json', a Go template for each row, or 'table TEMPLATE'" },
+    last: { kind: 'int', short: 'n', default: -1, help: 'Show the n containers made last, in any state' },
+    latest: { kind: 'bool', short: 'l', help: 'Show the container made last, in any state' },
+    'no-trunc': { kind: 'bool', help: 'Show ids and commands in full' },
+    quiet: { kind: 'bool', short: 'q', help: 'Show ids only' },
+  },
+  unsupported: 'size/s',
+  async run(context, flags) {
+    const engine = await context.engine();
+    const { listContainers } = await import('../engine/list.ts');
+    const filters = parseFilters(flags.filter, FILTERS, (message) => new UsageError(message, FLAG_ERROR));
+    checkStatuses(filters.get('status') ?? []);
+    const last = flags.latest ? 1 : flags.last;
+    // A filter on the state asks for containers in that state, running or not.
+    const all = flags.all || last > 0 || filters.has('status') || filters.has('exited');
+    const ancestors = filters.has('ancestor') ? await loadImages(context) : [];
+    const found = listContainers(engine, { all })
+      .filter((summary) => fits(summary, filters, ancestors))
+      .sort((a, b) => (a.record.Created < b.record.Created ? 1 : -1))
+      .slice(0, last > 0 ? last : undefined);
+    const now = Date.now();
+    if (flags.quiet && flags.format === undefined) {
+      print(found.map(({ record }) => `${flags['no-trunc'] ? record.ID : shortId(record.ID)}\n`).join(''));
+      return 0;
+    }
+    const rows = found.map((summary) => containerRow(summary, now, flags['no-trunc']));
+    await printListing({ headers: HEADERS, columns: COLUMNS, rows }, flags.format);
+    return 0;
+  },
+});
+
+const COLUMNS = ['ID', 'Image', 'Command', 'RunningFor', 'Status', 'Ports', 'Names'];
+const HEADERS = {
+  ID: 'CONTAINER ID',
+  Image: 'IMAGE',
+  Command: 'COMMAND',
+  CreatedAt: 'CREATED AT',
+  RunningFor: 'CREATED',
+  Status: 'STATUS',
+  State: 'STATE',
+  Ports: 'PORTS',
+  Names: 'NAMES',
+  Labels: 'LABELS',
+  Mounts: 'MOUNTS',
+  Networks: 'NETWORKS',
+};
+
+/** A row of the list, by Docker's field names. Pure. @param now milliseconds since 1970 */
+export function containerRow({ record, state, hostConfig }: ContainerSummary, now: number, whole: boolean): Row {
+  const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
+  const labels = record.Config.Labels ?? {};
+  const mounts = Object.values(record.MountPoints ?? {}).map(({ Name, Source }) => Name ?? Source);
+  const row = {
+    Command: JSON.stringify(whole ? words : ellipsis(words, 20)),
+    CreatedAt: localTime(record.Created),
+    ID: whole ? record.ID : shortId(record.ID),
+    Image: imageText(record.Config.Image, whole),
+    Labels: Object.entries(labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .sort()
+      .join(','),
+    Mounts: mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(','),
+    Names: record.Name.replace(/^\//, ''),
+    Networks: hostConfig.NetworkMode,
+    Ports: '',
+    RunningFor: humanAge(record.Created, now),
+    State: state.Status,
+    Status: statusText(state, now),
+  };
+  const label = (key: string) => labels[key] ?? '';
+  return Object.defineProperty(row, 'Label', { value: label, enumerable: false });
+}
+
+function imageText(image: string, whole: boolean): string {
+  return /^sha256:[0-9a-f]{64}$/.test(image) && !whole ? shortId(image) : image;
+}
+
+/** `Up 5 minutes`, `Exited (0) 3 hours ago`, `Created`. */
+export function statusText(state: ContainerSummary['state'], now: number): string {
+  if (state.Running) {
+    const up = `Up ${humanDuration((now - Date.parse(state.StartedAt)) / 1000)}`;
+    return state.Paused ? `${up} (Paused)` : up;
+  }
+  if (state.Dead) return 'Dead';
+  if (state.StartedAt === NEVER || state.Status === 'created') return 'Created';
+  return state.FinishedAt === NEVER ? '' : `Exited (${state.ExitCode}) ${humanAge(state.FinishedAt, now)}`;
+}
+
+function checkStatuses(statuses: readonly string[]): void {
+  for (const status of statuses) {
+    if (!STATUSES.includes(status)) {
+      throw new UsageError(`invalid filter 'status=${status}'`, 1, `A status is one of: ${STATUSES.join(', ')}.`);
+    }
+  }
+}
+
+/** Every key must fit; of a key's values one is enough, but of labels all must be there. */
+function fits(
+  { record, state }: ContainerSummary,
+  filters: ReadonlyMap<string, readonly string[]>,
+  images: readonly ImageSummary[],
+): boolean {
+  const any = (key: string, test: (value: string) => boolean) => filters.get(key)?.some(test) ?? true;
+  const name = record.Name.replace(/^\//, '');
+  return (
+    any('status', (status) => state.Status === status) &&
+    any('name', (pattern) => matches(pattern, name) || matches(pattern, `/${name}`)) &&
+    any('id', (id) => record.ID.startsWith(id)) &&
+    any('exited', (code) => !state.Running && state.StartedAt !== NEVER && state.ExitCode === Number(code)) &&
+    any('ancestor', (image) => record.Config.Image === image || descends(record.Image, image, images)) &&
+    (filters.get('label') ?? []).every((label) => hasLabel(record.Config.Labels ?? {}, label))
+  );
+}
+
+function matches(pattern: string, text: string): boolean {
+  try {
+    return new RegExp(pattern).test(text);
+  } catch {
+    return text.includes(pattern);
+  }
+}
+
+async function loadImages(context: Parameters<typeof verb.run>[0]): Promise<ImageSummary[]> {
+  const { listImages } = await import('../engine/images.ts');
+  return listImages(await context.engine(), { all: true });
+}
+
+/** Is `image`, or one that it was made from, the one that `wanted` names? */
+function descends(image: string, wanted: string, images: readonly ImageSummary[]): boolean {
+  const tagged = wanted.includes(':') ? wanted : `${wanted}:latest`;
+  const isWanted = ({ id, tags }: ImageSummary) =>
+    tags.includes(tagged) || (/^[0-9a-f]{4,}$/.test(wanted) && id.startsWith(`sha256:${wanted}`)) || id === wanted;
+  for (let at = images.find(({ id }) => id === image); at !== undefined; ) {
+    if (isWanted(at)) return true;
+    const { parent } = at;
+    at = images.find(({ id }) => id === parent);
+  }
+  return false;
+}

@@ -1,0 +1,52 @@
+/** `tsbox run` */
+import { phase } from '../engine/timing.ts';
+import { command } from './command.ts';
+import { CONTAINER_FLAGS, containerRequest, UNSUPPORTED_CONTAINER_FLAGS } from './container-flags.ts';
+import { createFromFlags, DETACH_KEYS_FLAG, printPlan, SIG_PROXY_FLAG, serve } from './container-life.ts';
+import { parseDetachKeys } from './detach.ts';
+import { print } from './output.ts';
+import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS, explainer } from './plan-flags.ts';
+
+export const verb = command({
+  usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
+  summary: 'Create a container from an image and run a command in it',
+  count: [1, Number.POSITIVE_INFINITY],
+  stopAtArgument: true,
+  failure: 125,
+  flags: {
+    ...CONTAINER_FLAGS,
+    ...DETACH_KEYS_FLAG,
+    ...SIG_PROXY_FLAG,
+    ...EXPLAIN_FLAGS,
+    ...DRY_RUN_FLAG,
+    detach: { kind: 'bool', short: 'd', help: 'Leave the container running and print its id' },
+  },
+  unsupported: UNSUPPORTED_CONTAINER_FLAGS,
+  async run(context, flags, args) {
+    checkFormat(flags);
+    const request = containerRequest(flags, args, !flags.detach);
+    if (flags['dry-run']) return printPlan(context, request, flags);
+    const attachment = {
+      tty: flags.tty,
+      stdin: flags.interactive,
+      detachKeys: parseDetachKeys(flags['detach-keys']),
+      sigProxy: flags['sig-proxy'],
+    };
+    const { catchSignals, checkTerminal, terminalSize } = await import('./attached.ts');
+    if (!flags.detach) checkTerminal(attachment);
+    phase('cli');
+    const id = await createFromFlags(context, request, flags);
+    const engine = await context.engine();
+    const { startContainer } = await import('../engine/start.ts');
+    const size = flags.tty && !flags.detach ? terminalSize() : undefined;
+    const options = { ...(await explainer(flags)), ...(size !== undefined && { size }) };
+    if (flags.detach) {
+      const session = await startContainer(engine, id, options);
+      print(`${id}\n`);
+      session.detach();
+      return 0;
+    }
+    const signals = catchSignals(attachment);
+    return serve(context, await startContainer(engine, id, options), attachment, signals);
+  },
+});

@@ -1,0 +1,93 @@
+/** The verbs: which file has which, and by what other spellings. Nothing is loaded before it is asked for. */
+import type { Command } from './command.ts';
+
+type Load = () => Promise<{ verb: Command }>;
+
+export const VERBS: Readonly<Record<string, Load>> = {
+  attach: () => import('./attach.ts'),
+  commit: () => import('./commit.ts'),
+  create: () => import('./create.ts'),
+  exec: () => import('./exec.ts'),
+  export: () => import('./export.ts'),
+  history: () => import('./history.ts'),
+  images: () => import('./images.ts'),
+  import: () => import('./import.ts'),
+  info: () => import('./info.ts'),
+  inspect: () => import('./inspect.ts'),
+  kill: () => import('./kill.ts'),
+  load: () => import('./load.ts'),
+  logs: () => import('./logs.ts'),
+  ps: () => import('./ps.ts'),
+  pull: () => import('./pull.ts'),
+  rm: () => import('./rm.ts'),
+  rmi: () => import('./rmi.ts'),
+  run: () => import('./run.ts'),
+  save: () => import('./save.ts'),
+  start: () => import('./start.ts'),
+  stop: () => import('./stop.ts'),
+  tag: () => import('./tag.ts'),
+  version: () => import('./version.ts'),
+  wait: () => import('./wait.ts'),
+};
+
+/** The verbs as `tsbox --help` lists them. */
+export const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  'Common Commands': ['run', 'exec', 'ps', 'pull', 'images', 'info', 'version'],
+  'Container Commands': [
+    'attach',
+    'commit',
+    'create',
+    'export',
+    'inspect',
+    'kill',
+    'logs',
+    'rm',
+    'start',
+    'stop',
+    'wait',
+  ],
+  'Image Commands': ['history', 'import', 'load', 'rmi', 'save', 'tag'],
+};
+
+/** Docker's management spellings: `tsbox container ls` is `tsbox ps`. */
+export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  container: {
+    attach: 'attach',
+    commit: 'commit',
+    create: 'create',
+    exec: 'exec',
+    export: 'export',
+    inspect: 'inspect',
+    kill: 'kill',
+    logs: 'logs',
+    ls: 'ps',
+    list: 'ps',
+    ps: 'ps',
+    rm: 'rm',
+    remove: 'rm',
+    run: 'run',
+    start: 'start',
+    stop: 'stop',
+    wait: 'wait',
+  },
+  image: {
+    history: 'history',
+    import: 'import',
+    inspect: 'inspect',
+    load: 'load',
+    ls: 'images',
+    list: 'images',
+    pull: 'pull',
+    rm: 'rmi',
+    remove: 'rmi',
+    save: 'save',
+    tag: 'tag',
+  },
+  system: { info: 'info' },
+};
+
+/** Verbs that Docker has and tsbox does not. */
+export const UNSUPPORTED_VERBS: readonly string[] = (
+  'build builder buildx checkpoint compose config context cp diff events login logout manifest network node pause plugin port push ' +
+  'rename restart search secret service stack stats swarm top trust unpause update volume prune df'
+).split(' ');
