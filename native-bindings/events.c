@@ -34,7 +34,7 @@ static void take_over(struct monitor *monitor, pid_t pid) {
 
 static void run_outside(struct monitor *monitor, u32 list) {
   struct run *run = &monitor->run;
-  bool known = list < run->plan->lists && run->plan->role[list] == ROLE_HOST;
+  bool known = list > 1 && list < run->plan->lists && run->plan->role[list] == ROLE_HOST; /* 1 is cleanup: not the child's to ask for */
   int error = known ? run_list(run, list) : EINVAL;
   if (error != 0) monitor->outside = run->outcome;
   channel_answer(monitor, error);
@@ -53,7 +53,7 @@ static void handle(struct monitor *monitor, struct packet *packet, pid_t sender,
   else if (packet->kind == 'O') run_outside(monitor, outcome->list);
   else if (packet->kind == 'S') report_step(&monitor->run, outcome, packet->ns);
   else if (packet->kind == 'E') child_failed(monitor, outcome);
-  else if (packet->kind == 'T' && fd >= 0) terminal_take(monitor, fd);
+  else if (packet->kind == 'T') terminal_take(monitor, fd);
   else if (packet->kind == 'W') {
     monitor->waiting = true;
     memcpy(monitor->waiting_name, outcome->detail, DETAIL_SIZE);
@@ -100,7 +100,9 @@ void channel_read(struct monitor *monitor) {
       if (header->cmsg_type == SCM_CREDENTIALS) memcpy(&sender, CMSG_DATA(header), sizeof sender);
       if (header->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(header), sizeof fd);
     }
-    if (got == sizeof packet) handle(monitor, &packet, sender.pid, fd);
+    if (got != sizeof packet) packet.kind = 0;
+    handle(monitor, &packet, sender.pid, fd);
+    if (fd >= 0 && packet.kind != 'T') close(fd);
   }
 }
 

@@ -2,7 +2,6 @@
 #include <link.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -40,12 +39,14 @@ void monitor_init(struct monitor *monitor, int client) {
 
 /* Gives back the pages of the program that only the start needed: what is asked for again comes from the page cache. They are
  * most of what a monitor would keep in memory for as long as its container runs. */
-static void shrink(void) {
-  const ElfW(Phdr) *header = (const void *)getauxval(AT_PHDR);
-  for (unsigned long left = getauxval(AT_PHNUM); left > 0; left--, header++) {
+static int shrink(struct dl_phdr_info *object, size_t size, void *unused) {
+  (void)size, (void)unused;
+  for (u16 index = 0; index < object->dlpi_phnum; index++) {
+    const ElfW(Phdr) *header = &object->dlpi_phdr[index];
     if (header->p_type != PT_LOAD || (header->p_flags & PF_W) != 0) continue;
-    madvise((void *)header->p_vaddr, header->p_memsz, MADV_DONTNEED);
+    madvise((void *)(object->dlpi_addr + header->p_vaddr), header->p_memsz, MADV_DONTNEED);
   }
+  return 1; /* the program itself comes first, and it is all there is */
 }
 
 /* The descriptors of one turn. Streams and clients keep their places, so that an answer finds its way back. */
@@ -152,7 +153,7 @@ void monitor_live(struct monitor *monitor, const struct plan *plan) {
   if (run_list(run, 0) != 0 && !monitor->failed) monitor_fail_host(monitor);
   monitor->preparing = false;
   if (monitor->started) report_started(monitor, NULL);
-  shrink();
+  dl_iterate_phdr(shrink, NULL);
   while (run->pid != 0 && !monitor->reaped) monitor_turn(monitor);
   input_close(monitor);
   for (int stream = 0; stream < STREAMS; stream++) monitor->streams[stream].left = DRAIN_MOST;

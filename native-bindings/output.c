@@ -52,6 +52,7 @@ void terminal_size(struct monitor *monitor) {
 }
 
 void terminal_take(struct monitor *monitor, int master) {
+  if (master < 0) return;
   if (monitor->streams[0].fd >= 0) {
     close(master);
     return;

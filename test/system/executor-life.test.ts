@@ -1,7 +1,16 @@
 /** How the executor starts a container, how it fails, and how it ends. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -69,11 +78,25 @@ test('executor: a failing step is reported by list, index and errno, and nothing
   assert.equal(outside.code, 125);
 });
 
-test('executor: a monitor step that fails after spawn ends the process', async (context) => {
+test('executor: a monitor step that fails after spawn ends the process, which then never started', async (context) => {
   if (!requires(context, ...needs)) return;
-  const result = await finish(launch({ monitor: [piped(), spawning(exec('sleep', '60')), mkdir(at('no/such'))] }));
+  const monitor = [piped(), spawning(shell('echo heard by nobody; sleep 60')), mkdir(at('no/such'))];
+  const result = await finish(launch({ monitor }));
   assert.deepEqual(result.failed, [{ list: 0, index: 2, errno: errnoNumber('ENOENT'), nested: false }]);
-  assert.equal(result.code, 125);
+  assert.deepEqual([result.code, result.order], [125, ['failed', 'exit']]);
+});
+
+test('executor: a monitor step after spawn may rely on the command and its pid', async (context) => {
+  if (!requires(context, ...needs, 'root')) return;
+  const monitor: Step[] = [
+    piped(),
+    spawning({ op: 'unshare', flags: ['CLONE_NEWPID'], why }, { op: 'fork', why }, exec('sleep', '0.1')),
+    { op: 'symlink', target: text`/proc/${hole('pid')}/exe`, path: at('exe'), why },
+  ];
+  const launched = launch({ monitor });
+  await launched.until((client) => client.started !== undefined);
+  assert.match(realpathSync(at('exe')), /sleep$/);
+  assert.deepEqual((await finish(launched)).order, ['started', 'exit']);
 });
 
 test('executor: onError skip goes on, onError retry tries again for a while', async (context) => {
@@ -175,6 +198,30 @@ test('executor: the pid is the host’s on both sides of a fork into a new PID n
   assert.equal(readFileSync(at('outside'), 'utf8'), String(launched.started));
   assert.equal(readFileSync(at('inside'), 'utf8'), String(launched.started));
   assert.notEqual(readFileSync(at('before'), 'utf8'), String(launched.started));
+});
+
+test('executor: the maps of a user namespace are written from outside', async (context) => {
+  if (!requires(context, ...needs, 'userns')) return;
+  const [uid, gid] = [process.getuid?.(), process.getgid?.()];
+  const map = (file: string, data: string): Step => ({
+    op: 'write',
+    path: text`/proc/${hole('pid')}/${file}`,
+    data,
+    flags: [],
+    mode: 0,
+    why,
+  });
+  const maps = [map('setgroups', 'deny'), map('uid_map', `0 ${uid} 1\n`), map('gid_map', `0 ${gid} 1\n`)];
+  const launched = run([
+    { op: 'unshare', flags: ['CLONE_NEWUSER', 'CLONE_NEWPID'], why },
+    { op: 'outside', list: maps, why },
+    { op: 'fork', why },
+    { op: 'setgid', gid: 0, why },
+    { op: 'setuid', uid: 0, why },
+    shell('echo $$; id -u; cat /proc/self/setgroups'),
+  ]);
+  const result = await finish(launched);
+  assert.deepEqual([result.failed, result.stdout], [[], '1\n0\ndeny\n']);
 });
 
 test('executor: holes are filled when the step runs', async (context) => {
