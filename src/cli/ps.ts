@@ -5,7 +5,7 @@ import { FLAG_ERROR, UsageError } from './args.ts';
 import { command } from './command.ts';
 import { ellipsis, humanAge, humanDuration, localTime, shortId } from './human.ts';
 import { hasLabel, parseFilters, printListing, type Row } from './listing.ts';
-import { print } from './output.ts';
+import { complain, print } from './output.ts';
 
 const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited'];
 const STATUSES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
@@ -38,7 +38,7 @@ export const verb = command({
     // A filter on the state asks for containers in that state, running or not.
     const all = flags.all || last > 0 || filters.has('status') || filters.has('exited');
     const ancestors = filters.has('ancestor') ? await loadImages(context) : [];
-    const found = listContainers(engine, { all })
+    const found = listContainers(engine, { all }, (_, error) => complain(`tsbox: ${error.message}\n`))
       .filter((summary) => fits(summary, filters, ancestors))
       .sort((a, b) => (a.record.Created < b.record.Created ? 1 : -1))
       .slice(0, last > 0 ? last : undefined);

@@ -1,11 +1,11 @@
 /** Makes a container: its read-write layer, its files and its name. Nothing runs yet. */
+import { hostname } from 'node:os';
 import { TsboxError } from '../errors.ts';
 import { NETWORK_MODES } from '../network/files.ts';
 import { withHoles } from '../plan/holes.ts';
 import { parseCapability } from '../spec/capabilities.ts';
 import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
 import { parseReference } from '../spec/reference.ts';
-import { chainIds } from '../store/chain.ts';
 import { createContainer as createFiles, newContainerId } from '../store/create-container.ts';
 import { findImage, type ImageRecord, requireImage } from '../store/images.ts';
 import { checkName } from '../store/names.ts';
@@ -79,8 +79,13 @@ function makeHostConfig(request: ContainerRequest): HostConfig {
   };
 }
 
+/** As Docker: who shares the host's network has the host's name too. */
+function defaultHostname(id: string, network: string): string {
+  return network === 'host' ? hostname() : id.slice(0, 12);
+}
+
 function makeRecord(engine: Engine, id: string, image: ImageRecord, request: ContainerRequest): ContainerRecord {
-  const config: ContainerConfig = mergeConfig(id, request, image.config.config ?? {});
+  const config: ContainerConfig = mergeConfig(defaultHostname(id, request.network), request, image.config.config ?? {});
   const [path = '', ...args] = commandLine(config);
   const directory = containerDirectory(engine.store, id);
   return {
@@ -134,12 +139,8 @@ export async function createContainer(
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);
-  createFiles(engine.store, record, makeHostConfig(request), topLayer(image));
+  createFiles(engine.store, record, makeHostConfig(request), image.chainId);
   return { id, warnings: imageWarnings(image, request) };
-}
-
-function topLayer(image: ImageRecord): string | undefined {
-  return chainIds(image.config.rootfs.diff_ids).at(-1);
 }
 
 /** The plan that `createContainer` and `startContainer` would run for this request; only a missing image is pulled.
@@ -153,7 +154,7 @@ export async function previewContainer(
   const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);
-  const layer = plannedRwLayer(engine.store, topLayer(image));
+  const layer = plannedRwLayer(engine.store, image.chainId);
   const { plan } = containerPlan(engine, { record, hostConfig: makeHostConfig(request), layer });
   const { mountId, initLink, link } = layer;
   return { plan: withHoles(plan, { id, shortId: id.slice(0, 12), layer: mountId, initLink, link }), id };

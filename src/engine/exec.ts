@@ -1,5 +1,4 @@
 /** A further process in a container that runs. */
-import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { compileEnter, type NamespaceFile } from '../plan/enter.ts';
@@ -11,6 +10,7 @@ import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { runDirectory } from '../store/store.ts';
 import { hostFacts } from '../sys/probe.ts';
+import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
 import { session } from './attach.ts';
 import { lookUpUser } from './container-plan.ts';
@@ -68,7 +68,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
     namespaces,
     ...(request.tty ? {} : { stdin: request.openStdin ? ('STDIN_ONCE' as const) : ('STDIN_NULL' as const) }),
   });
-  const planFile = `${runDirectory(engine.store, record.ID)}/exec-${randomBytes(6).toString('hex')}.plan`;
+  const planFile = `${runDirectory(engine.store, record.ID)}/exec-${randomHex(6)}.plan`;
   try {
     const { client, pid } = await launch(plan, { planFile });
     return session(record.ID, pid, client);

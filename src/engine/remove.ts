@@ -3,11 +3,12 @@ import { isErrno, TsboxError } from '../errors.ts';
 import { cgroupCleanup } from '../plan/cgroup.ts';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
+import type { ContainerRecord } from '../spec/container.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
-import { requireContainer } from '../store/containers.ts';
+import { findContainerId, requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
-import { containerDirectory, runDirectory } from '../store/store.ts';
+import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
 import { type Lock, lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
 import { cgroupsPath } from './oci.ts';
@@ -69,10 +70,26 @@ function cleanUnderLock(engine: Engine, id: string): boolean {
   }
 }
 
+/** The record, or only the id of a container whose files cannot be read: such a one does not run, and must be removable. */
+function recordOrDamaged(store: Store, name: string): ContainerRecord | string {
+  try {
+    return requireContainer(store, name);
+  } catch (error) {
+    const damaged = error instanceof TsboxError && error.code === 'ERR_TSBOX_DAMAGED';
+    const id = damaged ? findContainerId(store, name) : undefined;
+    if (id === undefined) throw error;
+    return id;
+  }
+}
+
 /** @throws ERR_TSBOX_CONFLICT when it runs and `force` is not given */
 export async function removeContainer(engine: Engine, name: string, options: { force: boolean }): Promise<void> {
   const { store } = engine;
-  const record = requireContainer(store, name);
+  const record = recordOrDamaged(store, name);
+  if (typeof record === 'string') {
+    if (cleanUnderLock(engine, record)) removeContainerFiles(store, record);
+    return;
+  }
   const state = containerState(store, record);
   if (state.Running) {
     if (!options.force) {

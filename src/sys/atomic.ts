@@ -1,7 +1,7 @@
 /** Files that are always whole: written beside their place, then renamed over it. @see rename(2) */
-import { randomBytes } from 'node:crypto';
 import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { randomHex } from './random.ts';
 
 export interface AtomicOptions {
   /** Permission bits whatever the umask; 0644 when absent. */
@@ -15,7 +15,7 @@ export const TEMPORARY_PREFIX = '.tmp-';
 
 /** Replaces or makes `path` with `data` in one step: a reader sees the old bytes or the new ones, never a part. */
 export function writeFileAtomic(path: string, data: string | Buffer, options: AtomicOptions = {}): void {
-  const temporary = join(dirname(path), `${TEMPORARY_PREFIX}${basename(path)}-${randomBytes(6).toString('hex')}`);
+  const temporary = join(dirname(path), `${TEMPORARY_PREFIX}${basename(path)}-${randomHex(6)}`);
   const fd = openSync(temporary, 'wx', options.mode ?? 0o644);
   try {
     try {
