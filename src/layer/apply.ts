@@ -45,7 +45,7 @@ export interface ApplyOptions {
 export interface AppliedLayer {
   /** `sha256:...` of the bytes of the archive, those after its end included. */
   diffId: string;
-  /** Bytes of the regular files, as the archive counts them. */
+  /** Bytes of the regular files, holes included, and of the targets of symlinks: what dockerd counts too. */
   size: number;
   entries: number;
   /** What could not be kept and was left out: one sentence a kind, for a person. */
@@ -202,8 +202,10 @@ function createUnpacker(
       written = 0;
       return;
     }
-    if (found.type === 'symlink') symlinkat(targetOf(found), dirfd, base);
-    else if (found.type === 'fifo') mknodat(dirfd, base, S.S_IFIFO | (found.mode & 0o777));
+    if (found.type === 'symlink') {
+      symlinkat(targetOf(found), dirfd, base);
+      size += found.linkname.length;
+    } else if (found.type === 'fifo') mknodat(dirfd, base, S.S_IFIFO | (found.mode & 0o777));
     else {
       const type = found.type === 'char' ? S.S_IFCHR : S.S_IFBLK;
       mknodat(dirfd, base, type | (found.mode & 0o777), deviceNumber(found.deviceMajor, found.deviceMinor));

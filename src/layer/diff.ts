@@ -2,6 +2,7 @@
 import { isErrno, TsboxError } from '../errors.ts';
 import { S } from '../spec/linux.ts';
 import { close, OPEN, openat, readlinkat } from '../sys/file.ts';
+import { TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, lgetxattr, llistxattr } from '../sys/xattr.ts';
 import { baseOf, bytesOf, parentOf, quoted } from './entry.ts';
 import { createOutput, type Output } from './output.ts';
@@ -57,7 +58,7 @@ function* packTree(root: string | Buffer, options: TreeOptions, form: Form): Gen
   const linked = new Map<string, string>();
   const output = createOutput();
   for (const item of walkTree(root, enter)) {
-    const type = TYPES[item.status.mode & 0o170000];
+    const type = TYPES[item.status.mode & TYPE_MASK];
     if (type === undefined) continue;
     if (form !== undefined && isWhiteoutDevice(item.status)) {
       yield* output.put(encodeHeader(marker(whiteoutName(item.path), item)));

@@ -13,11 +13,11 @@ import {
   pwriteAll,
   symlinkat,
 } from '../sys/file.ts';
-import { statAt } from '../sys/stat.ts';
+import { statAt, TYPE_MASK } from '../sys/stat.ts';
 import { baseOf, bytesOf, damaged, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
 import { attributesOf, type Found, findInLowers, linkTarget, openFound, rootNames } from './lowers.ts';
 import type { MetadataWriter } from './metadata.ts';
-import { type Target, TYPE_MASK } from './target.ts';
+import type { Target } from './target.ts';
 
 export interface Linker {
   /** Makes the link, or lets it wait when its file is not there. @throws ERR_TSBOX_DAMAGED when it leads out of the layer */

@@ -1,15 +1,13 @@
 /** Looks into the layers below, as overlayfs would merge them, for what a layer links to or hides without having it. */
 import { isErrno } from '../errors.ts';
 import { S } from '../spec/linux.ts';
-import { AT_EMPTY_PATH, AT_FDCWD, close, OPEN, openat, openat2, RESOLVE, readlinkat } from '../sys/file.ts';
-import { type FileStatus, namesIn, statAt } from '../sys/stat.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, close, OPEN, openat, openat2, readlinkat } from '../sys/file.ts';
+import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, flistxattr } from '../sys/xattr.ts';
 import { bytesOf } from './entry.ts';
 import type { Attributes } from './metadata.ts';
+import { RESOLVE_INSIDE } from './target.ts';
 import { isOverlayXattr, isWhiteoutDevice, OPAQUE_XATTR } from './whiteout.ts';
-
-const RESOLVE_INSIDE = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
-const TYPE_MASK = 0o170000;
 
 /** What was found: an O_PATH descriptor, for the caller to close. */
 export interface Found {

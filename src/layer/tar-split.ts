@@ -15,10 +15,13 @@ import { bytesOf, pathOf } from './entry.ts';
 import { readTarSplit } from './tar-split-read.ts';
 
 const SEGMENT = 0x10000;
-const BATCH = 0x10000;
+const BATCH = 0x20000;
+/** The lines are mostly zeros in base64: the fastest level is good enough. Some batches may wait, so that nobody waits for them. */
+const COMPRESSION = { level: 1, chunkSize: BATCH, highWaterMark: 8 * BATCH };
 
 interface LineWriter {
-  segment(bytes: Buffer): void;
+  /** A segment with the bytes up to `end`, which may change as soon as this returns. */
+  segment(bytes: Buffer, end: number): void;
   file(name: string, size: number, crc: Buffer | undefined): void;
   /** Waits while too much is under way. */
   drain(): Promise<void>;
@@ -33,7 +36,7 @@ function nameField(name: string): string {
 }
 
 function createLineWriter(path: string): LineWriter {
-  const gzip = createGzip({ level: 1, chunkSize: BATCH });
+  const gzip = createGzip(COMPRESSION);
   const file = createWriteStream(path, { mode: 0o644 });
   gzip.pipe(file);
   let failure: Error | undefined;
@@ -46,17 +49,28 @@ function createLineWriter(path: string): LineWriter {
   gzip.on('drain', () => wake?.());
   gzip.on('close', () => wake?.());
   file.on('error', fail);
-  let batch = '';
+  const spare: Buffer[] = [];
+  let batch: Buffer = Buffer.allocUnsafeSlow(BATCH);
+  let filled = 0;
   let position = 0;
 
-  function line(text: string): void {
-    batch += `{${text},"position":${position++}}\n`;
-    if (batch.length >= BATCH) flush();
+  /** Makes room for a line; the lines in hand go on their way when there is too little. */
+  function reserve(length: number): void {
+    if (filled + length <= batch.length) return;
+    flush(length);
   }
 
-  function flush(): void {
-    gzip.write(batch);
-    batch = '';
+  function flush(next: number): void {
+    const full = batch;
+    gzip.write(full.subarray(0, filled), () => {
+      if (full.length === BATCH && spare.length < 4) spare.push(full);
+    });
+    batch = next > BATCH ? Buffer.allocUnsafeSlow(next) : (spare.pop() ?? Buffer.allocUnsafeSlow(BATCH));
+    filled = 0;
+  }
+
+  function put(ascii: string): void {
+    filled += batch.write(ascii, filled, 'latin1');
   }
 
   async function drain(): Promise<void> {
@@ -69,17 +83,25 @@ function createLineWriter(path: string): LineWriter {
   }
 
   async function finish(): Promise<void> {
-    flush();
+    flush(0);
     gzip.end();
     await finished(file).catch(fail);
     if (failure !== undefined) throw wrapError(`write ${path}`, failure);
   }
 
   return {
-    segment: (bytes) => line(`"type":2,"payload":"${bytes.toString('base64')}"`),
+    segment(bytes, end) {
+      reserve(Math.ceil(end / 3) * 4 + 64);
+      put('{"type":2,"payload":"');
+      put(bytes.toString('base64', 0, end));
+      put(`","position":${position++}}\n`);
+    },
     file(name, size, crc) {
       const payload = crc === undefined ? 'null' : `"${crc.toString('base64')}"`;
-      line(`"type":1,${nameField(name)}${size === 0 ? '' : `,"size":${size}`},"payload":${payload}`);
+      const sizeField = size === 0 ? '' : `,"size":${size}`;
+      const line = `{"type":1,${nameField(name)}${sizeField},"payload":${payload},"position":${position++}}\n`;
+      reserve(3 * line.length);
+      filled += batch.write(line, filled);
     },
     drain,
     finish,
@@ -130,7 +152,7 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
 
   function flushSegment(): void {
     if (filled === 0) return;
-    lines.segment(segment.subarray(0, filled));
+    lines.segment(segment, filled);
     filled = 0;
   }
 
@@ -226,12 +248,12 @@ async function inlineLosses(path: string, losses: readonly LostFile[]): Promise<
   try {
     for await (const line of readTarSplit(path)) {
       const loss = line.type === 1 && line.size > 0 ? found.get(ordinal++) : undefined;
-      if (line.type === 2) lines.segment(line.payload);
+      if (line.type === 2) lines.segment(line.payload, line.payload.length);
       else if (loss === undefined) lines.file(line.name, line.size, line.payload);
       else {
         lines.file(line.name, 0, undefined);
         for (const piece of fileData(aside, loss.size, loss.path, loss.offset)) {
-          lines.segment(piece);
+          lines.segment(piece, piece.length);
           await lines.drain();
         }
       }

@@ -17,17 +17,16 @@ import {
   RESOLVE,
   unlinkat,
 } from '../sys/file.ts';
-import { type FileStatus, namesIn, statAt } from '../sys/stat.ts';
+import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { fsetxattr } from '../sys/xattr.ts';
 import { baseOf, bytesOf, damaged, parentOf, quoted, type TarEntry } from './entry.ts';
 import type { Attributes, MetadataWriter } from './metadata.ts';
 import { OPAQUE_XATTR, type WhiteoutForm } from './whiteout.ts';
 
+/** The last component may be a symlink only where that itself is meant (O_NOFOLLOW, O_PATH). */
 export const RESOLVE_INSIDE = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
 const OPEN_DIRECTORY = OPEN.RDONLY | OPEN.DIRECTORY | OPEN.NOFOLLOW;
 const KEPT_OPEN = 64;
-
-export const TYPE_MASK = 0o170000;
 
 /** A directory that an entry needs and no entry describes. */
 const IMPLIED: Attributes = {

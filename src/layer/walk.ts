@@ -3,7 +3,7 @@
 import { isErrno, TsboxError } from '../errors.ts';
 import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, close, OPEN, openat } from '../sys/file.ts';
-import { type FileStatus, namesIn, statAt } from '../sys/stat.ts';
+import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { bytesOf, quoted } from './entry.ts';
 
 /** Something in the tree. */
@@ -63,7 +63,7 @@ function newFrame(fd: number, path: string, identity: string): Frame {
 function look(dirfd: number, path: string, base: Buffer): Item | undefined {
   try {
     const status = statAt(dirfd, base);
-    const isDirectory = (status.mode & 0o170000) === S.S_IFDIR;
+    const isDirectory = (status.mode & TYPE_MASK) === S.S_IFDIR;
     return { path, base, dirfd, status, fd: isDirectory ? openat(dirfd, base, OPEN_DIRECTORY) : -1 };
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined;

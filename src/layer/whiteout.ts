@@ -1,7 +1,7 @@
 /** How a layer says that something of a lower layer is gone: in a tar by name, on disk as overlayfs does.
  *  @see OCI image-spec layer.md, "Whiteouts"; Documentation/filesystems/overlayfs.rst */
 import { S } from '../spec/linux.ts';
-import type { FileStatus } from '../sys/stat.ts';
+import { type FileStatus, TYPE_MASK } from '../sys/stat.ts';
 import { baseOf, damaged, parentOf } from './entry.ts';
 
 /** The form on disk. `overlay`: for root. `overlay-user`: for overlayfs mounted with `userxattr`. `remove`: no mark is left, the
@@ -43,7 +43,7 @@ export function whiteoutOf(path: string): Whiteout | undefined {
 
 /** Is this overlayfs' mark for a removed name? */
 export function isWhiteoutDevice(status: FileStatus): boolean {
-  return (status.mode & 0o170000) === S.S_IFCHR && status.deviceMajor === 0 && status.deviceMinor === 0;
+  return (status.mode & TYPE_MASK) === S.S_IFCHR && status.deviceMajor === 0 && status.deviceMinor === 0;
 }
 
 /** Attributes that steer overlayfs. They are never taken from an archive nor put into one. */

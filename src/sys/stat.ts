@@ -5,6 +5,9 @@ import { AT_SYMLINK_NOFOLLOW, type Path, pathArgument } from './file.ts';
 const statx = bind('int', 'statx', ['int', 'const void *', 'int', 'uint32_t', 'const void *']);
 const getdents64 = bind('int64_t', 'getdents64', ['int', 'const void *', 'uint64_t']);
 
+/** The part of a mode that says what a file is: compare with S_IFREG and the like. @see inode(7) */
+export const TYPE_MASK = 0o170000;
+
 const STATX_BASIC_STATS = 0x7ff;
 const STATX_BYTES = 256;
 

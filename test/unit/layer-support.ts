@@ -14,7 +14,10 @@ export const asRoot = process.getuid?.() === 0;
 /** A directory that is gone after the test. */
 export function scratch(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'tsbox-layer-'));
-  t.after(() => rmSync(path, { recursive: true, force: true }));
+  t.after(() => {
+    if (!asRoot) run('chmod', ['-R', 'u+rwX', path]); // a directory may be read-only
+    rmSync(path, { recursive: true, force: true });
+  });
   return path;
 }
 
