@@ -8,11 +8,12 @@
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/* What the monitor ignores and blocks, and whatever the caller did before, is not for the program. */
+/* What the monitor ignores and blocks, and whatever the caller did before, is not for the program. A raw call: the C library keeps
+ * two signals to itself, and its posix_spawn(3), which may have started us, leaves them ignored. */
 static void reset_signals(void) {
-  struct sigaction action = {.sa_handler = SIG_DFL};
+  const u64 action[8] = {0}; /* SIG_DFL, and more than the kernel's structure needs */
   sigset_t none;
-  for (int number = 1; number < NSIG; number++) sigaction(number, &action, NULL);
+  for (int number = 1; number < NSIG; number++) syscall(SYS_rt_sigaction, number, action, NULL, sizeof(u64));
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
 }

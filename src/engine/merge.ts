@@ -32,15 +32,16 @@ function goSet(value: Record<string, unknown> | null | undefined): GoSet {
   return Object.fromEntries(Object.keys(value ?? {}).map((key) => [key, {}]));
 }
 
-/** @throws ERR_TSBOX_USAGE on a bad signal, a relative working directory, or when there is nothing to run */
-export function mergeConfig(id: string, request: ContainerRequest, image: ImageContainerConfig): ContainerConfig {
+/** @param hostname for a container that was not given one
+ *  @throws ERR_TSBOX_USAGE on a bad signal, a relative working directory, or when there is nothing to run */
+export function mergeConfig(hostname: string, request: ContainerRequest, image: ImageContainerConfig): ContainerConfig {
   const workdir = request.workdir ?? image.WorkingDir ?? '';
   if (workdir !== '' && !workdir.startsWith('/')) {
     const message = `the working directory '${workdir}' is invalid, it needs to be an absolute path`;
     throw new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: 125 });
   }
   const config: ContainerConfig = {
-    Hostname: request.hostname ?? id.slice(0, 12),
+    Hostname: request.hostname ?? hostname,
     Domainname: '',
     User: request.user ?? image.User ?? '',
     AttachStdin: request.attached && request.openStdin,

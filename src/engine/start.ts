@@ -17,12 +17,12 @@ import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, session } from './attach.ts';
 import { containerPlan } from './container-plan.ts';
 import type { Engine } from './open.ts';
-import { cleanLeftovers } from './remove.ts';
+import { cleanLeftovers, removeContainer } from './remove.ts';
 import { phase } from './timing.ts';
 
 const FAILED = 125;
 
-/** Runs the setup list; what it had done is undone when a step fails. */
+/** Runs the setup list. */
 function runSetup(plan: Plan, explain: StartOptions['explain']): void {
   const number = new Map(plan.setup.map((step, index) => [step, index + 1]));
   const onStep =
@@ -30,21 +30,16 @@ function runSetup(plan: Plan, explain: StartOptions['explain']): void {
       ? undefined
       : ({ step, errno, ns }: { step: Step; errno: number; ns: number }) =>
           explain({ list: 'setup', number: number.get(step) ?? 0, depth: 0, step, errno, ns });
-  try {
-    interpret(plan.setup, onStep === undefined ? {} : { onStep });
-  } catch (error) {
-    undo(plan);
-    throw error;
-  }
+  interpret(plan.setup, onStep === undefined ? {} : { onStep });
 }
 
-/** The cleanup list as far as it goes, after a setup that stopped half-way: steps whose object was never made find nothing to do. */
-function undo(plan: Plan): void {
-  const withoutRecord = plan.cleanup.filter((step) => step.op !== 'write' && step.op !== 'rename');
+/** After a start that stopped half-way. The executor has cleaned up already when it came so far; the error that led here is the one to
+ *  tell. */
+function undo(engine: Engine, id: string): void {
   try {
-    interpret(withoutRecord, { keepGoing: true });
+    if (existsSync(runDirectory(engine.store, id))) cleanLeftovers(engine, id);
   } catch {
-    // The error that led here is the one to tell.
+    // What cannot be taken away now is taken away by the next start or by `rm`.
   }
 }
 
@@ -87,13 +82,13 @@ function recordFailure(engine: Engine, record: ContainerRecord, error: unknown):
 async function startLocked(engine: Engine, record: ContainerRecord, options: StartOptions): Promise<Session> {
   const { store } = engine;
   const hostConfig = readHostConfig(store, record.ID);
-  const layer = rwLayer(store, record.ID);
-  const size = options.size === undefined ? {} : { size: options.size };
-  const { plan, config } = containerPlan(engine, { record, hostConfig, layer, ...size });
-  phase('plan');
-  const run = runDirectory(store, record.ID);
-  if (existsSync(run)) cleanLeftovers(engine, record.ID);
   try {
+    const layer = rwLayer(store, record.ID);
+    const size = options.size === undefined ? {} : { size: options.size };
+    const { plan, config } = containerPlan(engine, { record, hostConfig, layer, ...size });
+    phase('plan');
+    const run = runDirectory(store, record.ID);
+    if (existsSync(run)) cleanLeftovers(engine, record.ID);
     runSetup(plan, options.explain);
     writeFileSync(`${run}/config.json`, JSON.stringify(config, null, 2), { mode: 0o600 });
     phase('setup');
@@ -104,8 +99,18 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
     phase('launch');
     return session(record.ID, pid, client);
   } catch (error) {
+    undo(engine, record.ID);
     if (!hostConfig.AutoRemove) recordFailure(engine, record, error);
     throw error;
+  }
+}
+
+/** A container that was made with --rm is not kept when it does not start. */
+async function removeUnstarted(engine: Engine, id: string): Promise<void> {
+  try {
+    if (readHostConfig(engine.store, id).AutoRemove) await removeContainer(engine, id, { force: false });
+  } catch {
+    // Gone already, by its monitor; or the error that led here is the one to tell.
   }
 }
 
@@ -115,13 +120,19 @@ export async function startContainer(engine: Engine, name: string, options: Star
   const { ID } = requireContainer(engine.store, name);
   const record = foldState(engine.store, ID);
   const held = lock(containerDirectory(engine.store, record.ID));
+  let attempted = false;
   try {
     const state = containerState(engine.store, record);
     if (state.Paused) {
       throw new TsboxError('ERR_TSBOX_CONFLICT', `cannot start a paused container: ${name}`, { exitCode: FAILED });
     }
     if (state.Running) return await attachContainer(engine, record.ID);
+    attempted = true;
     return await startLocked(engine, record, options);
+  } catch (error) {
+    held.release();
+    if (attempted) await removeUnstarted(engine, record.ID);
+    throw error;
   } finally {
     held.release();
   }

@@ -7,6 +7,7 @@ import { TsboxError } from '../errors.ts';
 export interface ResolvedUser {
   uid: number;
   gid: number;
+  /** The primary group first: a file that is closed to the group is then closed to the process too, whatever its group becomes. */
   additionalGids: number[];
   /** From passwd; `/` for a user who is not in it. */
   home: string;
@@ -89,8 +90,8 @@ export function resolveUser(spec: string, passwd: string, group: string): Resolv
     if (gid === undefined) throw missing('group', groupPart, 'group');
     user.gid = gid;
   } else if (entry !== undefined) {
-    const gids = groups.filter((one) => one.members.includes(entry.name)).map((one) => one.gid);
-    user.additionalGids = [...new Set(gids)];
+    user.additionalGids = groups.filter((one) => one.members.includes(entry.name)).map((one) => one.gid);
   }
+  user.additionalGids = [...new Set([user.gid, ...user.additionalGids])];
   return user;
 }

@@ -181,7 +181,7 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     ...mounts.open,
     ...rootSteps(config, input.rootIsMount),
     ...mounts.attach,
-    ...(ownDev ? deviceSteps(linux.devices ?? []) : []),
+    ...(ownDev ? deviceSteps(linux.devices ?? [], kinds) : []),
     ...terminalSteps(config),
     ...nameSteps(config),
     ...maskSteps(linux.maskedPaths ?? [], linux.readonlyPaths ?? [], kinds),

@@ -1,6 +1,7 @@
 /** The nodes and links that every container has in /dev. Pure. @see runtime-spec config-linux.md, Default Devices */
 import { S } from '../spec/linux.ts';
 import type { OciDevice } from '../spec/oci-runtime.ts';
+import type { PathKind } from './mounts.ts';
 import type { Step } from './step.ts';
 
 const DEFAULT: readonly (readonly [name: string, major: number, minor: number, why: string])[] = [
@@ -17,14 +18,14 @@ const LINKS: readonly (readonly [path: string, target: string])[] = [
   ['/dev/stdin', '/proc/self/fd/0'],
   ['/dev/stdout', '/proc/self/fd/1'],
   ['/dev/stderr', '/proc/self/fd/2'],
-  ['/dev/core', '/proc/kcore'],
   ['/dev/ptmx', 'pts/ptmx'],
 ];
 
 const TYPES = { c: S.S_IFCHR, u: S.S_IFCHR, b: S.S_IFBLK, p: S.S_IFIFO } as const;
 
-/** Device nodes of the configuration beside the default ones. */
-export function deviceSteps(devices: readonly OciDevice[]): Step[] {
+/** Device nodes of the configuration beside the default ones.
+ *  @param kinds says whether this kernel has /proc/kcore; what is not known is taken to be there */
+export function deviceSteps(devices: readonly OciDevice[], kinds: ReadonlyMap<string, PathKind>): Step[] {
   const steps: Step[] = DEFAULT.map(([name, major, minor, why]) => ({
     op: 'mknod',
     path: `/dev/${name}`,
@@ -39,7 +40,8 @@ export function deviceSteps(devices: readonly OciDevice[]): Step[] {
     steps.push({ op: 'mknod', path, mode, major, minor, why: `the device ${path} was asked for` });
     if (uid !== 0 || gid !== 0) steps.push({ op: 'chown', path, uid, gid, why: 'its owner' });
   }
-  for (const [path, target] of LINKS) {
+  const core = kinds.get('/proc/kcore') === 'absent' ? [] : [['/dev/core', '/proc/kcore'] as const];
+  for (const [path, target] of [...LINKS, ...core]) {
     steps.push({ op: 'symlink', target, path, why: 'programs look for it here', onError: { EEXIST: 'skip' } });
   }
   return steps;

@@ -24,7 +24,7 @@ function maskDirectory(path: string): Step {
     target: path,
     type: 'tmpfs',
     flags: ['MS_RDONLY'],
-    data: 'size=0k',
+    data: '',
     why: MASK_WHY,
     onError: { ENOENT: 'skip', ENOTDIR: 'skip' },
   };

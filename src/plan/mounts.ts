@@ -121,6 +121,19 @@ function plainSteps(mount: OciMount, options: MountOptions): Step[] {
   ];
 }
 
+/** `cpu -> cpu,cpuacct`: a hierarchy of several controllers is found under the name of each. */
+function controllerLinks(destination: string, directory: string): Step[] {
+  const name = directory.slice(directory.lastIndexOf('/') + 1);
+  if (!name.includes(',')) return [];
+  return name.split(',').map((controller) => ({
+    op: 'symlink',
+    target: name,
+    path: `${destination}/${controller}`,
+    why: `${controller} shares a hierarchy with other controllers`,
+    onError: { EEXIST: 'skip' },
+  }));
+}
+
 /** A version 2 hierarchy as it is; version 1 hierarchies side by side on a small tmpfs, as hosts have them. */
 function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts): Step[] {
   const { destination } = mount;
@@ -169,6 +182,7 @@ function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts): 
       onError: { EEXIST: 'skip' },
     });
     steps.push(mountOne(one, target));
+    steps.push(...controllerLinks(destination, target));
   }
   return [...steps, ...end];
 }

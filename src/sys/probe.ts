@@ -13,13 +13,17 @@ export function parseHierarchies(mountinfo: string): CgroupHierarchy[] {
     const [type, , options = ''] = typePart.split(' ');
     const mount = unescapeMount(mountPart.split(' ')[4] ?? '');
     if (type !== 'cgroup' && type !== 'cgroup2') continue;
-    const controllers = type === 'cgroup' ? options.split(',').filter((option) => !MOUNT_OPTIONS.has(option)) : [];
+    const controllers = type === 'cgroup' ? options.split(',').filter(isController) : [];
     const key = `${type}:${controllers.join(',')}`;
     if (seen.has(key)) continue;
     seen.add(key);
     found.push({ mount, version: type === 'cgroup' ? 1 : 2, controllers });
   }
   return found;
+}
+
+function isController(option: string): boolean {
+  return !MOUNT_OPTIONS.has(option) && !option.startsWith('release_agent=');
 }
 
 /** Superblock options of a version 1 hierarchy that are not controllers. */

@@ -34,28 +34,28 @@ const PASSWD = 'root:x:0:0:root:/root:/bin/sh\n# note\nann:x:1000:100::/home/ann
 const GROUP = 'root:x:0:\nusers:x:100:bob\nwheel:x:10:root,ann\nstaff:x:50:ann,ann\n';
 
 test('user: empty is root, with the groups that name root', () => {
-  assert.deepEqual(resolveUser('', PASSWD, GROUP), { uid: 0, gid: 0, additionalGids: [10], home: '/root' });
+  assert.deepEqual(resolveUser('', PASSWD, GROUP), { uid: 0, gid: 0, additionalGids: [0, 10], home: '/root' });
 });
 
 test('user: a name brings its group, its supplementary groups and its home', () => {
   assert.deepEqual(resolveUser('ann', PASSWD, GROUP), {
     uid: 1000,
     gid: 100,
-    additionalGids: [10, 50],
+    additionalGids: [100, 10, 50],
     home: '/home/ann',
   });
 });
 
 test('user: a number that passwd has is that user, one that it has not is nobody in particular', () => {
   assert.equal(resolveUser('1000', PASSWD, GROUP).home, '/home/ann');
-  assert.deepEqual(resolveUser('4242', PASSWD, GROUP), { uid: 4242, gid: 0, additionalGids: [], home: '/' });
+  assert.deepEqual(resolveUser('4242', PASSWD, GROUP), { uid: 4242, gid: 0, additionalGids: [0], home: '/' });
 });
 
-test('user: a group that is named leaves no supplementary ones', () => {
+test('user: a group that is named leaves no other supplementary ones', () => {
   assert.deepEqual(resolveUser('ann:users', PASSWD, GROUP), {
     uid: 1000,
     gid: 100,
-    additionalGids: [],
+    additionalGids: [100],
     home: '/home/ann',
   });
   assert.equal(resolveUser('ann:77', PASSWD, GROUP).gid, 77);
@@ -102,7 +102,7 @@ test('environment: defaults come first, HOME only when nobody set it, TERM only 
     processEnv(config, '/root').some((one) => one.startsWith('TERM=')),
     false,
   );
-  const plain = mergeConfig(ID, request({ command: ['x'] }), { Env: ['PATH=/p'] });
+  const plain = mergeConfig('f0f0f0f0f0f0', request({ command: ['x'] }), { Env: ['PATH=/p'] });
   assert.deepEqual(processEnv(plain, '/root', [], true), [
     'PATH=/p',
     `HOSTNAME=${ID.slice(0, 12)}`,

@@ -147,6 +147,24 @@ test('plan: a version 1 cpuset gets processors and memory before anybody joins',
   ]);
 });
 
+test('plan: a hierarchy of several controllers is found under the name of each', () => {
+  const shared = { mount: '/sys/fs/cgroup/cpu,cpuacct', version: 1 as const, controllers: ['cpu', 'cpuacct'] };
+  const init = initList(compilePlan(input({ facts: { ...LEGACY, hierarchies: [...LEGACY.hierarchies, shared] } })));
+  const links = init.filter((s) => s.op === 'symlink' && s.path.toString().startsWith('/sys/'));
+  assert.deepEqual(
+    links.map((s) => s.op === 'symlink' && [s.path, s.target]),
+    ['cpu', 'cpuacct'].map((name) => [`/sys/fs/cgroup/${name}`, 'cpu,cpuacct']),
+  );
+});
+
+test('plan: /dev/core only where the kernel has /proc/kcore', () => {
+  const cores = (kind: 'file' | 'absent') => {
+    const init = initList(compilePlan(input({ kinds: new Map([['/proc/kcore', kind]]) })));
+    return init.filter((s) => s.op === 'symlink' && s.path === '/dev/core').length;
+  };
+  assert.deepEqual([cores('file'), cores('absent')], [1, 0]);
+});
+
 test('plan: on a hybrid host the container sees each hierarchy in a directory of its own, read-only', () => {
   const init = initList(compilePlan(input({ facts: LEGACY })));
   const targets = init
