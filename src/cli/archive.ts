@@ -28,7 +28,9 @@ export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path:
     () => false,
   );
   const target = special ? path : `${path}.${process.pid}.${Date.now().toString(36)}.partial`;
-  const file = await open(target, special ? 'w' : 'wx');
+  const file = await open(target, special ? 'w' : 'wx').catch((error: NodeJS.ErrnoException) => {
+    throw Object.assign(error, { path });
+  });
   try {
     for await (const chunk of archive) await file.writeFile(chunk);
     await file.close();

@@ -139,6 +139,8 @@ export function wrapCall(text: string, width: number, indent: number): string[] 
   let line = '';
   for (const piece of text.split(/(?<=[ |,])|(?<=[^:]:)(?=[^:])/)) {
     for (let rest = piece; rest !== ''; ) {
+      // A line does not begin with the blanks between two words.
+      if (lines.length > 0 && line.trim() === '' && rest === ' ') break;
       const room = width - displayWidth(line);
       if (displayWidth(rest.trimEnd()) <= room) {
         line += rest;

@@ -110,12 +110,17 @@ function frameLines(layers: readonly Layer[], room: number, columns: number, now
   const lines = (some: readonly Layer[]) => some.map((layer) => layerLine(layer, columns, now));
   if (layers.length <= room) return lines(layers);
   const space = Math.max(1, room - 1);
-  const busy = layers.filter(({ status }) => status !== 'Pull complete' && status !== 'Already exists');
+  const busy = layers.filter((layer) => !isDone(layer));
   const shown = busy.slice(0, space);
   return [
     ...lines(shown),
     cutTo(`... ${layers.length - shown.length} more layers, ${busy.length} not done`, columns - 1),
   ];
+}
+
+function isDone({ status, current, total }: Layer): boolean {
+  if (status === 'Loading layer') return current !== undefined && current === total;
+  return status === 'Pull complete' || status === 'Already exists';
 }
 
 const BAR = 50;

@@ -1,5 +1,4 @@
 /** The functions of Go's templates and those that Docker adds. Pure. @see pkg.go.dev/text/template, Functions */
-import { ellipsis } from './human.ts';
 import { templateError } from './template-parse.ts';
 import { displayWidth } from './width.ts';
 
@@ -34,8 +33,7 @@ export const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
     text.replace(/(^|\s)(\p{L})/gu, (_, before: string, letter: string) => before + letter.toUpperCase()),
   pad: (text: string, before: number, after: number) =>
     text === '' ? '' : ' '.repeat(before) + text + ' '.repeat(after),
-  truncate: (text: string, length: number) =>
-    ellipsis(text, length).replace(/…$/, (end) => (text.endsWith('…') ? end : '')),
+  truncate: (text: string, length: number) => [...text].slice(0, length).join(''),
 };
 
 /** @throws ERR_TSBOX_USAGE when there is no such function, or it cannot take these values */

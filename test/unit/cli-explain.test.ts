@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { eventJson, eventText, explainLayout, planEvents, titleText, wrapCall } from '../../src/cli/explain.ts';
+import { noColours, withColours } from '../../src/cli/screen.ts';
+import { displayWidth } from '../../src/cli/width.ts';
+import { callText, capabilityText, quote, seeText, stepJson } from '../../src/plan/explain.ts';
+import { OPS } from '../../src/plan/ops.ts';
+import type { Plan, Step } from '../../src/plan/step.ts';
+import { hole, text } from '../../src/plan/text.ts';
+import { CAPABILITIES, capabilityMask } from '../../src/spec/capabilities.ts';
+
+const why = 'for a reason';
+const CHOWN_KILL = capabilityMask(['CAP_CHOWN', 'CAP_KILL']);
+
+/** One step of every operation, as a reader sees it. */
+const GOLDEN: [Step, string][] = [
+  [{ op: 'mkdir', path: '/a', mode: 0o755, why }, 'mkdir("/a", 0755)'],
+  [
+    { op: 'write', path: '/proc/self/uid_map', data: '0 1000 1\n', flags: [], mode: 0, why },
+    'write("/proc/self/uid_map", "0 1000 1\\n", 0)',
+  ],
+  [
+    { op: 'write', path: '/f', data: 'x'.repeat(101), flags: ['O_CREAT', 'O_TRUNC'], mode: 0o644, why },
+    `write("/f", "${'x'.repeat(100)}"..., O_CREAT|O_TRUNC, 0644)`,
+  ],
+  [{ op: 'symlink', target: '/proc/self/fd', path: '/dev/fd', why }, 'symlink("/proc/self/fd", "/dev/fd")'],
+  [
+    { op: 'mknod', path: '/dev/null', mode: 0o020666, major: 1, minor: 3, why },
+    'mknod("/dev/null", S_IFCHR|0666, makedev(1, 3))',
+  ],
+  [{ op: 'chmod', path: '/a', mode: 0o1777, why }, 'chmod("/a", 01777)'],
+  [{ op: 'chown', path: '/a', uid: 0, gid: 5, why }, 'chown("/a", 0, 5)'],
+  [{ op: 'unlink', path: '/a', why }, 'unlink("/a")'],
+  [{ op: 'rmdir', path: '/a', why }, 'rmdir("/a")'],
+  [{ op: 'remove_tree', path: '/a', why }, 'remove_tree("/a")'],
+  [{ op: 'rename', from: '/a', to: '/b', why }, 'rename("/a", "/b")'],
+  [
+    { op: 'mount', source: 'proc', target: '/proc', type: 'proc', flags: ['MS_NOSUID', 'MS_NODEV'], data: '', why },
+    'mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV, "")',
+  ],
+  [{ op: 'umount', target: '.', flags: ['MNT_DETACH'], why }, 'umount2(".", MNT_DETACH)'],
+  [
+    {
+      op: 'mount_setattr',
+      target: '/x',
+      at: ['AT_RECURSIVE'],
+      set: ['MOUNT_ATTR_RDONLY', 'MOUNT_ATTR_NOSUID'],
+      clear: ['MOUNT_ATTR_NOEXEC'],
+      propagation: ['MS_PRIVATE'],
+      why,
+    },
+    'mount_setattr("/x", AT_RECURSIVE, {attr_set=MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID, attr_clr=MOUNT_ATTR_NOEXEC, propagation=MS_PRIVATE})',
+  ],
+  [
+    { op: 'open_tree', slot: 2, path: '/x', flags: ['OPEN_TREE_CLONE'], why },
+    'open_tree("/x", OPEN_TREE_CLONE) -> tree 2',
+  ],
+  [{ op: 'move_mount', slot: 2, target: '/y', flags: [], why }, 'move_mount(tree 2, "/y", 0)'],
+  [{ op: 'pivot_root', root: '.', old: '.', why }, 'pivot_root(".", ".")'],
+  [{ op: 'chdir', path: '/', why }, 'chdir("/")'],
+  [{ op: 'unshare', flags: ['CLONE_NEWNS', 'CLONE_NEWPID'], why }, 'unshare(CLONE_NEWNS|CLONE_NEWPID)'],
+  [{ op: 'setns', path: '/proc/1/ns/net', type: ['CLONE_NEWNET'], why }, 'setns(open("/proc/1/ns/net"), CLONE_NEWNET)'],
+  [{ op: 'fork', why }, 'clone(CLONE_PARENT|SIGCHLD)'],
+  [{ op: 'spawn', list: [], why }, 'fork()'],
+  [{ op: 'outside', list: [{ op: 'fork', why }], why }, 'outside: 1 step by the monitor'],
+  [{ op: 'wait', name: 'start', why }, 'wait("start")'],
+  [{ op: 'setsid', why }, 'setsid()'],
+  [{ op: 'sethostname', name: text`${hole('id')}`, why }, 'sethostname("{id}")'],
+  [{ op: 'setdomainname', name: 'd', why }, 'setdomainname("d")'],
+  [{ op: 'link_up', name: 'lo', why }, 'ioctl(SIOCSIFFLAGS, "lo", IFF_UP)'],
+  [{ op: 'stdio', stdin: ['STDIN_ONCE'], why }, 'stdio(STDIN_ONCE)'],
+  [{ op: 'pty', path: '/dev/pts/ptmx', rows: 24, columns: 80, why }, 'open("/dev/pts/ptmx"), 24 rows, 80 columns'],
+  [{ op: 'chown_stdio', uid: 7, why }, 'fchown(0, 1, 2, 7)'],
+  [{ op: 'close_fds', from: 3, why }, 'close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)'],
+  [{ op: 'umask', mask: 0o22, why }, 'umask(022)'],
+  [
+    { op: 'rlimit', resource: ['RLIMIT_NOFILE'], soft: 1024, hard: -1, why },
+    'setrlimit(RLIMIT_NOFILE, {1024, RLIM_INFINITY})',
+  ],
+  [{ op: 'capbset', keep: CHOWN_KILL, why }, 'prctl(PR_CAPBSET_DROP, all but CAP_CHOWN|CAP_KILL)'],
+  [
+    { op: 'capset', effective: CHOWN_KILL, permitted: CHOWN_KILL, inheritable: 0n, why },
+    'capset({effective=permitted=CAP_CHOWN|CAP_KILL, inheritable=0})',
+  ],
+  [{ op: 'capambient', raise: 1n, why }, 'prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_CHOWN)'],
+  [{ op: 'setgroups', groups: [4, 27], why }, 'setgroups([4, 27])'],
+  [{ op: 'setgid', gid: 5, why }, 'setresgid(5, 5, 5)'],
+  [{ op: 'setuid', uid: 5, why }, 'setresuid(5, 5, 5)'],
+  [{ op: 'prctl', option: ['PR_SET_NO_NEW_PRIVS'], value: 1, why }, 'prctl(PR_SET_NO_NEW_PRIVS, 1)'],
+  [
+    { op: 'seccomp', filter: new Uint8Array(16), flags: 0, why },
+    'seccomp(SECCOMP_SET_MODE_FILTER, 0, {2 instructions})',
+  ],
+  [{ op: 'keyctl_join', name: 'x', why }, 'keyctl(KEYCTL_JOIN_SESSION_KEYRING, "x")'],
+  [
+    { op: 'exec', args: ['sh', '-c', 'echo "hi"'], env: ['A=1', 'B=2'], why },
+    'execve("sh", ["sh", "-c", "echo \\"hi\\""], [/* 2 variables */])',
+  ],
+  [{ op: 'flock', path: '/run/lock', why }, 'flock(open("/run/lock"), LOCK_EX)'],
+  [{ op: 'birth_cgroup', path: '/sys/fs/cgroup/x', why }, 'open("/sys/fs/cgroup/x", O_PATH)'],
+  [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],
+  [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, why }, 'log("/log", -1, 1)'],
+];
+
+for (const [step, expected] of GOLDEN) {
+  test(`explain: ${expected.slice(0, 60)}`, () => assert.equal(callText(step), expected));
+}
+
+test('explain: there is an example of every operation', () => {
+  assert.deepEqual([...new Set(GOLDEN.map(([step]) => step.op))].sort(), Object.keys(OPS).sort());
+});
+
+test('explain: capabilities are named; all of them have a word, unknown bits a number', () => {
+  assert.equal(capabilityText(0n), '0');
+  assert.equal(capabilityText((1n << 64n) - 1n), 'all');
+  assert.equal(capabilityText((1n << BigInt(CAPABILITIES.length)) - 1n), 'all');
+  assert.equal(capabilityText(1n | (1n << 60n)), 'CAP_CHOWN|0x1000000000000000');
+});
+
+test('explain: what would not print is escaped', () => {
+  assert.equal(quote('a"b\\c\n\t\x1b[31mé'), '"a\\"b\\\\c\\n\\t\\x1b[31mé"');
+});
+
+test('explain: the step has its own reference or that of its operation', () => {
+  assert.equal(seeText({ op: 'setsid', why }), 'setsid(2)');
+  assert.equal(seeText({ op: 'setsid', why, see: 'credentials(7)' }), 'credentials(7)');
+});
+
+test('explain: JSON has every argument in a form that JSON can hold', () => {
+  const seccomp = stepJson({ op: 'seccomp', filter: Uint8Array.of(1, 2, 255), flags: 0, why });
+  assert.deepEqual(seccomp['args'], { filter: 'AQL/', flags: 0 });
+  const capset = stepJson({ op: 'capset', effective: CHOWN_KILL, permitted: 0n, inheritable: 0n, why });
+  assert.deepEqual(capset['args'], { effective: '0x21', permitted: '0x0', inheritable: '0x0' });
+  for (const [step] of GOLDEN) assert.doesNotThrow(() => JSON.stringify(stepJson(step)));
+});
+
+const plan: Plan = {
+  setup: [{ op: 'mkdir', path: '/a', mode: 0o700, why: 'made' }],
+  monitor: [
+    { op: 'setsid', why: 'alone' },
+    {
+      op: 'spawn',
+      why: 'the new process',
+      list: [
+        { op: 'unshare', flags: ['CLONE_NEWUSER'], why: 'own users' },
+        { op: 'outside', why: 'maps', list: [{ op: 'write', path: '/m', data: '0', flags: [], mode: 0, why: 'map' }] },
+        { op: 'exec', args: ['true'], env: [], why: 'the command' },
+      ],
+    },
+    { op: 'flock', path: '/l', why: 'held' },
+  ],
+  cleanup: [{ op: 'rmdir', path: '/a', why: 'gone', onError: { ENOENT: 'skip' } }],
+};
+
+test('explain: the lists of a plan come in the order in which they are run', () => {
+  assert.deepEqual(
+    planEvents(plan).map(({ list, number, depth, step }) => `${list} ${number} ${depth} ${step.op}`),
+    [
+      'setup 1 0 mkdir',
+      'monitor 1 0 setsid',
+      'monitor 2 0 spawn',
+      'init 1 0 unshare',
+      'init 2 0 outside',
+      'init 1 1 write',
+      'init 3 0 exec',
+      'monitor 3 0 flock',
+      'cleanup 1 0 rmdir',
+    ],
+  );
+});
+
+const event = (step: Step, errno?: number) => ({
+  list: 'init' as const,
+  number: 7,
+  depth: 0,
+  step,
+  ...(errno !== undefined && { errno, ns: 1500 }),
+});
+
+test('explain: wide terminals have columns, and long cells go on below', () => {
+  const layout = explainLayout(100);
+  const step: Step = {
+    op: 'mount',
+    source: 'overlay',
+    target: '/var/lib/tsbox/overlay2/x/merged',
+    type: 'overlay',
+    flags: ['MS_NOSUID', 'MS_NODEV'],
+    data: 'lowerdir=l/A:l/B',
+    why: 'the layers of the image below, what is written above',
+    see: 'overlayfs.rst',
+  };
+  assert.equal(
+    titleText(layout, noColours) + eventText(event(step), layout, noColours),
+    [
+      '  #  list     system call                         why                         see',
+      '  7  init     mount("overlay",                    the layers of the image     overlayfs.rst',
+      '                  "/var/lib/tsbox/overlay2/x/     below, what is written',
+      '                  merged", "overlay", MS_NOSUID|  above',
+      '                  MS_NODEV, "lowerdir=l/A:l/B")',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('explain: no line is wider than the terminal, however narrow', () => {
+  for (const width of [20, 40, 80, 100, 132, 200]) {
+    for (const [step] of GOLDEN) {
+      for (const line of eventText(event(step, 1), explainLayout(width), noColours).split('\n')) {
+        assert.ok(displayWidth(line) <= Math.max(width, 40), `${width}: ${line}`);
+      }
+    }
+  }
+});
+
+test('explain: without a terminal each step is one line', () => {
+  for (const [step] of GOLDEN) {
+    const lines = eventText(event(step), explainLayout(undefined), noColours);
+    assert.equal(lines.split('\n').length, 2);
+    assert.ok(lines.includes(callText(step)));
+    assert.ok(lines.endsWith(`  ${why} (${seeText(step)})\n`));
+  }
+});
+
+test('explain: ids are shortened for people and whole in the JSON', () => {
+  const id = '0123456789ab'.padEnd(64, 'c');
+  const step: Step = { op: 'mkdir', path: `/run/${id}/x`, mode: 0o700, why };
+  assert.match(eventText(event(step), explainLayout(undefined), noColours), /"\/run\/0123456789ab…\/x"/);
+  assert.equal((eventJson(event(step))['args'] as { path: string }).path, `/run/${id}/x`);
+});
+
+test('explain: a refusal is shown with its errno, in red; one that is tolerated in yellow', () => {
+  const failing = event({ op: 'rmdir', path: '/a', why }, 16);
+  const text = eventText(failing, explainLayout(undefined), withColours);
+  assert.ok(text.includes('\x1b[31mrmdir("/a") = -1 EBUSY (Device or resource busy)'));
+  const tolerated = event({ op: 'rmdir', path: '/a', why, onError: { ENOENT: 'skip' } }, 2);
+  const skipped = eventText(tolerated, explainLayout(undefined), withColours);
+  assert.ok(skipped.includes('\x1b[33mrmdir("/a") = -1 ENOENT (No such file or directory), skipped'));
+  assert.equal(eventJson(failing)['error'], 'EBUSY');
+  assert.equal(eventJson(event({ op: 'setsid', why }, 0))['error'], undefined);
+});
+
+test('explain: wrapping loses nothing but blanks at line ends', () => {
+  const call = `mount("overlay", "/a/${'b'.repeat(90)}/c", "", 0, "lowerdir=l/A:l/B:l/C,upperdir=x y  z")`;
+  for (let width = 5; width < 100; width++) {
+    const lines = wrapCall(call, width, 4);
+    assert.equal(lines.join('').replaceAll(' ', ''), call.replaceAll(' ', ''));
+    for (const line of lines) assert.ok(line.length <= width, `${width}: ${line}`);
+  }
+});

@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { FLAG_ERROR, UsageError } from '../../src/cli/args.ts';
+import { containerRequest, environment } from '../../src/cli/container-flags.ts';
+import { imageRows, referenceFits } from '../../src/cli/images.ts';
+import { hasLabel, parseFilters } from '../../src/cli/listing.ts';
+import { containerRow, statusText } from '../../src/cli/ps.ts';
+import type { ContainerSummary, ImageSummary } from '../../src/engine/api.ts';
+import { NEVER } from '../../src/spec/container.ts';
+
+const ID = '0123456789abcdef'.repeat(4);
+const NOW = Date.parse('2024-05-01T12:00:00Z');
+
+const state = {
+  Status: 'exited' as const,
+  Running: false,
+  Paused: false,
+  Restarting: false,
+  OOMKilled: false,
+  Dead: false,
+  Pid: 0,
+  ExitCode: 3,
+  Error: '',
+  StartedAt: '2024-05-01T11:00:00Z',
+  FinishedAt: '2024-05-01T11:30:00Z',
+};
+
+const summary = {
+  record: {
+    ID,
+    Created: '2024-05-01T10:00:00Z',
+    Path: 'sh',
+    Args: ['-c', 'echo "hi" there'],
+    Name: '/web',
+    Image: `sha256:${ID}`,
+    Config: { Image: 'ubuntu', Labels: { b: '2', a: '1' } },
+    MountPoints: {},
+  },
+  state,
+  hostConfig: { NetworkMode: 'none' },
+} as unknown as ContainerSummary;
+
+test('ps: a row has what Docker shows', () => {
+  const row = containerRow(summary, NOW, false);
+  assert.deepEqual(
+    { ...row, CreatedAt: undefined },
+    {
+      Command: JSON.stringify(`sh -c 'echo "hi" th…`),
+      CreatedAt: undefined,
+      ID: '0123456789ab',
+      Image: 'ubuntu',
+      Labels: 'a=1,b=2',
+      Mounts: '',
+      Names: 'web',
+      Networks: 'none',
+      Ports: '',
+      RunningFor: '2 hours ago',
+      State: 'exited',
+      Status: 'Exited (3) 30 minutes ago',
+    },
+  );
+  assert.equal((row['Label'] as (key: string) => string)('b'), '2');
+  const whole = containerRow(summary, NOW, true);
+  assert.equal(whole['ID'], ID);
+  assert.equal(whole['Command'], JSON.stringify(`sh -c 'echo "hi" there'`));
+});
+
+test('ps: the status is told in words', () => {
+  assert.equal(statusText({ ...state, Running: true, Status: 'running' }, NOW), 'Up About an hour');
+  assert.equal(
+    statusText({ ...state, Running: true, Paused: true, Status: 'paused' }, NOW),
+    'Up About an hour (Paused)',
+  );
+  assert.equal(statusText({ ...state, Status: 'created', StartedAt: NEVER, FinishedAt: NEVER }, NOW), 'Created');
+  assert.equal(statusText({ ...state, Dead: true, Status: 'dead' }, NOW), 'Dead');
+});
+
+const image: ImageSummary = {
+  id: `sha256:${ID}`,
+  tags: ['ubuntu:22.04', 'localhost:5000/team/tool:v1'],
+  digests: [`ubuntu@sha256:${'a'.repeat(64)}`],
+  size: 77_912_345,
+  created: '2024-05-01T10:00:00Z',
+  config: { architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] } },
+  parent: '',
+};
+
+const rows = (
+  of: ImageSummary,
+  options: Partial<{ whole: boolean; digests: boolean; patterns: string[] }> = {},
+): string[] =>
+  imageRows(of, { now: NOW, whole: false, digests: false, patterns: [], ...options }).map(
+    ({ Repository, Tag, Digest, ID: id, Size }) => `${Repository} ${Tag} ${String(Digest).slice(0, 9)} ${id} ${Size}`,
+  );
+
+test('images: a row for each tag; with digests each has its own', () => {
+  assert.deepEqual(rows(image), [
+    'ubuntu 22.04 <none> 0123456789ab 77.9MB',
+    'localhost:5000/team/tool v1 <none> 0123456789ab 77.9MB',
+  ]);
+  assert.deepEqual(rows(image, { digests: true }), [
+    'ubuntu 22.04 sha256:aa 0123456789ab 77.9MB',
+    'localhost:5000/team/tool v1 <none> 0123456789ab 77.9MB',
+  ]);
+});
+
+test('images: without a tag there is the digest, without either <none>', () => {
+  assert.deepEqual(rows({ ...image, tags: [] }), ['ubuntu <none> sha256:aa 0123456789ab 77.9MB']);
+  assert.deepEqual(rows({ ...image, tags: [], digests: [] }), ['<none> <none> <none> 0123456789ab 77.9MB']);
+  assert.deepEqual(rows({ ...image, tags: [], digests: [] }, { patterns: ['*'] }), []);
+});
+
+test('images: patterns stay within a part of the name', () => {
+  const fits: [string, string, boolean][] = [
+    ['ubuntu', 'ubuntu:22.04', true],
+    ['ubuntu:22.04', 'ubuntu:22.04', true],
+    ['ubuntu:20*', 'ubuntu:22.04', false],
+    ['u*', 'ubuntu:22.04', true],
+    ['u*', 'u/x:1', false],
+    ['*/*', 'team/x:1', true],
+    ['ubunt?', 'ubuntu:1', true],
+    ['[tu]buntu', 'ubuntu:1', true],
+    ['u.untu', 'ubuntu:1', false],
+    ['docker.io/library/ubuntu', 'ubuntu:1', true],
+    ['localhost:5000/team/tool', 'localhost:5000/team/tool:v1', true],
+    ['buntu', 'ubuntu:1', false],
+  ];
+  for (const [pattern, name, expected] of fits)
+    assert.equal(referenceFits(pattern, name), expected, `${pattern} ${name}`);
+});
+
+test('filters: the same key may come twice; an unknown one is refused', () => {
+  const refuse = (message: string) => new UsageError(message, FLAG_ERROR);
+  const found = parseFilters(['name=a', 'NAME = b=c', 'id=1'], ['name', 'id'], refuse);
+  assert.deepEqual(
+    [...found],
+    [
+      ['name', ['a', 'b=c']],
+      ['id', ['1']],
+    ],
+  );
+  assert.throws(() => parseFilters(['x=1'], ['name'], refuse), /invalid filter 'x'/);
+  assert.throws(() => parseFilters(['name'], ['name'], refuse), /not key=value/);
+});
+
+test('filters: a label by its key or by its value', () => {
+  assert.equal(hasLabel({ a: '1' }, 'a'), true);
+  assert.equal(hasLabel({ a: '1' }, 'a=1'), true);
+  assert.equal(hasLabel({ a: '1' }, 'a=2'), false);
+  assert.equal(hasLabel({}, 'toString'), false);
+});
+
+const flags = {
+  'cap-add': [],
+  'cap-drop': ['ALL'],
+  cidfile: undefined,
+  entrypoint: '',
+  env: ['A=1'],
+  hostname: undefined,
+  interactive: true,
+  label: ['a=1=2', 'b'],
+  name: undefined,
+  network: 'none',
+  platform: undefined,
+  pull: 'missing',
+  quiet: false,
+  'read-only': false,
+  rm: true,
+  'security-opt': [],
+  'stop-signal': undefined,
+  tty: false,
+  user: '1:2',
+  volume: ['/a:/b:ro'],
+  workdir: undefined,
+};
+
+test('run: the request holds what was given and leaves out what was not', () => {
+  assert.deepEqual(containerRequest(flags, ['ubuntu', 'ls', '-t'], true), {
+    image: 'ubuntu',
+    command: ['ls', '-t'],
+    env: ['A=1'],
+    labels: { a: '1=2', b: '' },
+    tty: false,
+    openStdin: true,
+    attached: true,
+    autoRemove: true,
+    readonlyRootfs: false,
+    volumes: ['/a:/b:ro'],
+    network: 'none',
+    capAdd: [],
+    capDrop: ['ALL'],
+    securityOpt: [],
+    pull: 'missing',
+    user: '1:2',
+    entrypoint: '',
+  });
+  assert.throws(() => containerRequest({ ...flags, pull: 'perhaps' }, ['x'], true), /invalid pull option/);
+});
+
+test("run: a bare variable has the caller's value, or is left out", () => {
+  assert.deepEqual(environment(['A=1', 'B', 'C', 'D='], { B: 'b' }), ['A=1', 'B=b', 'D=']);
+  assert.throws(() => environment(['=x']), /invalid environment variable/);
+});

@@ -1,0 +1,108 @@
+/** The program as a user starts it: exit codes and messages. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import test, { after, before } from 'node:test';
+
+const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts');
+let directory = '';
+
+before(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tsbox-cli-'));
+});
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+function tsbox(...args: string[]) {
+  const env = { ...process.env, TSBOX_ROOT: join(directory, 'root'), TSBOX_RUN_ROOT: join(directory, 'run') };
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
+    env,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  return { status, stdout, stderr };
+}
+
+const refusals: [string[], number, string][] = [
+  [['foo'], 1, "tsbox: 'foo' is not a tsbox command.\nSee 'tsbox --help'.\n"],
+  [['build'], 1, "tsbox: build: not supported yet\nSee 'tsbox --help'.\n"],
+  [['container', 'foo'], 1, "tsbox: 'container foo' is not a tsbox command.\nSee 'tsbox --help'.\n"],
+  [['constructor'], 1, "tsbox: 'constructor' is not a tsbox command.\nSee 'tsbox --help'.\n"],
+  [['run', '--foo', 'x'], 125, "tsbox: unknown flag: --foo\nSee 'tsbox run --help'.\n"],
+  [['run', '--memory', '1g', 'x'], 125, "tsbox: --memory: not supported yet\nSee 'tsbox run --help'.\n"],
+  [['container', 'run', '-p', '80', 'x'], 125, "tsbox: -p: not supported yet\nSee 'tsbox container run --help'.\n"],
+  [['run'], 1, "tsbox: 'tsbox run' requires at least 1 argument\nSee 'tsbox run --help'.\n"],
+  [['ps', 'x'], 1, "tsbox: 'tsbox ps' accepts no arguments\nSee 'tsbox ps --help'.\n"],
+  [
+    ['ps', '--data-root', '/x'],
+    125,
+    "tsbox: unknown flag: --data-root\nhint: --data-root stands before the command: tsbox --data-root ...\nSee 'tsbox ps --help'.\n",
+  ],
+  [['--foo', 'ps'], 125, "tsbox: unknown flag: --foo\nSee 'tsbox --help'.\n"],
+  [['-H', 'tcp://x', 'ps'], 125, "tsbox: -H: not supported yet\nSee 'tsbox --help'.\n"],
+  [['--explain', 'ps'], 125, null as never],
+];
+
+for (const [args, status, stderr] of refusals) {
+  test(`main: tsbox ${args.join(' ')}`, () => {
+    const result = tsbox(...args);
+    assert.equal(result.status, status);
+    assert.equal(result.stdout, '');
+    if (stderr !== null) assert.equal(result.stderr, stderr);
+  });
+}
+
+test('main: -it without a terminal is refused before anything is made', () => {
+  const { status, stderr } = tsbox('run', '-it', 'x');
+  assert.equal(status, 1);
+  assert.match(stderr, /^tsbox: the input device is not a TTY\n/);
+});
+
+test('main: help goes to standard output and succeeds, however it is asked for', () => {
+  const plain = tsbox();
+  assert.equal(plain.status, 0);
+  assert.match(plain.stdout, /^Usage: {2}tsbox \[OPTIONS\] COMMAND\n/);
+  assert.equal(tsbox('--help').stdout, plain.stdout);
+  assert.equal(tsbox('help').stdout, plain.stdout);
+  const run = tsbox('run', '--help');
+  assert.match(run.stdout, /^Usage: {2}tsbox run \[OPTIONS\] IMAGE \[COMMAND\] \[ARG\.\.\.\]\n/);
+  assert.equal(tsbox('help', 'run').stdout, run.stdout);
+  assert.match(tsbox('container').stdout, /^Usage: {2}tsbox container COMMAND\n/);
+  assert.match(tsbox('ps', '-h').stdout, /^Usage: {2}tsbox ps/);
+});
+
+test('main: the container in a failing run gives 125, elsewhere 1', () => {
+  const run = tsbox('run', '--pull', 'never', 'nosuch');
+  assert.equal(run.status, 125);
+  assert.match(run.stderr, /^tsbox: No such image: nosuch/i);
+  const history = tsbox('history', 'nosuch');
+  assert.equal(history.status, 1);
+});
+
+test('main: an empty store has empty lists', () => {
+  assert.equal(tsbox('ps').stdout, 'CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n');
+  assert.equal(tsbox('image', 'ls').stdout, 'REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n');
+});
+
+test('main: one name that is wrong does not keep the others from being tried', () => {
+  const { status, stdout, stderr } = tsbox('inspect', 'a', 'b');
+  assert.equal(status, 1);
+  assert.equal(stdout, '[]\n');
+  assert.equal(stderr.match(/no such object/gi)?.length, 2);
+});
+
+test('main: --debug shows where an error comes from', () => {
+  assert.doesNotMatch(tsbox('history', 'nosuch').stderr, / at /);
+  assert.match(tsbox('--debug', 'history', 'nosuch').stderr, / at /);
+});
+
+test('main: nobody reading standard output is no error to talk about', () => {
+  const env = { ...process.env, TSBOX_ROOT: join(directory, 'root'), TSBOX_RUN_ROOT: join(directory, 'run') };
+  // The reader has ended long before tsbox writes.
+  const script = '(sleep 0.3; "$0" "$1" --help; echo "status $?" >&2) | :';
+  const { stderr } = spawnSync('sh', ['-c', script, process.execPath, MAIN], { env, encoding: 'utf8' });
+  assert.equal(stderr, 'status 141\n');
+});
+  assert.match(stderr, /^status (141|0)\n$/);
+});
