@@ -104,5 +104,3 @@ test('main: nobody reading standard output is no error to talk about', () => {
   const { stderr } = spawnSync('sh', ['-c', script, process.execPath, MAIN], { env, encoding: 'utf8' });
   assert.equal(stderr, 'status 141\n');
 });
-  assert.match(stderr, /^status (141|0)\n$/);
-});
