@@ -15,7 +15,7 @@ import { bytesOf, pathOf } from './entry.ts';
 import { readTarSplit } from './tar-split-read.ts';
 
 const SEGMENT = 0x10000;
-const BATCH = 0x20000;
+const BATCH = 0x40000;
 /** The lines are mostly zeros in base64: the fastest level is good enough. Some batches may wait, so that nobody waits for them. */
 const COMPRESSION = { level: 1, chunkSize: BATCH, highWaterMark: 8 * BATCH };
 
