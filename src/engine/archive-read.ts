@@ -24,6 +24,7 @@ import { refusal } from '../store/io.ts';
 import { OPEN, openat, openat2, RESOLVE } from '../sys/file.ts';
 import { randomHex } from '../sys/random.ts';
 import { type ArchiveIndex, type Indexed, indexArchive, readRange } from './archive-index.ts';
+import { abortable } from './interrupt.ts';
 
 const writeAt = promisify(write);
 
@@ -155,12 +156,17 @@ function openSpool(dataRoot: string): number {
 }
 
 /** Decompresses and keeps a stream. */
-async function openSpooled(source: AsyncIterable<Buffer>, dataRoot: string, name: string): Promise<Archive> {
+async function openSpooled(
+  source: AsyncIterable<Buffer>,
+  dataRoot: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<Archive> {
   let fd: number | undefined;
   try {
     fd = openSpool(dataRoot);
     let size = 0;
-    for await (const chunk of decompress(source)) {
+    for await (const chunk of decompress(abortable(source, signal))) {
       for (let at = 0; at < chunk.length; )
         at += (await writeAt(fd, chunk, at, chunk.length - at, size + at)).bytesWritten;
       size += chunk.length;
@@ -182,12 +188,13 @@ const STDIN = 0;
 /** Opens an archive. The caller closes it.
  *  @param input path of a file or directory; standard input when absent
  *  @throws ERR_TSBOX_DAMAGED when it is no tar archive or cut off; SyscallError */
-export async function openArchive(input: string | undefined, dataRoot: string): Promise<Archive> {
+export async function openArchive(input: string | undefined, dataRoot: string, signal: AbortSignal): Promise<Archive> {
   const name = input ?? 'standard input';
   const stat = input === undefined ? fstatSync(STDIN) : statInput(input);
   if (stat.isDirectory()) return openDirectory(input ?? '/proc/self/fd/0');
   const seekable = input === undefined ? isFreshFile(STDIN, stat) : stat.isFile();
-  if (!seekable) return openSpooled(input === undefined ? process.stdin : createReadStream(input), dataRoot, name);
+  if (!seekable)
+    return openSpooled(input === undefined ? process.stdin : createReadStream(input), dataRoot, name, signal);
   const fd = openSync(input ?? '/proc/self/fd/0', 'r');
   try {
     if (!isCompressed(fd)) return await openTar(fd, stat.size, name);
@@ -195,7 +202,7 @@ export async function openArchive(input: string | undefined, dataRoot: string): 
     closeSync(fd);
     throw error;
   }
-  return openSpooled(createReadStream('', { fd, start: 0, highWaterMark: 0x40000 }), dataRoot, name);
+  return openSpooled(createReadStream('', { fd, start: 0, highWaterMark: 0x40000 }), dataRoot, name, signal);
 }
 
 function statInput(path: string): Stats {

@@ -17,7 +17,7 @@ import type { CommitRequest } from './api.ts';
 import { applyChanges } from './changes.ts';
 import { whileFrozen } from './freeze.ts';
 import { checkLayerCount, unpackAs } from './install-layers.ts';
-import { interruptible } from './interrupt.ts';
+import { abortable, interruptible } from './interrupt.ts';
 import { madeForMounts } from './mount-points.ts';
 import type { Engine } from './open.ts';
 import { VERSION } from './version.ts';
@@ -43,19 +43,13 @@ async function commitLayer(
       tarSplit: target.tarSplit,
     }),
   );
-  if (staged.diffId === EMPTY_LAYER) {
+  if (staged.diffId === EMPTY_LAYER || signal.aborted) {
     discardStaged(store, lease, staged);
+    signal.throwIfAborted();
     return undefined;
   }
   commitLayers(store, lease, [staged], layer.parent);
   return staged.diffId;
-}
-
-async function* abortable(stream: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
-  for await (const chunk of stream) {
-    signal.throwIfAborted();
-    yield chunk;
-  }
 }
 
 /** The container's configuration with the changes. Docker brings a command back that a change took away without giving another. */

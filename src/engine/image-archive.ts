@@ -9,6 +9,7 @@ import { readLegacyArchive } from './archive-legacy.ts';
 import { readOciArchive } from './archive-oci.ts';
 import type { Archive } from './archive-read.ts';
 import { checkLayerCount } from './install-layers.ts';
+import { requireLinux } from './layer-types.ts';
 
 export interface ArchivedLayer {
   /** What the config says. */
@@ -38,6 +39,7 @@ export function joinLayers(
 ): Pick<ArchivedImage, 'config' | 'layers'> {
   const parsed: ImageConfig = parseImageConfig(config, what);
   const { diff_ids: diffIds } = parsed.rootfs;
+  requireLinux(parsed, what);
   checkLayerCount(what, diffIds.length);
   if (diffIds.length !== layers.length) {
     const message = `${what}: invalid manifest, layers length mismatch: expected ${diffIds.length}, got ${layers.length}`;

@@ -11,7 +11,7 @@ import { registerLayer } from '../store/register.ts';
 import { applyChanges } from './changes.ts';
 import { isUrl, openSource } from './import-source.ts';
 import { unpackAs } from './install-layers.ts';
-import { interruptible } from './interrupt.ts';
+import { abortable, interruptible } from './interrupt.ts';
 import type { Engine } from './open.ts';
 import { VERSION } from './version.ts';
 
@@ -95,11 +95,4 @@ export function importImage({ store }: Engine, request: ImportRequest): Promise<
       releaseLease(lease);
     }
   });
-}
-
-async function* abortable(stream: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
-  for await (const chunk of stream) {
-    signal.throwIfAborted();
-    yield chunk;
-  }
 }

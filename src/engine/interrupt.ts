@@ -41,3 +41,35 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     interrupts.end();
   }
 }
+
+/** Longest time without a look at what has arrived in the meantime. */
+const TURN_MS = 30;
+
+/** The stream, until the signal is aborted: that is noticed at once, also while nothing arrives, and also when the stream never has to
+ *  wait for anything. @throws the signal's reason */
+export async function* abortable(stream: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const source = stream[Symbol.asyncIterator]();
+  let abort = (_: unknown): void => {};
+  const onAbort = (): void => abort(signal.reason);
+  signal.addEventListener('abort', onAbort);
+  let turn = performance.now();
+  try {
+    for (;;) {
+      if (performance.now() - turn > TURN_MS) {
+        await new Promise((resolve) => setImmediate(resolve));
+        turn = performance.now();
+      }
+      signal.throwIfAborted();
+      const next = await new Promise<IteratorResult<Buffer>>((resolve, reject) => {
+        abort = reject;
+        source.next().then(resolve, reject);
+      });
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    // Not awaited: a source that waits for data would not answer.
+    source.return?.().catch(() => {});
+  }
+}

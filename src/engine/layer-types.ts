@@ -1,6 +1,6 @@
-/** Media types of layers and configs that tsbox takes. */
+/** What tsbox takes: which media types as layers, which images at all. */
 import { TsboxError } from '../errors.ts';
-import { type Descriptor, MEDIA_TYPE } from '../spec/oci-image.ts';
+import { type Descriptor, type ImageConfig, MEDIA_TYPE } from '../spec/oci-image.ts';
 
 const LAYERS: readonly string[] = [
   MEDIA_TYPE.ociLayer,
@@ -18,4 +18,11 @@ export function requireLayerType({ mediaType, digest }: Descriptor, what: string
   if (LAYERS.includes(mediaType)) return;
   const type = JSON.stringify(mediaType.slice(0, 200));
   throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `${what}: layer ${digest} is of type ${type}`);
+}
+
+/** @throws ERR_TSBOX_UNSUPPORTED for an image of another operating system; very old ones do not say */
+export function requireLinux({ os }: ImageConfig, what: string): void {
+  if (os === 'linux' || os === '') return;
+  const message = `${what}: image operating system ${JSON.stringify(os.slice(0, 50))} cannot be used on this platform`;
+  throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message);
 }

@@ -29,7 +29,7 @@ const PARALLEL = 2;
 export function loadImages(engine: Engine, { input }: LoadOptions, onProgress: OnProgress): Promise<string[]> {
   return interruptible(async (signal) => {
     const platform: Platform = defaultPlatform();
-    const archive = await openArchive(input, engine.options.dataRoot);
+    const archive = await openArchive(input, engine.options.dataRoot, signal);
     try {
       const lines: string[] = [];
       for (const image of await readImageArchive(archive, platform)) {

@@ -6,6 +6,7 @@ import { lstatSync, readdirSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { type Found, resolveInStack, type Stack } from '../store/lookup.ts';
 import { lgetxattr, llistxattr } from '../sys/xattr.ts';
+import { placeInStack } from './places.ts';
 
 /** Whether a path of the upper directory (without a slash in front) is only there for the mounts.
  *  @param below the layers under the upper directory, nearest first
@@ -26,13 +27,8 @@ export function madeForMounts(upper: string, below: Stack, destinations: readonl
 
 /** Where a mount point was made, symlinks of the image followed; undefined when the image had something there. */
 function placeOf(below: Stack, destination: string): string | undefined {
-  const missing: string[] = [];
-  for (let path = posix.normalize(destination); ; path = posix.dirname(path)) {
-    const found = resolveInStack(below, path);
-    if (found !== undefined) return missing.length === 0 ? undefined : posix.join(found.path, ...missing);
-    if (path === '/') return undefined;
-    missing.unshift(posix.basename(path));
-  }
+  const place = placeInStack(below, destination);
+  return resolveInStack(below, place, false) === undefined ? place : undefined;
 }
 
 /** In the upper directory itself, no symlink followed on the way. */
@@ -48,9 +44,15 @@ function inUpper(upper: string, path: string): Stats | undefined {
   return stat;
 }
 
+/** As mount points are made: by root, with the modes that tsbox and Docker give them. */
+function isAsMade(stat: Stats): boolean {
+  const modes = stat.isDirectory() ? [0o755] : [0o644, 0o755];
+  return stat.uid === 0 && stat.gid === 0 && modes.includes(stat.mode & 0o7777);
+}
+
 function isEmpty(upper: string, path: string): boolean {
   const stat = inUpper(upper, path);
-  if (stat?.uid !== 0 || stat.gid !== 0) return false;
+  if (stat === undefined || !isAsMade(stat)) return false;
   return stat.isDirectory() ? readdirSync(upper + path).length === 0 : stat.isFile() && stat.size === 0;
 }
 
@@ -58,7 +60,7 @@ function isOnlyFor(upper: string, below: Stack, path: string, made: ReadonlySet<
   const stat = inUpper(upper, path);
   if (stat === undefined || !readdirSync(upper + path).every((name) => made.has(posix.join(path, name)))) return false;
   const original = resolveInStack(below, path, false);
-  if (original === undefined) return stat.uid === 0 && stat.gid === 0;
+  if (original === undefined) return isAsMade(stat);
   return isCopy(upper + path, stat, original);
 }
 

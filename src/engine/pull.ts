@@ -22,7 +22,7 @@ import { type Store, shortId } from '../store/store.ts';
 import type { OnProgress } from './api.ts';
 import { checkLayerCount, installLayers, type LayerSource } from './install-layers.ts';
 import { interruptible } from './interrupt.ts';
-import { requireLayerType } from './layer-types.ts';
+import { requireLayerType, requireLinux } from './layer-types.ts';
 import type { Engine } from './open.ts';
 
 export interface PullOptions {
@@ -154,18 +154,13 @@ function checkedConfig(
 ): ImageConfig {
   const what = `pull ${familiarString(reference)}`;
   const config = parseImageConfig(bytes, `${what}: config ${manifest.config.digest}`);
+  requireLinux(config, what);
   const { diff_ids: diffIds } = config.rootfs;
   if (diffIds.length !== manifest.layers.length) {
     const message = `${what}: the manifest has ${manifest.layers.length} layers, the config ${diffIds.length}`;
     throw new TsboxError('ERR_TSBOX_DAMAGED', message);
   }
   const built = { os: config.os || 'linux', architecture: config.architecture, ...variantOf(config) };
-  if (built.os !== 'linux') {
-    throw new TsboxError(
-      'ERR_TSBOX_UNSUPPORTED',
-      `${what}: image operating system ${JSON.stringify(built.os)} cannot be used on this platform`,
-    );
-  }
   if (platform !== undefined && !platformMatches(parsePlatform(platform), built)) {
     throw new TsboxError('ERR_TSBOX_NOT_FOUND', `${what}: it is for ${formatPlatform(built)} and not for ${platform}`);
   }

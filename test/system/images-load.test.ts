@@ -1,5 +1,6 @@
 /** `load`: archives that others made, and archives that nobody should have made. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -20,7 +21,7 @@ import {
   temporary,
   writeFiles,
 } from '../unit/engine-archives.ts';
-import { sandbox } from './harness.ts';
+import { sandbox, TSBOX } from './harness.ts';
 import { contents, engineIn, failing, layerDirectories, listener, run, startDocker } from './images-setup.ts';
 
 const base = tarOf({ 'etc/os-release': 'ID=test\n', 'bin/sh': '#!', 'data/old': 'old' });
@@ -186,7 +187,8 @@ test('load: a wrong or damaged layer leaves the store as it was', async (context
   });
   const swapped = layoutFiles([config, manifest, blob], [descriptorOf(manifest)]);
   const other = Buffer.from(base);
-  other[600] = other[600]! ^ 1;
+  const content = other.lastIndexOf('ID=test');
+  other[content] = other[content]! ^ 1;
   swapped[`blobs/sha256/${blob.digest.slice(7)}`] = other;
   const cases: [string, Buffer, RegExp][] = [
     ['another layer', promising([base], [top]), /unpacked it has the digest/],
@@ -227,6 +229,39 @@ test('load: hostile layers do not get out of their directory', async (context) =
     for (const path of ['/tmp/escaped-tsbox', '/escaped-tsbox', '/tmp/x', join(engine.directory, 'escaped-tsbox')]) {
       assert.equal(existsSync(path), false, `${name}: ${path}`);
     }
+  }
+});
+
+test('load: a full disk is told, and leaves nothing', async (context) => {
+  if (!requires(context, 'root')) return;
+  const directory = temporary(context);
+  const layers = [base, tarOf({ big: Buffer.alloc(4_000_000, 'x') })];
+  const input = fileWith(directory, tarOf(dockerFiles(layers, ['x:1'])));
+  const script = `mount -t tmpfs -o size=3m none ${directory} && "$@"; echo "status $?"; cd ${directory}/d; find overlay2 image/overlay2/layerdb tmp -mindepth 1 2>/dev/null | sort`;
+  const archive = `/proc/self/fd/0`;
+  const roots = ['--data-root', `${directory}/d`, '--run-root', `${directory}/r`];
+  const command = ['sh', '-c', `exec 0< ${input}; ${script}`, 'sh', TSBOX, ...roots, 'load', '-i', archive];
+  const { stdout, stderr } = spawnSync('unshare', ['-m', ...command], { encoding: 'utf8' });
+  assert.match(stderr, /ENOSPC \(No space left on device\)/);
+  assert.match(stdout, /^status 1$/m);
+  assert.deepEqual(stdout.trim().split('\n').slice(1), [
+    'image/overlay2/layerdb/mounts',
+    'image/overlay2/layerdb/sha256',
+    'image/overlay2/layerdb/tmp',
+    'overlay2/l',
+  ]);
+});
+
+test('load: Ctrl-C ends it at once, also while standard input says nothing', async (context) => {
+  if (!requires(context, 'root')) return;
+  const box = sandbox(context);
+  for (const verb of [['load'], ['import', '-']]) {
+    const running = box.start(verb);
+    running.child.stdin?.write(tarOf(dockerFiles([base], ['x:1'])).subarray(0, 2000));
+    await new Promise((wake) => setTimeout(wake, 700));
+    running.child.kill('SIGINT');
+    const { signal } = await running.done;
+    assert.equal(signal, 'SIGINT', verb.join(' '));
   }
 });
 

@@ -1,7 +1,7 @@
 /** What the tests of images share: a store of one's own, a real dockerd, and what a command says. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -113,9 +113,4 @@ export async function startDocker(context: TestContext): Promise<Docker> {
     await sleep(100);
   }
   throw new Error(`dockerd does not answer: ${log.slice(-2000)}`);
-}
-
-/** Whether a process waits in the freezer of any version of cgroups. */
-export function isStopped(pid: number): boolean {
-  return /^State:\s*[DT]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 }

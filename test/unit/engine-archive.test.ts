@@ -24,6 +24,7 @@ import {
 } from './engine-archives.ts';
 
 const PLATFORM = { os: 'linux', architecture: process.arch === 'x64' ? 'amd64' : process.arch };
+const NEVER = new AbortController().signal;
 const base = tarOf({ 'etc/os-release': 'ID=test\n', 'bin/sh': '#!' });
 const top = tarOf({ 'etc/motd': 'hello\n' });
 
@@ -32,7 +33,7 @@ async function open(context: TestContext, bytes: Buffer | Files): Promise<Archiv
   const input = join(directory, 'input');
   if (Buffer.isBuffer(bytes)) writeFileSync(input, bytes);
   else writeFiles(input, bytes);
-  const archive = await openArchive(input, directory);
+  const archive = await openArchive(input, directory, NEVER);
   context.after(() => archive.close());
   return archive;
 }
@@ -65,7 +66,7 @@ test('archive: files are found where they are, whatever the compression', async 
 test('archive: a compressed one leaves no file behind', async (context) => {
   const directory = temporary(context);
   writeFileSync(join(directory, 'input'), gzipSync(tarOf({ a: '1' })));
-  const archive = await openArchive(join(directory, 'input'), directory);
+  const archive = await openArchive(join(directory, 'input'), directory, NEVER);
   assert.equal((await collect(archive.stream('a'))).toString(), '1');
   assert.deepEqual(readdirSync(join(directory, 'tmp')), []);
   archive.close();
@@ -99,7 +100,7 @@ test('archive: links of a directory do not lead out of it, and a fifo is no file
     absolute: { link: join(directory, 'secret') },
   });
   execFileSync('mkfifo', [join(input, 'fifo')]);
-  const archive = await openArchive(input, directory);
+  const archive = await openArchive(input, directory, NEVER);
   context.after(() => archive.close());
   assert.equal((await collect(archive.stream('link'))).toString(), 'x');
   for (const path of ['out', 'absolute', 'fifo', '../secret']) assert.equal(archive.has(path), false, path);
@@ -114,7 +115,7 @@ test('archive: what is cut off or no archive is refused', async (context) => {
     message: /not a tar archive/,
   });
   await assert.rejects(open(context, Buffer.from('BZh91AY&SY')), { code: 'ERR_TSBOX_UNSUPPORTED', message: /bzip2/ });
-  await assert.rejects(openArchive('/nonexistent/x.tar', '/tmp'), {
+  await assert.rejects(openArchive('/nonexistent/x.tar', '/tmp', NEVER), {
     message: 'open /nonexistent/x.tar: ENOENT (No such file or directory)',
   });
 });
