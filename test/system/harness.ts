@@ -119,14 +119,23 @@ function importFixture(box: Pick<Sandbox, 'ok'>, name: FixtureName): string {
   return `${name}:latest`;
 }
 
+/** Removes all containers, those that run too. */
+function removeContainers(box: Sandbox): void {
+  if (!existsSync(box.dataRoot)) return;
+  const ids = box.tsbox(['ps', '--all', '--quiet', '--no-trunc']).stdout.split('\n').filter(Boolean);
+  if (ids.length > 0) box.tsbox(['rm', '--force', ...ids]);
+}
+
 /** Ends what runs, takes the directory away, and fails the test when something else had been left behind. */
 async function close(box: Sandbox): Promise<void> {
-  const ids = existsSync(box.dataRoot) ? box.tsbox(['ps', '--all', '--quiet', '--no-trunc']).stdout.split('\n') : [];
-  const containers = ids.filter(Boolean);
-  if (containers.length > 0) box.tsbox(['rm', '--force', ...containers]);
-  const left = await leftovers(box.directory);
-  removeLeftovers(box.directory, left);
-  rmSync(box.directory, { recursive: true, force: true });
+  let left: string[] = [];
+  try {
+    removeContainers(box);
+  } finally {
+    left = await leftovers(box.directory);
+    removeLeftovers(box.directory, left);
+    rmSync(box.directory, { recursive: true, force: true });
+  }
   assert.deepEqual(left, [], 'something was left behind');
 }
 
