@@ -220,7 +220,9 @@ export function createTarReader(handler: TarHandler): TarReader {
   }
 
   function end(): void {
-    const between = state === 'header' && have === 0;
+    // Some writers leave out the padding of the last file, and with it the end of the archive; Docker's reader does not mind.
+    const unpadded = state === 'padding' && left === padding;
+    const between = unpadded || (state === 'header' && have === 0);
     const whole = between && !(pending.pax ?? pending.longName ?? pending.longLink);
     if (whole || state === 'trailer' || (state === 'zero' && have === 0)) return;
     const inside = state === 'data' || state === 'padding' || state === 'dataMap' || state === 'oldSparse';

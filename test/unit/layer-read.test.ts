@@ -223,6 +223,16 @@ test('read: what comes after the end belongs to the archive and means nothing', 
   assert.deepEqual(read(Buffer.alloc(1024)), []);
 });
 
+test('read: an archive that ends right after its last data, without padding, is whole', () => {
+  const bytes = archive({ name: 'a', data: 'abc' });
+  const cut = bytes.subarray(0, bytes.indexOf('abc') + 3);
+  assert.deepEqual(
+    read(cut).map(({ entry, data }) => [entry.name, data.toString()]),
+    [['a', 'abc']],
+  );
+  assert.throws(() => read(cut.subarray(0, -1)), /the archive ends within it/);
+});
+
 test('read: a header with the checksum of signed bytes', () => {
   const bytes = Buffer.from(archive({ name: 'caf\xe9' }));
   let sum = 8 * 0x20;
