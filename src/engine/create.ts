@@ -11,6 +11,7 @@ import { findImage, type ImageRecord, requireImage } from '../store/images.ts';
 import { checkName } from '../store/names.ts';
 import { plannedRwLayer } from '../store/rw-layers.ts';
 import { containerDirectory } from '../store/store.ts';
+import { randomHex } from '../sys/random.ts';
 import type { ContainerRequest, OnProgress, PlanPreview } from './api.ts';
 import { parseBinds } from './binds.ts';
 import { containerPlan } from './container-plan.ts';
@@ -153,9 +154,11 @@ export async function previewContainer(
   checkRequest(request);
   const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
   const id = newContainerId();
-  const record = makeRecord(engine, id, image, request);
+  const name = request.name ?? randomHex(16);
+  const record = makeRecord(engine, id, image, { ...request, name });
   const layer = plannedRwLayer(engine.store, image.chainId);
   const { plan } = containerPlan(engine, { record, hostConfig: makeHostConfig(request), layer });
   const { mountId, initLink, link } = layer;
-  return { plan: withHoles(plan, { id, shortId: id.slice(0, 12), layer: mountId, initLink, link }), id };
+  const generated = request.name === undefined ? { name } : {};
+  return { plan: withHoles(plan, { id, shortId: id.slice(0, 12), layer: mountId, initLink, link, ...generated }), id };
 }

@@ -4,7 +4,8 @@ import { SyscallError, TsboxError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
 
 const HINTS: Readonly<Record<string, string>> = {
-  ENOSPC: 'The file system of the data root is full. `tsbox system prune` gives back what nothing uses.',
+  ENOSPC:
+    'The file system of the data root is full. Remove images and containers that are not needed (tsbox rmi, tsbox rm).',
   EDQUOT: 'The quota on the file system of the data root is used up.',
   EROFS: 'The file system of the data root is mounted read-only.',
   EACCES: 'The data root belongs to root. Use sudo, or another --data-root.',
