@@ -9,7 +9,7 @@ export const verb = command({
   summary: 'Run a command in a container that is running',
   count: [2, Number.POSITIVE_INFINITY],
   stopAtArgument: true,
-  failure: 125,
+  failure: 1,
   flags: {
     ...DETACH_KEYS_FLAG,
     detach: { kind: 'bool', short: 'd', help: 'Leave the command running' },

@@ -14,6 +14,7 @@ import { containerDirectory, runDirectory } from '../store/store.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
+import { withPlaces } from './places.ts';
 import { removalSteps } from './removal.ts';
 import { type ResolvedUser, resolveUser } from './user.ts';
 
@@ -98,7 +99,7 @@ export function containerPlan(engine: Engine, input: ContainerPlanInput): Contai
   const { record, hostConfig, layer } = input;
   const { store } = engine;
   const facts = hostFacts();
-  const config = ociConfig({
+  const asked = ociConfig({
     record,
     hostConfig,
     user: lookUpUser(layer, record.Config.User),
@@ -106,6 +107,7 @@ export function containerPlan(engine: Engine, input: ContainerPlanInput): Contai
     hostCapabilities: facts.capabilities,
     ...(input.size === undefined ? {} : { size: input.size }),
   });
+  const config = withPlaces(asked, layer.stack);
   const kinds = pathKinds(config, record);
   const run = runDirectory(store, record.ID);
   const setup: Step[] = [
