@@ -17,10 +17,12 @@ export const verb = command({
     const { writeAll } = await import('./streams.ts');
     // As Docker: what is no number means all.
     const tail = /^\d+$/.test(flags.tail) ? { tail: Number(flags.tail) } : {};
+    const { flushed } = await import('./pump.ts');
     const write = await writeAll();
     for await (const { stream, time, log } of readLogs(engine, name!, { follow: flags.follow, ...tail })) {
       await write(stream, flags.timestamps ? `${time} ${log}` : log);
     }
+    await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
     return 0;
   },
 });
