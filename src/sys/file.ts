@@ -34,6 +34,7 @@ export const AT_EMPTY_PATH = 0x1000;
 
 const SYS_OPENAT2 = 437; // the same on every architecture
 const EINTR = 4;
+const EAGAIN = 11;
 
 const POINTER = 'const void *';
 const native = {
@@ -87,13 +88,20 @@ export function openat(dirfd: number, path: Path, flags: number, mode = 0): numb
 const howBytes = Buffer.alloc(24);
 const how = new DataView(howBytes.buffer, howBytes.byteOffset, 24);
 
-/** As {@link openat}, with a say in how the path is walked. @see openat2(2) */
+/** A rename or a mount anywhere on the machine may come between a `..` and the proof that it stays inside: then the kernel asks for
+ *  another try. */
+const RACE_TRIES = 1000;
+
+/** As {@link openat}, with a say in how the path is walked. @see openat2(2), EAGAIN */
 export function openat2(dirfd: number, path: Path, flags: number, resolve: number, mode = 0): number {
   how.setUint32(0, (flags | OPEN.CLOEXEC) >>> 0, true);
   how.setUint32(8, mode, true);
   how.setUint32(16, resolve, true);
   const bytes = terminated(path, firstPath);
-  const fd = native.openat2(SYS_OPENAT2, dirfd, bytes, howBytes, 24);
+  let fd = native.openat2(SYS_OPENAT2, dirfd, bytes, howBytes, 24);
+  for (let tries = 0; fd === -1 && lastErrno() === EAGAIN && tries < RACE_TRIES; tries++) {
+    fd = native.openat2(SYS_OPENAT2, dirfd, bytes, howBytes, 24);
+  }
   return check(fd, 'openat2', () => `open ${printable(path)}`);
 }
 
