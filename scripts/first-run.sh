@@ -44,5 +44,9 @@ else
 fi
 flags=--rm
 if [ -t 0 ] && [ -t 1 ]; then flags='--rm -i -t'; fi
+status=0
 # shellcheck disable=SC2086
-exec "$tsbox" run $flags "$image" "$@"
+"$tsbox" run $flags "$image" "$@" || status=$?
+# How somebody leaves a shell is no failure of `make run`; that it could not be started is one.
+[ $# -gt 0 ] || [ "$status" -eq 125 ] || [ "$status" -eq 126 ] || [ "$status" -eq 127 ] || exit 0
+exit "$status"
