@@ -46,7 +46,11 @@ function systemAuthorities(environment: Environment): Buffer[] {
     break;
   }
   for (const each of directory?.split(':').filter(Boolean) ?? []) {
-    for (const name of list(each)) if (/\.(?:crt|pem|0)$/.test(name)) found.push(readFileSync(join(each, name)));
+    for (const name of list(each)) {
+      // Links to authorities that were removed stay behind in such directories.
+      const bytes = /\.(?:crt|pem|0)$/.test(name) ? readIfThere(join(each, name)) : undefined;
+      if (bytes !== undefined) found.push(bytes);
+    }
   }
   return found;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
@@ -184,7 +184,12 @@ test('http: elsewhere the certificate must be trusted, by certs.d, by SSL_CERT_F
   assert.match(untrusted.hint ?? '', /\/etc\/tsbox\/certs\.d\/registry\.test:5000\/ca\.crt/);
   mkdirSync(join(at, 'certs.d', 'registry.test:5000'), { recursive: true });
   cpSync(join(at, 'registry.test.crt'), join(at, 'certs.d', 'registry.test:5000', 'ca.crt'));
+  const hashed = join(at, 'hashed');
+  mkdirSync(hashed);
+  cpSync(join(at, 'registry.test.crt'), join(hashed, 'there.crt'));
+  symlinkSync('/nonexistent', join(hashed, '08063a00.0'));
   const trusting = [
+    { environment: { ...environment, SSL_CERT_DIR: hashed } },
     { environment, certificateDirectories: [join(at, 'certs.d')] },
     { environment: { ...environment, SSL_CERT_FILE: join(at, 'registry.test.crt') } },
     { environment, config: new Map([['registry.test:5000', { mirrors: [], insecure: true }]]) },
