@@ -44,14 +44,13 @@ function freezerIn({ mount, version, controllers }: CgroupHierarchy, path: strin
   };
 }
 
-/** The version 2 hierarchy if it can freeze, else the freezer of version 1. */
-function findFreezer(path: string): Freezer | undefined {
-  const hierarchies = [...hostFacts().hierarchies].sort((a, b) => b.version - a.version);
-  for (const hierarchy of hierarchies) {
-    const freezer = freezerIn(hierarchy, path);
-    if (freezer !== undefined && existsSync(freezer.control)) return freezer;
-  }
-  return undefined;
+/** That of version 2 first, if it can freeze, then the freezer of version 1. */
+function findFreezers(path: string): Freezer[] {
+  return [...hostFacts().hierarchies]
+    .sort((a, b) => b.version - a.version)
+    .map((hierarchy) => freezerIn(hierarchy, path))
+    .filter((freezer) => freezer !== undefined)
+    .filter((freezer) => existsSync(freezer.control));
 }
 
 async function untilFrozen(freezer: Freezer): Promise<void> {
@@ -65,7 +64,7 @@ async function untilFrozen(freezer: Freezer): Promise<void> {
  *  ends meanwhile, needs nothing.
  *  @throws ERR_TSBOX_UNSUPPORTED when this host cannot freeze; ERR_TSBOX_CONFLICT when the container does not come to a halt */
 export async function whileFrozen<T>(id: string, work: () => Promise<T>): Promise<T> {
-  const freezer = findFreezer(cgroupsPath(id));
+  const [freezer] = findFreezers(cgroupsPath(id));
   if (freezer === undefined) {
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, {
       hint: 'Without --pause the container goes on running meanwhile: --pause=false.',
@@ -77,6 +76,11 @@ export async function whileFrozen<T>(id: string, work: () => Promise<T>): Promis
   } finally {
     write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
   }
+}
+
+/** Lets a container go on that somebody has left frozen: in a version 1 freezer not even SIGKILL has an effect. */
+export function thaw(id: string): void {
+  for (const freezer of findFreezers(cgroupsPath(id))) write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
 }
 
 /** @returns false when the cgroup is gone: then nobody is in it who could write, or who waits */

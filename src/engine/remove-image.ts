@@ -6,6 +6,7 @@ import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { parseReference } from '../spec/reference.ts';
 import { listContainers } from '../store/containers.ts';
+import { collectGarbage } from '../store/gc.ts';
 import { dropImage, removeReferences } from '../store/image-changes.ts';
 import { findImageId, imageChildren, imageNames, imageParent, isIdPrefix, requireImage } from '../store/images.ts';
 import { removeTree } from '../store/io.ts';
@@ -162,5 +163,10 @@ export function removeImage(engine: Engine, name: string, options: RemoveImageOp
     else removeByName(removal, id, name, options);
   });
   for (const path of waiting) removeTree(path);
+  try {
+    collectGarbage(engine.store);
+  } catch {
+    // The image is removed; the next removal tries again.
+  }
   return removed;
 }

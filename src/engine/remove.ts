@@ -1,22 +1,28 @@
 /** Removes a container and all that belongs to it. */
+import { readFileSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
-import { cgroupCleanup } from '../plan/cgroup.ts';
+import { cgroupCleanup, cgroupDirectories } from '../plan/cgroup.ts';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
 import { findContainerId, requireContainer } from '../store/containers.ts';
+import { collectGarbage } from '../store/gc.ts';
 import { rwLayer } from '../store/rw-layers.ts';
-import { containerState } from '../store/state.ts';
+import { containerState, monitorLives, readRun } from '../store/state.ts';
 import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
 import { type Lock, lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
+import { thaw } from './freeze.ts';
 import { cgroupsPath } from './oci.ts';
 import type { Engine } from './open.ts';
+import { settle } from './settle.ts';
 import { killContainer } from './stop.ts';
 import { waitContainer } from './wait.ts';
 
 const SIGKILL = 9;
+const PATIENCE_MS = 10_000;
+const POLL_MS = 5;
 
 async function killAndWait(engine: Engine, id: string): Promise<void> {
   const ended = waitContainer(engine, id);
@@ -31,7 +37,15 @@ async function killAndWait(engine: Engine, id: string): Promise<void> {
 /** A container whose layers are gone or damaged has nothing mounted, and must be removable all the same. */
 function umountSteps(engine: Engine, id: string): Step[] {
   try {
-    return engine.store.driver.umountSteps(rwLayer(engine.store, id).mountId);
+    const layer = rwLayer(engine.store, id);
+    const volatile: Step = {
+      op: 'remove_tree',
+      path: `${layer.work}/work/incompat`,
+      why: 'a volatile overlay whose files were lost would be refused; these were not: the host has not stopped meanwhile',
+      see: 'overlayfs.rst, Volatile mount',
+      onError: { ENOENT: 'skip' },
+    };
+    return [...engine.store.driver.umountSteps(layer.mountId), volatile];
   } catch (error) {
     const missing = error instanceof TsboxError && ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_DAMAGED'].includes(error.code);
     if (missing) return [];
@@ -39,8 +53,36 @@ function umountSteps(engine: Engine, id: string): Step[] {
   }
 }
 
-/** What a monitor that was killed could not clean up: cgroups, mount, run directory. */
-export function cleanLeftovers(engine: Engine, id: string): void {
+function processesIn(directory: string): number[] {
+  try {
+    return readFileSync(`${directory}/cgroup.procs`, 'utf8').split('\n').filter(Boolean).map(Number);
+  } catch {
+    return []; // no such cgroup
+  }
+}
+
+/** Kills what is left in the container's cgroups. A monitor that is killed takes the first process with it, but not one that has
+ *  executed a setuid file since. @see prctl(2), PR_SET_PDEATHSIG */
+async function killStragglers(id: string): Promise<void> {
+  const directories = cgroupDirectories(cgroupsPath(id), hostFacts());
+  for (const end = performance.now() + PATIENCE_MS; performance.now() < end; ) {
+    const pids = new Set(directories.flatMap(processesIn));
+    if (pids.size === 0) return;
+    for (const pid of pids) {
+      try {
+        process.kill(pid, SIGKILL);
+      } catch {
+        // it has just ended
+      }
+    }
+    thaw(id);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** What a monitor that was killed could not clean up: processes, cgroups, mount, run directory. */
+export async function cleanLeftovers(engine: Engine, id: string): Promise<void> {
+  await killStragglers(id);
   interpret([
     ...cgroupCleanup(cgroupsPath(id), hostFacts()),
     ...umountSteps(engine, id),
@@ -53,18 +95,20 @@ export function cleanLeftovers(engine: Engine, id: string): void {
   ]);
 }
 
-/** @returns false when the container is gone: one that was run with --rm is removed by its monitor */
-function cleanUnderLock(engine: Engine, id: string): boolean {
+/** `gone`: one that was run with --rm is removed by its monitor. `running`: somebody has started it meanwhile. */
+async function cleanUnderLock(engine: Engine, id: string): Promise<'clean' | 'gone' | 'running'> {
   let held: Lock;
   try {
     held = lock(containerDirectory(engine.store, id));
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false;
+    if (isErrno(error, 'ENOENT')) return 'gone';
     throw error;
   }
   try {
-    cleanLeftovers(engine, id);
-    return true;
+    await settle(engine, id);
+    if (readRun(engine.store, id) !== undefined && monitorLives(engine.store, id)) return 'running';
+    await cleanLeftovers(engine, id);
+    return 'clean';
   } finally {
     held.release();
   }
@@ -82,25 +126,39 @@ function recordOrDamaged(store: Store, name: string): ContainerRecord | string {
   }
 }
 
+/** The container's files, and with them what clients that were killed have left in the store. */
+function removeFiles(store: Store, id: string): void {
+  removeContainerFiles(store, id);
+  try {
+    collectGarbage(store);
+  } catch {
+    // The container is removed; the next removal tries again.
+  }
+}
+
+function runs(id: string, paused: boolean): TsboxError {
+  const how = paused ? 'paused' : 'running';
+  return new TsboxError(
+    'ERR_TSBOX_CONFLICT',
+    `cannot remove a ${how} container ${id}: stop the container before attempting removal or force remove`,
+  );
+}
+
 /** @throws ERR_TSBOX_CONFLICT when it runs and `force` is not given */
 export async function removeContainer(engine: Engine, name: string, options: { force: boolean }): Promise<void> {
   const { store } = engine;
   const record = recordOrDamaged(store, name);
   if (typeof record === 'string') {
-    if (cleanUnderLock(engine, record)) removeContainerFiles(store, record);
+    if ((await cleanUnderLock(engine, record)) === 'clean') removeFiles(store, record);
     return;
   }
-  const state = containerState(store, record);
-  if (state.Running) {
-    if (!options.force) {
-      const paused = state.Paused ? 'paused' : 'running';
-      throw new TsboxError(
-        'ERR_TSBOX_CONFLICT',
-        `cannot remove a ${paused} container ${record.ID}: stop the container before attempting removal or force remove`,
-      );
-    }
-    await killAndWait(engine, record.ID);
+  for (;;) {
+    const state = containerState(store, record);
+    if (state.Running && !options.force) throw runs(record.ID, state.Paused);
+    if (state.Running) await killAndWait(engine, record.ID);
+    const found = await cleanUnderLock(engine, record.ID);
+    if (found === 'running') continue;
+    if (found === 'clean') removeFiles(store, record.ID);
+    return;
   }
-  if (!cleanUnderLock(engine, record.ID)) return;
-  removeContainerFiles(store, record.ID);
 }

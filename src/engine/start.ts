@@ -17,7 +17,7 @@ import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, session } from './attach.ts';
 import { containerPlan } from './container-plan.ts';
 import type { Engine } from './open.ts';
-import { cleanLeftovers, removeContainer } from './remove.ts';
+import { settle } from './settle.ts';
 import { phase } from './timing.ts';
 
 const FAILED = 125;
@@ -33,11 +33,17 @@ function runSetup(plan: Plan, explain: StartOptions['explain']): void {
   interpret(plan.setup, onStep === undefined ? {} : { onStep });
 }
 
+/** Loaded when it is needed: a first start has nothing to clean up. */
+async function cleanUp(engine: Engine, id: string): Promise<void> {
+  const { cleanLeftovers } = await import('./remove.ts');
+  await cleanLeftovers(engine, id);
+}
+
 /** After a start that stopped half-way. The executor has cleaned up already when it came so far; the error that led here is the one to
  *  tell. */
-function undo(engine: Engine, id: string): void {
+async function undo(engine: Engine, id: string): Promise<void> {
   try {
-    if (existsSync(runDirectory(engine.store, id))) cleanLeftovers(engine, id);
+    if (existsSync(runDirectory(engine.store, id))) await cleanUp(engine, id);
   } catch {
     // What cannot be taken away now is taken away by the next start or by `rm`.
   }
@@ -88,7 +94,7 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
     const { plan, config } = containerPlan(engine, { record, hostConfig, layer, ...size });
     phase('plan');
     const run = runDirectory(store, record.ID);
-    if (existsSync(run)) cleanLeftovers(engine, record.ID);
+    if (existsSync(run)) await cleanUp(engine, record.ID);
     runSetup(plan, options.explain);
     writeFileSync(`${run}/config.json`, JSON.stringify(config, null, 2), { mode: 0o600 });
     phase('setup');
@@ -99,7 +105,7 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
     phase('launch');
     return session(record.ID, pid, client);
   } catch (error) {
-    undo(engine, record.ID);
+    await undo(engine, record.ID);
     if (!hostConfig.AutoRemove) recordFailure(engine, record, error);
     throw error;
   }
@@ -108,7 +114,9 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
 /** A container that was made with --rm is not kept when it does not start. */
 async function removeUnstarted(engine: Engine, id: string): Promise<void> {
   try {
-    if (readHostConfig(engine.store, id).AutoRemove) await removeContainer(engine, id, { force: false });
+    if (!readHostConfig(engine.store, id).AutoRemove) return;
+    const { removeContainer } = await import('./remove.ts');
+    await removeContainer(engine, id, { force: false });
   } catch {
     // Gone already, by its monitor; or the error that led here is the one to tell.
   }
@@ -122,6 +130,7 @@ export async function startContainer(engine: Engine, name: string, options: Star
   const held = lock(containerDirectory(engine.store, record.ID));
   let attempted = false;
   try {
+    await settle(engine, record.ID);
     const state = containerState(engine.store, record);
     if (state.Paused) {
       throw new TsboxError('ERR_TSBOX_CONFLICT', `cannot start a paused container: ${name}`, { exitCode: FAILED });

@@ -5,6 +5,7 @@ import { parseSignal } from '../spec/signals.ts';
 import { requireContainer } from '../store/containers.ts';
 import { containerState } from '../store/state.ts';
 import { sendSignal } from '../sys/pidfd.ts';
+import { thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
 import { waitContainer } from './wait.ts';
 
@@ -15,7 +16,9 @@ const DEFAULT_TIMEOUT = 10;
 function signalContainer(engine: Engine, record: ContainerRecord, signal: number): boolean {
   const pid = containerState(engine.store, record).Pid;
   if (pid <= 0) return false;
-  return sendSignal(pid, signal, () => containerState(engine.store, record).Pid === pid);
+  const sent = sendSignal(pid, signal, () => containerState(engine.store, record).Pid === pid);
+  if (sent && signal === SIGKILL) thaw(record.ID);
+  return sent;
 }
 
 /** Sends `signal` to the container's first process.

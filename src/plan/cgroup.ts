@@ -11,6 +11,11 @@ function names(hierarchy: CgroupHierarchy): string {
   return hierarchy.version === 2 ? 'version 2' : hierarchy.controllers.join(',');
 }
 
+/** The container's own directory in each hierarchy. */
+export function cgroupDirectories(path: string, facts: HostFacts): string[] {
+  return facts.hierarchies.map((hierarchy) => directory(hierarchy, path));
+}
+
 /** Host side: one directory in each hierarchy. */
 export function cgroupSetup(path: string, facts: HostFacts): Step[] {
   const steps: Step[] = [];
@@ -62,9 +67,9 @@ export function cgroupEntry(path: string, facts: HostFacts): CgroupEntry {
 
 /** Host side, at the end. A process that has just died may still hold its cgroup for a moment. */
 export function cgroupCleanup(path: string, facts: HostFacts): Step[] {
-  return facts.hierarchies.map((hierarchy) => ({
+  return cgroupDirectories(path, facts).map((at) => ({
     op: 'rmdir',
-    path: directory(hierarchy, path),
+    path: at,
     why: 'a cgroup is removed when nobody is in it any more',
     onError: { EBUSY: 'retry', ENOENT: 'skip' },
   }));

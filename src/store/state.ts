@@ -35,7 +35,7 @@ function readJson(path: string): Record<string, unknown> | undefined {
 }
 
 /** The monitor's word on the running process, if there is one. */
-function readRun(store: Store, id: string): RunRecord | undefined {
+export function readRun(store: Store, id: string): RunRecord | undefined {
   const value = readJson(`${runDirectory(store, id)}/state.json`);
   if (typeof value?.['Pid'] !== 'number' || typeof value['StartedAt'] !== 'string') return undefined;
   return { Pid: value['Pid'], Monitor: Number(value['Monitor'] ?? 0), StartedAt: value['StartedAt'] };
@@ -49,7 +49,7 @@ function readExit(store: Store, id: string): ExitRecord | undefined {
 }
 
 /** Does the container's monitor live? */
-function monitorLives(store: Store, id: string): boolean {
+export function monitorLives(store: Store, id: string): boolean {
   try {
     const held = tryLock(`${runDirectory(store, id)}/lock`, 'shared');
     held?.release();

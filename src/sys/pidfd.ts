@@ -1,7 +1,8 @@
 /** Signals by process descriptor: the number may be given to another process meanwhile, the descriptor may not. @see pidfd_open(2) */
 import { closeSync } from 'node:fs';
-import { bind, check } from './ffi.ts';
+import { bind, check, lastErrno } from './ffi.ts';
 
+const ESRCH = 3;
 const [SYS_PIDFD_SEND_SIGNAL, SYS_PIDFD_OPEN] = [424, 434];
 const pidfdOpen = bind('long', 'syscall', ['long', 'int', 'unsigned int']);
 const pidfdSend = bind('long', 'syscall', ['long', 'int', 'int', 'const void *', 'unsigned int']);
@@ -14,11 +15,9 @@ export function sendSignal(pid: number, signal: number, stillMeant: () => boolea
   if (fd === -1) return false;
   try {
     if (!stillMeant()) return false;
-    check(
-      pidfdSend(SYS_PIDFD_SEND_SIGNAL, fd, signal, null, 0),
-      'pidfd_send_signal',
-      () => `send signal ${signal} to process ${pid}`,
-    );
+    const sent = pidfdSend(SYS_PIDFD_SEND_SIGNAL, fd, signal, null, 0);
+    if (sent === -1 && lastErrno() === ESRCH) return false;
+    check(sent, 'pidfd_send_signal', () => `send signal ${signal} to process ${pid}`);
     return true;
   } finally {
     closeSync(fd);
