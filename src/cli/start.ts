@@ -25,13 +25,13 @@ export const verb = command({
     const options = await explainer(flags);
     if (!flags.attach && !flags.interactive) {
       return forEach(names, async (name) => {
-        (await startContainer(engine, name, options)).detach();
+        (await startContainer(engine, name, { ...options, stdin: false })).detach();
         return `${name}\n`;
       });
     }
     if (names.length > 1) throw new UsageError('you cannot start and attach multiple containers at once', 1);
     const start = (size?: { rows: number; columns: number }) =>
-      startContainer(engine, names[0]!, { ...options, ...(size !== undefined && { size }) });
+      startContainer(engine, names[0]!, { ...options, stdin: flags.interactive, ...(size !== undefined && { size }) });
     return attachAs(context, names[0]!, { stdin: flags.interactive, keys: flags['detach-keys'], proxy: true }, start);
   },
 });

@@ -62,6 +62,9 @@ export interface StartOptions {
   explain?: (event: StepEvent) => void;
   /** Window of the terminal. */
   size?: { rows: number; columns: number };
+  /** Whether the caller gives standard input: then the end of the session is its end, for a container that has it once. True when
+   *  absent. */
+  stdin?: boolean;
 }
 
 export type StreamName = 'stdout' | 'stderr';

@@ -13,8 +13,13 @@ export function session(id: string, pid: number, client: MonitorClient): Session
   return { ...client, id, pid: () => pid };
 }
 
-/** @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_CONFLICT when it does not run */
-export async function attachContainer(engine: Engine, name: string): Promise<Session> {
+/** @param options.stdin as for `startContainer`
+ *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_CONFLICT when it does not run */
+export async function attachContainer(
+  engine: Engine,
+  name: string,
+  options: { stdin?: boolean } = {},
+): Promise<Session> {
   const record = requireContainer(engine.store, name);
   const state = containerState(engine.store, record);
   if (!state.Running) {
@@ -23,6 +28,7 @@ export async function attachContainer(engine: Engine, name: string): Promise<Ses
     });
   }
   const directory = runDirectory(engine.store, record.ID);
-  const client = await connectMonitor(directory, { output: true, stdin: record.Config.OpenStdin });
+  const stdin = record.Config.OpenStdin && options.stdin !== false;
+  const client = await connectMonitor(directory, { output: true, stdin });
   return session(record.ID, state.Pid, client);
 }

@@ -111,6 +111,7 @@ export function containerPlan(engine: Engine, input: ContainerPlanInput): Contai
   const kinds = pathKinds(config, record);
   const run = runDirectory(store, record.ID);
   const setup: Step[] = [
+    { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
     {
       op: 'mkdir',
       path: run,

@@ -101,6 +101,7 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
     const trace = options.explain === undefined ? {} : { onStep: explainer(plan, options.explain) };
     const startedAt = new Date().toISOString();
     const { client, pid } = await launch(plan, { planFile: `${run}/plan`, ...trace });
+    if (options.stdin === false) client.want({ output: true, stdin: false });
     if (!hostConfig.AutoRemove) recordStart(engine, record, pid, startedAt);
     phase('launch');
     return session(record.ID, pid, client);
@@ -135,7 +136,7 @@ export async function startContainer(engine: Engine, name: string, options: Star
     if (state.Paused) {
       throw new TsboxError('ERR_TSBOX_CONFLICT', `cannot start a paused container: ${name}`, { exitCode: FAILED });
     }
-    if (state.Running) return await attachContainer(engine, record.ID);
+    if (state.Running) return await attachContainer(engine, record.ID, options);
     attempted = true;
     return await startLocked(engine, record, options);
   } catch (error) {

@@ -189,10 +189,20 @@ function refusal(step: Step, error: unknown): unknown {
   return new SyscallError(step.op, `${step.op} ${object}`.trim(), errnoOf(errnoNumber(name)), { cause: error });
 }
 
-/** Runs a list in order. The working directory is put back at the end, so a list may use short names.
+/** The working directory; the root for a caller whose own was removed. */
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return '/';
+  }
+}
+
+/** Runs a list in order. Working directory and umask are put back at the end, so a list may use short names and mean modes exactly.
  *  @throws SyscallError at the first step that fails; its `cause` is Node's own error where there was one */
 export function interpret(steps: readonly Step[], options: InterpretOptions = {}): void {
-  const directory = process.cwd();
+  const directory = workingDirectory();
+  const umask = process.umask();
   const context: Context = {
     text: (value) => {
       const filled = fill(value, options.values ?? {});
@@ -220,6 +230,7 @@ export function interpret(steps: readonly Step[], options: InterpretOptions = {}
   } finally {
     for (const fd of context.slots.values()) closeSync(fd);
     process.chdir(directory);
+    process.umask(umask);
   }
   if (first !== undefined) throw first;
 }

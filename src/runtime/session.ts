@@ -39,6 +39,8 @@ export interface MonitorClient {
   onDrained(callback: () => void): void;
   closeStdin(): void;
   resize(size: { rows: number; columns: number }): void;
+  /** What this client is to the container: one that wants no standard input leaves it open when it goes. */
+  want(wanted: { output: boolean; stdin: boolean }): void;
   go(): void;
   detach(): void;
   readonly exited: Promise<ExitStatus>;
@@ -103,6 +105,7 @@ export function monitorClient(socket: Socket, handlers: Handlers = {}): MonitorC
       payload.writeUInt16BE(columns, 2);
       send(TO_MONITOR.resize, payload);
     },
+    want: ({ output, stdin }) => void send(TO_MONITOR.hello, Buffer.of(Number(output), Number(stdin))),
     go: () => void send(TO_MONITOR.go, Buffer.alloc(0)),
     detach: () => void socket.destroy(),
   };
@@ -127,7 +130,7 @@ export async function connectMonitor(
       });
     });
     const client = monitorClient(socket, handlers);
-    socket.write(encodeFrame(TO_MONITOR.hello, Buffer.of(Number(want.output), Number(want.stdin))));
+    client.want(want);
     return client;
   } finally {
     closeSync(directory);

@@ -49,6 +49,18 @@ test('life: create and start', async (t) => {
     assert.equal(box.tsbox(['start', '-a', '-i', 'filter'], { input: 'abc' }).stdout, '3\n');
     assert.equal(box.tsbox(['start', '-ai', 'filter'], { input: 'abcdef' }).stdout, '6\n');
   });
+  await t.test('standard input stays open until the first client that gives it has left', async () => {
+    const script = 'while read line; do echo "got $line"; done; echo end';
+    box.ok(['create', '-i', '--name', 'open', image, 'sh', '-c', script]);
+    box.ok(['start', 'open']);
+    const watching = box.start(['attach', '--no-stdin', 'open']);
+    await new Promise((wake) => setTimeout(wake, 300));
+    watching.child.kill('SIGKILL');
+    await watching.done;
+    assert.equal(state(box, 'open'), 'running');
+    assert.match(box.tsbox(['attach', 'open'], { input: 'x\n' }).stdout, /got x\nend\n$/);
+    assert.equal(box.ok(['wait', 'open']), '0');
+  });
   await t.test('start of what cannot be started: exit code 1, the container stays, its state says why', () => {
     box.ok(['create', '--name', 'broken', image, '/nope']);
     const result = box.tsbox(['start', 'broken']);

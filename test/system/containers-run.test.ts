@@ -1,5 +1,6 @@
 /** `tsbox run` as a user of Docker knows it: exit codes, streams, and what each flag does. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -264,6 +265,56 @@ test('run: flags', async (t) => {
     for (const name of names) assert.match(name, /^\/[a-z]+_[a-z]+$/);
     assert.equal(new Set(names).size, 3);
     box.ok(['rm', ...ids]);
+  });
+  await t.test('the files in /etc can be read by everybody, whatever the umask of the caller', () => {
+    const script = `umask 0077; exec tsbox run --rm -u tester -v ${box.directory}/u:/u ${image} stat -c %a /etc/hosts /etc/hostname /etc/resolv.conf /u /`;
+    const { stdout } = spawnSync('sh', ['-c', script], { env: box.env });
+    assert.equal(stdout.toString(), '644\n644\n644\n755\n755\n');
+  });
+  await t.test('from a directory that was removed, with closed standard streams', () => {
+    const gone = join(box.directory, 'gone');
+    const script = `mkdir ${gone}; cd ${gone}; rmdir ${gone}; exec tsbox run --rm ${image} sh -c 'echo "$(pwd)"; ls /proc/self/fd | wc -l' <&- 2>&-`;
+    const { status, stdout } = spawnSync('sh', ['-c', script], { env: box.env });
+    assert.deepEqual([status, stdout.toString()], [0, '/\n4\n']);
+  });
+  await t.test('a data root with odd letters in its path, and a relative one', () => {
+    const env = { TSBOX_ROOT: 'o d,a:b=c', TSBOX_RUN_ROOT: 'o r,a:b' };
+    const options = { env, cwd: box.directory };
+    box.ok(['import', join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar'), 'odd'], options);
+    assert.equal(box.ok(['run', '--rm', 'odd', 'echo', 'works'], options), 'works');
+  });
+  await t.test('a long command line', () => {
+    const word = 'x'.repeat(100_000);
+    assert.equal(box.ok(['run', '--rm', image, 'echo', ...Array(10).fill(word)]).length, 1_000_009);
+  });
+  await t.test("the image's own configuration", () => {
+    const archive = join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar');
+    const changes = [
+      'ENV A=1 B=2',
+      'USER tester',
+      'WORKDIR /srv/app',
+      'ENTRYPOINT ["echo", "entry"]',
+      'CMD ["cmd"]',
+      'LABEL l=1',
+    ];
+    box.ok(['import', ...changes.flatMap((change) => ['--change', change]), archive, 'configured']);
+    assert.equal(box.ok(['run', '--rm', 'configured']), 'entry cmd');
+    assert.equal(box.ok(['run', '--rm', 'configured', 'mine']), 'entry mine');
+    const shown = box.ok([
+      'run',
+      '--rm',
+      '--entrypoint',
+      'sh',
+      '-e',
+      'B=3',
+      'configured',
+      '-c',
+      'echo $A $B; pwd; id -un',
+    ]);
+    assert.equal(shown, '1 3\n/srv/app\ntester');
+    box.ok(['create', '--name', 'labels', '-l', 'm=2', 'configured']);
+    assert.equal(box.ok(['inspect', '-f', '{{json .Config.Labels}}', 'labels']), '{"l":"1","m":"2"}');
+    box.ok(['rm', 'labels']);
   });
   await t.test('a script without #! and a file of another format say so', () => {
     const directory = join(box.directory, 'programs');
