@@ -54,11 +54,23 @@ export function parseBind(spec: string): MountPoint {
   };
 }
 
+/** Is one of `roots` at `source` or below it? */
+function holdsOneOf(source: string, roots: readonly string[]): boolean {
+  return roots.some((root) => `${root}/`.startsWith(source === '/' ? '/' : `${source}/`));
+}
+
+/** As Docker: a bind that holds the engine's own directories, and so the mounts of other containers, lets go of them when the host does.
+ *  @param roots of images, containers and running containers */
+function withPropagation(point: MountPoint, roots: readonly string[]): MountPoint {
+  const said = point.Mode.split(',').some((option) => PROPAGATION.includes(option));
+  return said || !holdsOneOf(point.Source, roots) ? point : { ...point, Propagation: 'rslave' };
+}
+
 /** All binds by their destination. @throws ERR_TSBOX_USAGE when two have the same: `Duplicate mount point: /x` */
-export function parseBinds(specs: readonly string[]): Record<string, MountPoint> {
+export function parseBinds(specs: readonly string[], roots: readonly string[] = []): Record<string, MountPoint> {
   const points: Record<string, MountPoint> = {};
   for (const spec of specs) {
-    const point = parseBind(spec);
+    const point = withPropagation(parseBind(spec), roots);
     if (points[point.Destination] !== undefined) throw usage(`Duplicate mount point: ${point.Destination}`);
     points[point.Destination] = point;
   }

@@ -112,7 +112,7 @@ function makeRecord(engine: Engine, id: string, image: ImageRecord, request: Con
       StartedAt: NEVER,
       FinishedAt: NEVER,
     },
-    MountPoints: parseBinds(request.volumes),
+    MountPoints: parseBinds(request.volumes, [engine.options.dataRoot, engine.options.runRoot]),
     HostnamePath: `${directory}/hostname`,
     HostsPath: `${directory}/hosts`,
     ResolvConfPath: `${directory}/resolv.conf`,

@@ -8,6 +8,7 @@ import { readLayer } from '../store/layers.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { summarizeImage } from './images.ts';
+import { HOST_CONFIG_DEFAULTS, networkSettings } from './inspect-defaults.ts';
 import type { Engine } from './open.ts';
 
 function graphDriver(name: string, layer: RwLayer) {
@@ -41,11 +42,11 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
     ProcessLabel: '',
     AppArmorProfile: '',
     ExecIDs: null,
-    HostConfig: hostConfig,
+    HostConfig: { ...HOST_CONFIG_DEFAULTS, ...hostConfig },
     GraphDriver: graphDriver(record.Driver, rwLayer(store, record.ID)),
     Mounts: Object.values(record.MountPoints),
     Config: record.Config,
-    NetworkSettings: { Ports: {}, Networks: { [hostConfig.NetworkMode]: {} } },
+    NetworkSettings: networkSettings(hostConfig.NetworkMode, state.Pid),
   };
 }
 

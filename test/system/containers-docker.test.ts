@@ -277,6 +277,17 @@ async function compareVerbs(t: TestContext, engines: Both): Promise<void> {
     await exec('-u', '1:50', 'x2', 'id');
     await exec('-t', 'x2', 'sh', '-c', 'tty; echo $TERM');
     await same(['exec', '-i', 'x2', 'wc', '-c'], 'five5');
+    for (const fields of [
+      '.Path .Args .Name .Driver .RestartCount .ProcessLabel',
+      '.State.Status .State.Dead .State.OOMKilled .State.FinishedAt .State.Error',
+      '.Config.User .Config.Env .Config.Cmd .Config.Entrypoint .Config.WorkingDir .Config.Tty .Config.StdinOnce',
+      '.HostConfig.RestartPolicy.Name .HostConfig.Memory .HostConfig.CapAdd .HostConfig.IpcMode .HostConfig.ShmSize',
+      '.HostConfig.Binds .HostConfig.LogConfig.Type .HostConfig.Privileged .HostConfig.ReadonlyPaths',
+      '.NetworkSettings.IPAddress .NetworkSettings.Ports .Mounts',
+    ]) {
+      const format = fields.split(' ').map((field) => `{{json ${field}}}`);
+      await same(['inspect', '-f', format.join(' '), 'x2']);
+    }
     await same(['rm', 'x2']);
     await same(['start', 'x2']);
     await same(['run', '--network', 'none', '--name', 'x2', image, 'true']);

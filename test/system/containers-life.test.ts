@@ -319,6 +319,11 @@ test('life: ps and inspect', async (t) => {
       '/runs 1 ["sleep","1000"]\n/made 1 ["echo","a b"]',
     );
   });
+  await t.test('templates made for Docker find their fields', () => {
+    const format =
+      '{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.Memory}} <{{.NetworkSettings.IPAddress}}> {{.HostConfig.IpcMode}}';
+    assert.equal(box.ok(['inspect', '-f', format, 'runs']), 'no 0 <> private');
+  });
   await t.test('info counts them', () => {
     const format = '{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}}';
     assert.equal(box.ok(['info', '-f', format]), '4 1 0 3');

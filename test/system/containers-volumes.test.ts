@@ -108,6 +108,18 @@ test('volumes', async (t) => {
     assert.equal(existsSync(object.GraphDriver.Data.MergedDir), false);
     box.ok(['rm', id]);
   });
+  await t.test('a bind that holds the data root does not keep the mounts of other containers', () => {
+    const propagation = (...flags: string[]) => {
+      const id = box.ok(['create', ...flags, image]);
+      const shown = box.ok(['inspect', '-f', '{{range .Mounts}}{{.Propagation}} {{end}}', id]);
+      box.ok(['rm', id]);
+      return shown.trim();
+    };
+    assert.equal(propagation('-v', '/:/host'), 'rslave');
+    assert.equal(propagation('-v', `${box.directory}:/host`), 'rslave');
+    assert.equal(propagation('-v', `${box.directory}:/host:rprivate`), 'rprivate');
+    assert.equal(propagation('-v', `${host}:/host`), 'rprivate');
+  });
   await t.test('propagation: rslave sees what the host mounts later, rprivate does not', async (context) => {
     const shared = join(box.directory, 'shared');
     mkdirSync(join(shared, 'later'), { recursive: true });
