@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { requires } from '../requires.ts';
 import { apply, archive, asRoot, attributes, run, scratch, sha256, snapshot } from './layer-support.ts';
 
 for (const format of ['v7', 'ustar', 'gnu', 'pax']) {
@@ -40,6 +41,7 @@ for (const format of ['v7', 'ustar', 'gnu', 'pax']) {
 }
 
 test('apply: attributes of users, with bytes that are no text', async (t) => {
+  if (!requires(t, 'command:setfattr')) return;
   const root = scratch(t);
   mkdirSync(join(root, 'from/d'), { recursive: true });
   writeFileSync(join(root, 'from/d/f'), 'f');
@@ -56,6 +58,7 @@ test('apply: attributes of users, with bytes that are no text', async (t) => {
 });
 
 test('apply: an access list as GNU tar writes it', async (t) => {
+  if (!requires(t, 'command:setfacl')) return;
   const root = scratch(t);
   mkdirSync(join(root, 'from/d'), { recursive: true });
   writeFileSync(join(root, 'from/d/f'), 'f');

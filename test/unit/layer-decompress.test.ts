@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { decompress, detectCompression } from '../../src/layer/decompress.ts';
+import { requires } from '../requires.ts';
 import { collect, pieces, run } from './layer-support.ts';
 
 const DATA = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * i) >> 7));
@@ -13,7 +14,8 @@ async function unpacked(bytes: Buffer, size: number): Promise<Buffer> {
   return collect(decompress(pieces(bytes, size)));
 }
 
-test('decompress: gzip, zstd and plain, in pieces of any size', async () => {
+test('decompress: gzip, zstd and plain, in pieces of any size', async (t) => {
+  if (!requires(t, 'command:zstd')) return;
   for (const bytes of [
     GZIP,
     ZSTD,
@@ -61,7 +63,8 @@ test('decompress: a flipped bit', async () => {
   await assert.rejects(unpacked(bytes, 1000), { code: 'ERR_TSBOX_DAMAGED' });
 });
 
-test('decompress: bzip2 and xz are named', () => {
+test('decompress: bzip2 and xz are named', (t) => {
+  if (!requires(t, 'command:bzip2', 'command:xz')) return;
   for (const command of ['bzip2', 'xz']) {
     const head = run(command, ['-c'], { input: DATA }).subarray(0, 6);
     assert.throws(() => detectCompression(head), { code: 'ERR_TSBOX_UNSUPPORTED', message: new RegExp(command) });

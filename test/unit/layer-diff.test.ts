@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Parser } from 'tar';
 import { diffLayer, writeTree } from '../../src/layer/diff.ts';
+import { requires } from '../requires.ts';
 import { apply, archive, asRoot, attributes, collect, entryBytes, run, scratch, snapshot } from './layer-support.ts';
 
 /** Names without the root, whose own entry a layer does not have. */
@@ -147,6 +148,7 @@ test('write: a symlink to a directory is not walked, and no tree is too deep', a
 });
 
 test('diff: whiteouts and opaque directories for rootless overlays', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const [target, again] = [scratch(t), scratch(t)];
   const bytes = archive(
     { name: 'd/' },

@@ -7,7 +7,12 @@ import test from 'node:test';
 const REPOSITORY = resolve(import.meta.dirname, '../..');
 
 /** Commands that come with the package of another one. */
-const COMES_WITH: Record<string, string> = { docker: 'dockerd', findmnt: 'unshare', busybox: 'busybox-static' };
+const COMES_WITH: Record<string, string> = {
+  docker: 'dockerd',
+  findmnt: 'unshare',
+  busybox: 'busybox-static',
+  setfattr: 'getfattr',
+};
 
 const rows = readFileSync(join(REPOSITORY, 'scripts/packages.txt'), 'utf8')
   .split('\n')
