@@ -29,6 +29,6 @@ export async function attachContainer(
   }
   const directory = runDirectory(engine.store, record.ID);
   const stdin = record.Config.OpenStdin && options.stdin !== false;
-  const client = await connectMonitor(directory, { output: true, stdin });
+  const client = connectMonitor(directory, { output: true, stdin });
   return session(record.ID, state.Pid, client);
 }

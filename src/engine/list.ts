@@ -1,5 +1,5 @@
 /** Containers as `ps` shows them. */
-import type { TsboxError } from '../errors.ts';
+import { TsboxError } from '../errors.ts';
 import { listContainers as listRecords, readHostConfig } from '../store/containers.ts';
 import { containerState } from '../store/state.ts';
 import type { ContainerSummary } from './api.ts';
@@ -17,7 +17,12 @@ export function listContainers(
   for (const record of listRecords(store, onDamaged)) {
     const state = containerState(store, record);
     if (!options.all && !state.Running) continue;
-    summaries.push({ record, state, hostConfig: readHostConfig(store, record.ID) });
+    try {
+      summaries.push({ record, state, hostConfig: readHostConfig(store, record.ID) });
+    } catch (error) {
+      if (!(error instanceof TsboxError)) throw error;
+      if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged?.(record.ID, error);
+    }
   }
   return summaries;
 }

@@ -25,7 +25,7 @@ export async function waitContainer(engine: Engine, name: string): Promise<numbe
   const record = requireContainer(engine.store, name);
   if (!containerState(engine.store, record).Running) return containerState(engine.store, record).ExitCode;
   try {
-    const client = await connectMonitor(runDirectory(engine.store, record.ID), { output: false, stdin: false });
+    const client = connectMonitor(runDirectory(engine.store, record.ID), { output: false, stdin: false });
     return (await client.exited).code;
   } catch (error) {
     const lost = error instanceof TsboxError && error.code === 'ERR_TSBOX_EXECUTOR';

@@ -1,6 +1,5 @@
 /** Hands a plan to the executor and waits until the command runs. */
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TsboxError } from '../errors.ts';
@@ -74,11 +73,10 @@ export async function launch(plan: Plan, options: LaunchOptions): Promise<Launch
   const encoded = encodePlan(plan, { trace: options.onStep !== undefined });
   writeFileSync(options.planFile, encoded.bytes, { mode: 0o600 });
   const { ours, pid: executor } = startExecutor(options.planFile);
-  const socket = new Socket({ fd: ours, readable: true, writable: true });
   return new Promise((resolve, reject) => {
     let failed: FailedStep | undefined;
     let running = false;
-    const client = monitorClient(socket, {
+    const client = monitorClient(ours, {
       started(pid) {
         running = true;
         resolve({ client, pid });

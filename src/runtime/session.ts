@@ -1,6 +1,8 @@
 /** A client's connection to a monitor. @see docs/monitor.md */
-import type { Socket } from 'node:net';
+import { closeSync, openSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { TsboxError } from '../errors.ts';
+import { connectUnix, duplicate } from '../sys/socket.ts';
 import { encodeFrame, FROM_MONITOR, frameReader, TO_MONITOR } from './frames.ts';
 
 export type StreamName = 'stdout' | 'stderr';
@@ -74,30 +76,40 @@ function frameHandler(state: State, socket: Socket, handlers: Handlers): (type: 
   };
 }
 
-/** Wraps a connected socket. Nothing is read before the next turn of the event loop, so handlers are in place in time. */
-export function monitorClient(socket: Socket, handlers: Handlers = {}): MonitorClient {
+/** Two of Node's sockets for one connection. Node gives up a socket as a whole when a write meets EPIPE, and with it would go the last
+ *  words of a monitor that has left already. */
+function streams(fd: number): { incoming: Socket; outgoing: Socket } {
+  const outgoing = new Socket({ fd: duplicate(fd), readable: false, writable: true });
+  const incoming = new Socket({ fd, readable: true, writable: false });
+  for (const socket of [incoming, outgoing]) socket.on('error', () => {});
+  return { incoming, outgoing };
+}
+
+/** Takes over a connected socket. Nothing is read before the next turn of the event loop, so handlers are in place in time. */
+export function monitorClient(fd: number, handlers: Handlers = {}): MonitorClient {
   const state: State = { status: undefined, write: undefined, early: [] };
+  const { incoming, outgoing } = streams(fd);
   const exited = new Promise<ExitStatus>((resolve, reject) => {
-    socket.on('close', () => {
+    incoming.on('close', () => {
+      outgoing.destroy();
       handlers.closed?.(state.status);
       if (state.status !== undefined) resolve(state.status);
       else reject(new TsboxError('ERR_TSBOX_EXECUTOR', "the connection to the container's monitor was lost"));
     });
   });
   exited.catch(() => {});
-  socket.on('error', () => {});
-  socket.on('data', frameReader(frameHandler(state, socket, handlers)));
-  const send = (type: number, payload: Uint8Array) => socket.write(encodeFrame(type, payload));
+  incoming.on('data', frameReader(frameHandler(state, incoming, handlers)));
+  const send = (type: number, payload: Uint8Array) => outgoing.write(encodeFrame(type, payload));
   return {
     exited,
     output(write) {
       state.write = write;
       for (const [stream, data] of state.early.splice(0)) write(stream, data);
-      socket.resume();
+      incoming.resume();
     },
-    resume: () => void socket.resume(),
+    resume: () => void incoming.resume(),
     stdin: (data) => send(TO_MONITOR.stdin, data),
-    onDrained: (callback) => void socket.on('drain', callback),
+    onDrained: (callback) => void outgoing.on('drain', callback),
     closeStdin: () => void send(TO_MONITOR.stdin, Buffer.alloc(0)),
     resize({ rows, columns }) {
       const payload = Buffer.alloc(4);
@@ -107,31 +119,28 @@ export function monitorClient(socket: Socket, handlers: Handlers = {}): MonitorC
     },
     want: ({ output, stdin }) => void send(TO_MONITOR.hello, Buffer.of(Number(output), Number(stdin))),
     go: () => void send(TO_MONITOR.go, Buffer.alloc(0)),
-    detach: () => void socket.destroy(),
+    detach() {
+      outgoing.destroy();
+      incoming.destroy();
+    },
   };
 }
 
-/** Connects to the monitor whose run directory this is. Socket paths longer than the 107 bytes that the kernel takes go by way of a
- *  descriptor of the directory.
- *  @throws ERR_TSBOX_EXECUTOR when nobody listens there any more */
-export async function connectMonitor(
+/** Connects to the monitor whose run directory this is. A socket's address has room for 107 bytes, so it goes by way of a descriptor of
+ *  the directory.
+ *  @throws ERR_TSBOX_EXECUTOR when nobody listens there any more; ENOENT without the directory */
+export function connectMonitor(
   runDirectory: string,
   want: { output: boolean; stdin: boolean },
   handlers: Handlers = {},
-): Promise<MonitorClient> {
-  const { connect } = await import('node:net');
-  const { closeSync, openSync } = await import('node:fs');
+): MonitorClient {
   const directory = openSync(runDirectory, 'r');
   try {
-    const socket = await new Promise<Socket>((resolve, reject) => {
-      const made = connect({ path: `/proc/self/fd/${directory}/attach.sock` }, () => resolve(made));
-      made.once('error', (cause) => {
-        reject(new TsboxError('ERR_TSBOX_EXECUTOR', `connect to the monitor of ${runDirectory}`, { cause }));
-      });
-    });
-    const client = monitorClient(socket, handlers);
+    const client = monitorClient(connectUnix(`/proc/self/fd/${directory}/attach.sock`), handlers);
     client.want(want);
     return client;
+  } catch (cause) {
+    throw new TsboxError('ERR_TSBOX_EXECUTOR', `connect to the monitor of ${runDirectory}`, { cause });
   } finally {
     closeSync(directory);
   }

@@ -49,7 +49,12 @@ test('many', async (t) => {
         timeout: 60_000,
       });
     });
-    const results = await Promise.all(all.map((one) => one.done));
+    let ended = false;
+    const finished = Promise.all(all.map((one) => one.done)).finally(() => {
+      ended = true;
+    });
+    while (!ended) assert.equal((await box.start(['ps', '--all']).done).stderr, '', 'who comes and goes is no error');
+    const results = await finished;
     assert.deepEqual(
       results.map(({ status, stdout, stderr }) => [status, stdout, stderr]),
       all.map((_, n) => [n, `h${n}\n${n}\n`, '']),
