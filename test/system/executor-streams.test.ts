@@ -321,7 +321,7 @@ test('executor: a full disk loses log lines and leaves whole objects', async (co
   const mounts: Step[] = [
     { op: 'unshare', flags: ['CLONE_NEWNS'], why },
     { op: 'mount', source: '', target: '/', type: '', flags: ['MS_REC', 'MS_PRIVATE'], data: '', why },
-    { op: 'mount', source: 't', target: '/mnt', type: 'tmpfs', flags: [], data: 'size=64k', why },
+    { op: 'mount', source: 't', target: '/mnt', type: 'tmpfs', flags: [], data: 'size=512k', why },
     { op: 'log', path: '/mnt/log', maxSize: -1, maxFiles: 1, why },
   ];
   const result = await finish(run([shell('seq 1 20000; cat /mnt/log >&2')], { before: mounts }));
