@@ -22,7 +22,21 @@ export function factsText(facts: object, indent = ''): string {
     .join('');
 }
 
+/** Where Docker's word for a field is another one. */
+const TITLES: Readonly<Record<string, string>> = {
+  ContainersRunning: ' Running',
+  ContainersPaused: ' Paused',
+  ContainersStopped: ' Stopped',
+  Driver: 'Storage Driver',
+  OSType: 'OSType',
+  NCPU: 'CPUs',
+  MemTotal: 'Total Memory',
+  DockerRootDir: 'Data Root',
+};
+
 function words(name: string): string {
+  const title = TITLES[name];
+  if (title !== undefined) return title;
   return name.replace(/([a-z0-9])([A-Z])/g, '$1 $2');
 }
 

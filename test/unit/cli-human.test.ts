@@ -110,6 +110,15 @@ test('table: words are wrapped at the width; one that is longer has a line', () 
 });
 
 test('facts: names become words, what is nested is indented', () => {
-  const facts = { KernelVersion: '6.1', MemTotal: 2_000_000_000, Plugins: { Volume: ['local', 'x'] }, NCPU: 2 };
-  assert.equal(factsText(facts), 'Kernel Version: 6.1\nMem Total: 2GB\nPlugins:\n Volume: local x\nNCPU: 2\n');
+  const facts = {
+    ContainersRunning: 1,
+    KernelVersion: '6.1',
+    MemTotal: 2e9,
+    Plugins: { Volume: ['local', 'x'] },
+    NCPU: 2,
+  };
+  assert.equal(
+    factsText(facts),
+    ' Running: 1\nKernel Version: 6.1\nTotal Memory: 2GB\nPlugins:\n Volume: local x\nCPUs: 2\n',
+  );
 });
