@@ -83,11 +83,18 @@ function family(pid: number): number[] {
 
 function removeCgroups(name: string): void {
   const base = '/sys/fs/cgroup';
-  for (const directory of [base, ...readdirSync(base).map((hierarchy) => join(base, hierarchy))]) {
-    try {
-      rmdirSync(join(directory, name));
-    } catch {
-      // not in this hierarchy
+  const own = readFileSync('/proc/self/cgroup', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':')[2] ?? '');
+  const hierarchies = [base, ...readdirSync(base).map((hierarchy) => join(base, hierarchy))];
+  for (const hierarchy of hierarchies) {
+    // The peers put their cgroups at the root of some hierarchies, and below the own cgroup in others.
+    for (const path of new Set(['', ...own])) {
+      try {
+        rmdirSync(join(hierarchy, path, name));
+      } catch {
+        // not there
+      }
     }
   }
 }
