@@ -1,5 +1,6 @@
 /** What the engine's verbs take and give back: plain data, shared by the engine and its callers. Types only. */
 import type { Plan, Step } from '../plan/step.ts';
+import type { ExitStatus, StreamName } from '../runtime/session.ts';
 import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
 import type { ImageConfig } from '../spec/oci-image.ts';
 
@@ -67,12 +68,7 @@ export interface StartOptions {
   stdin?: boolean;
 }
 
-export type StreamName = 'stdout' | 'stderr';
-
-export interface ExitStatus {
-  /** 128+n when killed by signal n. */
-  code: number;
-}
+export type { ExitStatus, StreamName };
 
 /** A live connection to a container's or an exec's monitor. */
 export interface Session {

@@ -6,7 +6,6 @@ import type { MonitorInput } from '../plan/monitor.ts';
 import { makeDirectories, type PathKind } from '../plan/mounts.ts';
 import type { Plan, Step } from '../plan/step.ts';
 import type { ContainerConfig, ContainerRecord, HostConfig } from '../spec/container.ts';
-import type { HostFacts } from '../spec/host.ts';
 import type { OciConfig } from '../spec/oci-runtime.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
@@ -28,7 +27,6 @@ export interface ContainerPlanInput {
 export interface ContainerPlan {
   plan: Plan;
   config: OciConfig;
-  facts: HostFacts;
 }
 
 /** Overlay's `volatile` option: Linux 5.10. */
@@ -139,5 +137,5 @@ export function containerPlan(engine: Engine, input: ContainerPlanInput): Contai
       ...(hostConfig.AutoRemove ? {} : { exitRecord: `${containerDirectory(store, record.ID)}/exit.json` }),
     },
   });
-  return { plan, config, facts };
+  return { plan, config };
 }

@@ -144,8 +144,8 @@ export async function createContainer(
   return { id, warnings: imageWarnings(image, request) };
 }
 
-/** The plan that `createContainer` and `startContainer` would run for this request; only a missing image is pulled.
- *  @throws as createContainer does */
+/** The plan that `createContainer` and `startContainer` would run for this request. Changes nothing: not even a missing image is pulled.
+ *  @throws as createContainer does; ERR_TSBOX_NOT_FOUND when the image is not here */
 export async function previewContainer(
   engine: Engine,
   request: ContainerRequest,

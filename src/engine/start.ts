@@ -1,8 +1,7 @@
 /** Starts a container that was created. */
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
-import type { Plan, Step } from '../plan/step.ts';
-import { initList } from '../plan/step.ts';
+import { initList, type Plan, type Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import { launch } from '../runtime/launch.ts';
 import type { StepDone } from '../runtime/session.ts';

@@ -8,6 +8,7 @@ import { encodeFrame, FROM_MONITOR, frameReader, TO_MONITOR } from './frames.ts'
 export type StreamName = 'stdout' | 'stderr';
 
 export interface ExitStatus {
+  /** 128+n when killed by signal n. */
   code: number;
 }
 

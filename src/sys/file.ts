@@ -25,8 +25,6 @@ export const OPEN = {
 /** How openat2(2) may walk. */
 export const RESOLVE = { NO_XDEV: 1, NO_MAGICLINKS: 2, NO_SYMLINKS: 4, BENEATH: 8, IN_ROOT: 16 } as const;
 
-export const RENAME = { NOREPLACE: 1, EXCHANGE: 2, WHITEOUT: 4 } as const;
-
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_REMOVEDIR = 0x200;
@@ -50,7 +48,6 @@ const native = {
   symlinkat: bind('int', 'symlinkat', [POINTER, 'int', POINTER]),
   linkat: bind('int', 'linkat', ['int', POINTER, 'int', POINTER, 'int']),
   unlinkat: bind('int', 'unlinkat', ['int', POINTER, 'int']),
-  renameat2: bind('int', 'renameat2', ['int', POINTER, 'int', POINTER, 'uint32_t']),
   fchown: bind('int', 'fchown', ['int', 'uint32_t', 'uint32_t']),
   fchownat: bind('int', 'fchownat', ['int', POINTER, 'uint32_t', 'uint32_t', 'int']),
   fchmod: bind('int', 'fchmod', ['int', 'uint32_t']),
@@ -173,11 +170,6 @@ export function linkat(fromFd: number, from: Path, dirfd: number, path: Path, fl
 /** `flags`: 0 for what is no directory, AT_REMOVEDIR for an empty directory. */
 export function unlinkat(dirfd: number, path: Path, flags = 0): void {
   check(native.unlinkat(dirfd, terminated(path, firstPath), flags), 'unlinkat', () => `remove ${printable(path)}`);
-}
-
-export function renameat2(fromFd: number, from: Path, toFd: number, to: Path, flags = 0): void {
-  const result = native.renameat2(fromFd, terminated(from, firstPath), toFd, terminated(to, secondPath), flags);
-  check(result, 'renameat2', () => `rename ${printable(from)} to ${printable(to)}`);
 }
 
 /** Clears set-user-ID bits and file capabilities: set those afterwards. @see chown(2) */

@@ -63,13 +63,3 @@ export function withLock<T>(path: string, mode: LockMode, work: () => T): T {
     held.release();
   }
 }
-
-/** As {@link withLock} for asynchronous work. Nobody else in this process may take the same lock meanwhile. */
-export async function withLockAsync<T>(path: string, mode: LockMode, work: () => Promise<T>): Promise<T> {
-  const held = lock(path, mode);
-  try {
-    return await work();
-  } finally {
-    held.release();
-  }
-}
