@@ -1,20 +1,26 @@
 /** Containers on disk: what changes and removes them. A container's lock is flock(2) on its directory; whoever needs the store's lock
  *  too takes that first. */
-import { readdirSync, renameSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync } from 'node:fs';
+import { isErrno } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { withLock } from '../sys/lock.ts';
-import { readContainer } from './containers.ts';
+import { noSuchContainer, readContainer } from './containers.ts';
 import { attempt, removeTree, unlessGone } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { checkName, nameConflict, nameTarget, recheckName, releaseName, reserveName } from './names.ts';
 import { retireRwLayer } from './rw-layers.ts';
 import { containerDirectory, REMOVING, runDirectory, type Store, shortId } from './store.ts';
 
-/** Runs `work` while no other process changes this container. Hold it for milliseconds. @throws SyscallError ENOENT */
+/** Runs `work` while no other process changes this container. Hold it for milliseconds. The removal of a container waits for nobody, so
+ *  it may be gone before or during it. @throws ERR_TSBOX_NOT_FOUND when it is gone, SyscallError */
 export function withContainer<T>(store: Store, id: string, work: () => T): T {
   const path = containerDirectory(store, id);
-  return attempt(`lock container ${shortId(id)}`, () => withLock(path, 'exclusive', work));
+  try {
+    return attempt(`lock container ${shortId(id)}`, () => withLock(path, 'exclusive', work));
+  } catch (error) {
+    throw isErrno(error, 'ENOENT') && !existsSync(path) ? noSuchContainer(shortId(id)) : error;
+  }
 }
 
 /** Replaces a container's record in one step. Whoever has read it before to change it holds {@link withContainer}. */

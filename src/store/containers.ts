@@ -6,7 +6,8 @@ import { isObject, parseStored, readText } from './io.ts';
 import { isName, nameTarget } from './names.ts';
 import { containerDirectory, isHexId, type Store } from './store.ts';
 
-function noSuchContainer(name: string): TsboxError {
+/** The error for a container that is not there. */
+export function noSuchContainer(name: string): TsboxError {
   return new TsboxError('ERR_TSBOX_NOT_FOUND', `No such container: ${name}`, {
     hint: '`tsbox ps -a` lists all containers.',
   });

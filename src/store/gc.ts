@@ -54,11 +54,21 @@ function stagingLeftovers(store: Store): string[] {
     .map((name) => `${directory}/${name}`);
 }
 
+/** Where a short name leads; nowhere when it is gone: who gives up a layer removes its name without the store's lock. */
+function linkTarget(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return '';
+    throw error;
+  }
+}
+
 /** Short names that lead nowhere, or to a directory that has another short name. */
 function deadLinks(store: Store): string[] {
   const directory = `${store.overlay}/l`;
   return readdirSync(directory).filter((link) => {
-    const target = /^\.\.\/([^/]+)\/diff$/.exec(readlinkSync(`${directory}/${link}`))?.[1];
+    const target = /^\.\.\/([^/]+)\/diff$/.exec(linkTarget(`${directory}/${link}`))?.[1];
     if (target === undefined) return false;
     const path = `${store.overlay}/${target}`;
     if (!existsSync(path)) return true;
