@@ -3,7 +3,7 @@ import type { FlagSpec, FlagTable } from './args.ts';
 import type { Command } from './command.ts';
 import { outputWidth } from './screen.ts';
 import { wrapWords } from './table.ts';
-import { ALIASES, GROUPS, VERBS } from './verbs.ts';
+import { ALIASES, GROUPS, MANAGEMENT, VERBS } from './verbs.ts';
 
 /** Columns when the output is no terminal, and at the most. */
 const HELP_WIDTH = 80;
@@ -37,7 +37,7 @@ function aliasesOf(word: string, name: string): string[] {
       .filter(([, target]) => target === verb)
       .map(([spelling]) => `${prefix} ${spelling}`),
   );
-  return [...spellings, verb];
+  return [...new Set([...spellings, verb])];
 }
 
 /** The table of flags, sorted by name, descriptions wrapped at `width`. */
@@ -72,10 +72,8 @@ function flagRight(spec: FlagSpec): string {
 export async function mainHelp(globals: FlagTable, width: number): Promise<string> {
   const parts = ['Usage:  tsbox [OPTIONS] COMMAND\n', 'A container engine that shows what it does\n'];
   for (const [title, words] of Object.entries(GROUPS)) parts.push(await verbList(title, words));
-  parts.push(
-    "Management Commands:\n  container   The container commands by Docker's longer names\n" +
-      "  image       The image commands by Docker's longer names\n  system      info, by Docker's longer name\n",
-  );
+  const groups = Object.entries(MANAGEMENT).map(([word, summary]) => `  ${word.padEnd(11)} ${summary}\n`);
+  parts.push(`Management Commands:\n${groups.join('')}`);
   parts.push(`Global Options:\n${flagsText(globals, width)}`);
   parts.push("Run 'tsbox COMMAND --help' for more information on a command.\n");
   return parts.join('\n');

@@ -3,6 +3,7 @@ import type { Command } from './command.ts';
 
 type Load = () => Promise<{ verb: Command }>;
 
+/** By the shortest spelling: `ps`; `image prune` where Docker has no shorter one. */
 export const VERBS: Readonly<Record<string, Load>> = {
   attach: () => import('./attach.ts'),
   commit: () => import('./commit.ts'),
@@ -30,7 +31,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
   wait: () => import('./wait.ts'),
 };
 
-/** The verbs as `tsbox --help` lists them. */
+/** The verbs as `tsbox --help` lists them: all that are one word. */
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   'Common Commands': ['run', 'exec', 'ps', 'pull', 'images', 'info', 'version'],
   'Container Commands': [
@@ -47,6 +48,13 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
     'wait',
   ],
   'Image Commands': ['history', 'import', 'load', 'rmi', 'save', 'tag'],
+};
+
+/** The management commands as `tsbox --help` lists them: all that ALIASES has. */
+export const MANAGEMENT: Readonly<Record<string, string>> = {
+  container: "The container commands by Docker's longer names",
+  image: "The image commands by Docker's longer names",
+  system: "info, by Docker's longer name",
 };
 
 /** Docker's management spellings: `tsbox container ls` is `tsbox ps`. */

@@ -69,7 +69,7 @@ test('help: no line is wider than the terminal', async () => {
 
 test('help: the main help lists every verb with its summary; that of a group each verb once', async () => {
   const text = await mainHelp({}, 80);
-  for (const [name, load] of Object.entries(VERBS)) {
+  for (const [name, load] of Object.entries(VERBS).filter(([each]) => !each.includes(' '))) {
     assert.ok(text.includes(`  ${name.padEnd(11)} ${(await load()).verb.summary}\n`), name);
   }
   const group = await groupHelp('image');

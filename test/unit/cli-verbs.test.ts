@@ -1,7 +1,7 @@
 /** Every verb against Docker's own list of flags: each one works here or is refused by name. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ALIASES, GROUPS, UNSUPPORTED_VERBS, VERBS } from '../../src/cli/verbs.ts';
+import { ALIASES, GROUPS, MANAGEMENT, UNSUPPORTED_VERBS, VERBS } from '../../src/cli/verbs.ts';
 
 /** What `docker VERB --help` of Docker 28 lists, `name/short`. */
 const DOCKER: Record<string, string> = {
@@ -68,7 +68,13 @@ for (const [name, load] of Object.entries(VERBS)) {
 }
 
 test('verbs: each is in the main help once, and every other spelling leads to one', () => {
-  assert.deepEqual(Object.values(GROUPS).flat().sort(), Object.keys(VERBS).sort());
+  const short = Object.keys(VERBS).filter((name) => !name.includes(' '));
+  assert.deepEqual(Object.values(GROUPS).flat().sort(), short.sort());
+  assert.deepEqual(Object.keys(MANAGEMENT).sort(), Object.keys(ALIASES).sort());
+  for (const name of Object.keys(VERBS).filter((each) => each.includes(' '))) {
+    const [group = '', word = ''] = name.split(' ');
+    assert.equal(ALIASES[group]?.[word], name, `${name} cannot be called`);
+  }
   for (const names of Object.values(ALIASES)) for (const verb of Object.values(names)) assert.ok(verb in VERBS, verb);
   for (const verb of UNSUPPORTED_VERBS) assert.ok(!(verb in VERBS), verb);
 });
