@@ -60,8 +60,8 @@ export function damaged(name: string | undefined, what: string, hint?: string): 
   return new TsboxError('ERR_TSBOX_DAMAGED', `${place}: ${what}`, hint === undefined ? {} : { hint });
 }
 
-/** A path below the root may have this many bytes, so that it fits in PATH_MAX below a data root too. */
-export const MAX_PATH = 3840;
+/** A path below the root may have this many bytes: the longest that one system call takes. */
+export const MAX_PATH = 4095;
 
 /** A name as a path below the root: without `.`, doubled or trailing slashes; '' is the root itself.
  *  @throws ERR_TSBOX_DAMAGED on an absolute name, on `..`, and on a name that is too long for a path */
@@ -69,8 +69,9 @@ export function pathOf(name: string, ofEntry = name): string {
   if (name.length > MAX_PATH) throw damaged(ofEntry, `a name of ${name.length} bytes (at most ${MAX_PATH})`);
   if (isPlain(name)) return name;
   if (name === '') throw damaged(ofEntry, 'it has no name');
-  if (name.startsWith('/')) throw damaged(ofEntry, `the name ${quoted(name)} is absolute`);
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+  // Kaniko writes the root itself as "/".
+  if (name.startsWith('/') && parts.length > 0) throw damaged(ofEntry, `the name ${quoted(name)} is absolute`);
   if (parts.includes('..')) throw damaged(ofEntry, `the name ${quoted(name)} has ".." in it`);
   return parts.join('/');
 }

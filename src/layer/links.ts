@@ -1,5 +1,5 @@
 /** Hard links of a layer. One whose file is not in the layer waits for the end; then the file is copied up from below. */
-import { isErrno } from '../errors.ts';
+import { isErrno, type TsboxError } from '../errors.ts';
 import { S } from '../spec/linux.ts';
 import {
   close,
@@ -15,7 +15,7 @@ import {
 } from '../sys/file.ts';
 import { statAt, TYPE_MASK } from '../sys/stat.ts';
 import { baseOf, bytesOf, damaged, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
-import { attributesOf, type Found, findInLowers, linkTarget, openFound, rootNames } from './lowers.ts';
+import { attributesOf, type Found, findInLowers, isCovered, linkTarget, openFound, rootNames } from './lowers.ts';
 import type { MetadataWriter } from './metadata.ts';
 import type { Target } from './target.ts';
 
@@ -31,29 +31,60 @@ export interface Linker {
 
 const COPY = 0x40000;
 
+interface Waiting {
+  path: string;
+  to: string;
+  name: string;
+}
+
+/** The path that a hard link leads to. An absolute one begins at the layer's root: kaniko writes them so.
+ *  @throws ERR_TSBOX_DAMAGED */
+function pathOfLink({ linkname, name }: TarEntry): string {
+  if (linkname === '') throw damaged(name, 'a hard link to nothing');
+  const to = pathOf(linkname.startsWith('/') ? `.${linkname}` : linkname, name);
+  if (to === '') throw damaged(name, 'a hard link to the root');
+  return to;
+}
+
 export function createLinker(target: Target, metadata: MetadataWriter): Linker {
-  const waiting: { path: string; to: string; name: string }[] = [];
+  /** By path: a later link of the same name takes the earlier one's place. */
+  const waiting = new Map<string, Waiting>();
 
   function link(path: string, entry: TarEntry): void {
-    const to = pathOf(entry.linkname, entry.name);
-    if (to === '') throw damaged(entry.name, 'a hard link to the root');
-    if (isMissing(to, entry.name)) waiting.push({ path, to, name: entry.name });
-    else if (path !== to) makeLink(path, to, entry.name);
+    const to = pathOfLink(entry);
+    const { name } = entry;
+    if (!isMissing(to, name)) {
+      waiting.delete(path);
+      if (path !== to) makeLink(path, to, name);
+      return;
+    }
+    if (to.startsWith(`${path}/`)) throw replacesItself(name, to);
+    if (exists(path)) target.clear(target.directory(parentOf(path), name), path);
+    waiting.set(path, { path, to, name });
+  }
+
+  function exists(path: string): boolean {
+    return !target.isHidden(path) && typeAt(path) !== undefined;
+  }
+
+  /** undefined when nothing is there that can be reached without a symlink. */
+  function typeAt(path: string): number | undefined {
+    const dirfd = target.find(parentOf(path));
+    if (dirfd === undefined) return undefined;
+    try {
+      return statAt(dirfd, bytesOf(baseOf(path))).mode & TYPE_MASK;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined;
+      throw error;
+    }
   }
 
   /** Also for what lies behind a symlink, which is never followed. @throws ERR_TSBOX_DAMAGED for a directory */
   function isMissing(to: string, name: string): boolean {
     if (target.isHidden(to)) return true;
-    const dirfd = target.find(parentOf(to));
-    if (dirfd === undefined) return true;
-    try {
-      const status = statAt(dirfd, bytesOf(baseOf(to)));
-      if ((status.mode & TYPE_MASK) === S.S_IFDIR) throw damaged(name, `a hard link to the directory ${quoted(to)}`);
-      return false;
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return true;
-      throw error;
-    }
+    const type = typeAt(to);
+    if (type === S.S_IFDIR) throw damaged(name, `a hard link to the directory ${quoted(to)}`);
+    return type === undefined;
   }
 
   function linkOnce(path: string, to: string, name: string): void {
@@ -68,21 +99,38 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
       target.clear(target.directory(parentOf(path), name), path);
-      if (isMissing(to, name)) throw damaged(name, `the hard link replaces its own file ${quoted(to)}`);
+      if (isMissing(to, name)) throw replacesItself(name, to);
       linkOnce(path, to, name);
     }
     target.own(path);
   }
 
   function finish(lowers: readonly string[]): void {
-    for (const { path, to, name } of waiting) {
-      if (isMissing(to, name)) copyUp(to, name, lowers);
-      if (path !== to && isMissing(path, name)) makeLink(path, to, name);
+    for (const first of waiting.values()) {
+      for (const { path, to, name } of chainFrom(first).reverse()) {
+        if (isMissing(to, name)) copyUp(to, name, lowers);
+        // What came later in the archive is there already, and stays.
+        if (path !== to && !exists(path)) makeLink(path, to, name);
+        waiting.delete(path);
+      }
     }
   }
 
+  /** A link whose file is another link that waits, and so on. */
+  function chainFrom(first: Waiting): Waiting[] {
+    const chain = new Set([first]);
+    for (let last = first; isMissing(last.to, last.name); ) {
+      const next = waiting.get(last.to);
+      if (next === undefined || chain.has(next)) break;
+      chain.add(next);
+      last = next;
+    }
+    return [...chain];
+  }
+
   function copyUp(path: string, name: string, lowers: readonly string[]): void {
-    const found = target.isHidden(path) ? undefined : findInLowers(lowers, path);
+    const hidden = target.isHidden(path) || isCovered(target.root, path);
+    const found = hidden ? undefined : findInLowers(lowers, path);
     if (found === undefined) throw damaged(name, `the hard link's file ${quoted(path)} is not there`);
     try {
       copyParents(path, name, lowers);
@@ -112,7 +160,11 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
     for (const name of rootNames(lowers)) target.hide(name, name);
   }
 
-  return { link, isWaiting: () => waiting.length > 0, finish, hideRoot };
+  return { link, isWaiting: () => waiting.size > 0, finish, hideRoot };
+}
+
+function replacesItself(name: string, to: string): TsboxError {
+  return damaged(name, `the hard link replaces its own file ${quoted(to)}`);
 }
 
 function copyFile(found: Found, dirfd: number, base: Buffer, path: string, metadata: MetadataWriter): void {

@@ -24,8 +24,13 @@ function tryOpen(root: number, path: string, flags: number): number | undefined 
   }
 }
 
-/** Does something on the way to `path` keep the layers further down from being seen? */
-function isCovered(root: number, path: string): boolean {
+function isOpaque(readable: number): boolean {
+  return Object.values(OPAQUE_XATTR).some((name) => fgetxattr(readable, name)?.toString() === 'y');
+}
+
+/** Does something on the way to `path` keep the layers below the one at `root` from being seen? */
+export function isCovered(root: number, path: string): boolean {
+  if (isOpaque(root)) return true;
   for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
     const fd = tryOpen(root, path.slice(0, end), OPEN.PATH);
     if (fd === undefined) return false;
@@ -33,7 +38,7 @@ function isCovered(root: number, path: string): boolean {
     close(fd);
     if (!isDirectory) return true;
     const readable = tryOpen(root, path.slice(0, end), OPEN.RDONLY | OPEN.DIRECTORY)!;
-    const opaque = Object.values(OPAQUE_XATTR).some((name) => fgetxattr(readable, name)?.toString() === 'y');
+    const opaque = isOpaque(readable);
     close(readable);
     if (opaque) return true;
   }

@@ -89,9 +89,10 @@ test('layer: permissions and times of a symlink do not reach its target', async 
 });
 
 test('layer: a hard link does not lead out of the root', async (t) => {
-  await refused(t, (victim) => archive(link('x', `${victim}/file`), { name: 'x', data: 'evil' }), /absolute/);
+  await refused(t, (victim) => archive(link('x', `${victim}/file`), { name: 'x', data: 'evil' }), /is not there/);
   await refused(t, archive(link('x', '../../victim/file')), /"\.\." in it/);
-  await refused(t, archive(link('x', '/etc/passwd')), /absolute/);
+  await refused(t, archive(link('x', '/../../victim/file')), /"\.\." in it/);
+  await refused(t, archive(link('x', '/etc/passwd')), /"etc\/passwd" is not there/);
 });
 
 test('layer: a hard link does not lead out by way of a symlink', async (t) => {
@@ -260,7 +261,7 @@ test('layer: a type that nobody knows', (t) =>
 test('layer: an entry without a name', (t) => refused(t, patch(archive({ name: 'f' }), 0, 0, '\0\0'), /no name/));
 
 test('layer: names that are too long for a file system', async (t) => {
-  await refused(t, archive({ name: `${'d/'.repeat(2000)}f` }), /at most 3840/);
+  await refused(t, archive({ name: `${'d/'.repeat(2047)}ff` }), /at most 4095/);
   await refused(t, archive({ name: 'n'.repeat(300) }), /longer than 255/);
   await refused(t, archive({ name: `${'n'.repeat(300)}/f` }), /longer than 255/);
   await refused(t, archive(symlink('s', 'x'.repeat(5000))), /longer than 4095/);
