@@ -39,7 +39,7 @@ interface Waiting {
 
 /** The path that a hard link leads to. An absolute one begins at the layer's root: kaniko writes them so.
  *  @throws ERR_TSBOX_DAMAGED */
-function pathOfLink({ linkname, name }: TarEntry): string {
+export function pathOfLink({ linkname, name }: TarEntry): string {
   if (linkname === '') throw damaged(name, 'a hard link to nothing');
   const to = pathOf(linkname.startsWith('/') ? `.${linkname}` : linkname, name);
   if (to === '') throw damaged(name, 'a hard link to the root');
