@@ -1,6 +1,4 @@
 /** POSIX ACLs: GNU tar writes them as text, the kernel takes them as bytes. @see acl(5), linux/posix_acl_xattr.h */
-import { damaged } from './entry.ts';
-
 const TAGS: Readonly<Record<string, readonly [unnamed: number, named: number]>> = {
   user: [0x01, 0x02],
   group: [0x04, 0x08],
@@ -16,29 +14,31 @@ interface AclEntry {
   id: number;
 }
 
-/** undefined for a user or group by name: whose name that is, only the machine that packed it knows. */
-function parseEntry(text: string, name: string): AclEntry | undefined {
-  // A number may follow in a fourth field: GNU tar's way to add the id to a name.
-  const [kind = '', who = '', permissions = '', number = ''] = text.trim().split(':');
+/** undefined for what is no entry, and for a user or group by name: whose name that is, only the machine that packed it knows. */
+function parseEntry(text: string): AclEntry | undefined {
+  // A number may follow in a fourth field: GNU tar's way to add the id to a name. `mask` and `other` may lack their empty field.
+  const fields = text.trim().split(':');
+  if (fields.length === 2) fields.splice(1, 0, '');
+  const [kind = '', who = '', permissions = '', number = ''] = fields;
   const full = Object.keys(TAGS).find((tag) => tag === kind || tag[0] === kind);
-  if (full === undefined || !/^[r-][w-][x-]$/.test(permissions))
-    throw damaged(name, `not an ACL entry: ${JSON.stringify(text)}`);
+  if (full === undefined || !/^[rwx-]{1,3}$/.test(permissions)) return undefined;
   const [unnamed, named] = TAGS[full]!;
-  const bits = [...permissions].reduce((sum, c) => sum * 2 + (c === '-' ? 0 : 1), 0);
+  const bits = [...'rwx'].reduce((sum, c) => sum * 2 + (permissions.includes(c) ? 1 : 0), 0);
   if (who === '') return { tag: unnamed, permissions: bits, id: UNDEFINED_ID };
-  const id = Number(number === '' ? who : number);
-  if (!Number.isInteger(id) || id < 0 || id >= UNDEFINED_ID) return undefined;
+  const digits = number === '' ? who : number;
+  const id = Number(digits);
+  if (!/^[0-9]+$/.test(digits) || id >= UNDEFINED_ID) return undefined;
   return { tag: named, permissions: bits, id };
 }
 
 /** The value of `system.posix_acl_access` or `_default` for an ACL of one entry a line or between commas; undefined when it
- *  speaks of users or groups by name. `name` is the tar entry's, for errors. @throws ERR_TSBOX_DAMAGED */
-export function aclBytes(text: string, name: string): Buffer | undefined {
+ *  speaks of users or groups by name, or is none of POSIX. */
+export function aclBytes(text: string): Buffer | undefined {
   const lines = text.split(/[\n,]/).map((line) => line.replace(/#.*/, ''));
   const entries: AclEntry[] = [];
   for (const line of lines) {
     if (line.trim() === '') continue;
-    const entry = parseEntry(line, name);
+    const entry = parseEntry(line);
     if (entry === undefined) return undefined;
     entries.push(entry);
   }

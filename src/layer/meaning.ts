@@ -51,6 +51,13 @@ function storedBytes(header: RawHeader, type: EntryType, size: number): number {
   return NO_DATA.includes(type) ? 0 : size;
 }
 
+/** Linux has 12 bits for the one and 20 for the other. @throws ERR_TSBOX_DAMAGED */
+function deviceOf(header: RawHeader, pax: PaxRecords | undefined, name: string): [major: number, minor: number] {
+  const [major, minor] = [pax?.deviceMajor ?? header.deviceMajor, pax?.deviceMinor ?? header.deviceMinor];
+  if (major >= 0 && major < 2 ** 12 && minor >= 0 && minor < 2 ** 20) return [major, minor];
+  throw damaged(name, `the device number ${major}:${minor} is out of range`);
+}
+
 const NOBODY = 0xffff_ffff; // (uid_t) -1 means "leave it" to chown(2)
 
 /** @throws ERR_TSBOX_DAMAGED for what no entry can be, ERR_TSBOX_UNSUPPORTED for a type that is not known */
@@ -73,6 +80,8 @@ export function buildEntry(
   const [uid, gid] = [pax?.uid ?? header.uid, pax?.gid ?? header.gid];
   if (uid < 0 || uid >= NOBODY || gid < 0 || gid >= NOBODY)
     throw damaged(name, `the owner ${uid}:${gid} is out of range`);
+  const isDevice = type === 'char' || type === 'block';
+  const [deviceMajor, deviceMinor] = isDevice ? deviceOf(header, pax, name) : [0, 0];
   const fraction = pax?.mtime == null ? 0 : (pax.mtimeNsec ?? 0);
   return {
     name,
@@ -85,8 +94,8 @@ export function buildEntry(
     mtime: pax?.mtime ?? header.mtime,
     mtimeNsec: fraction,
     linkname: pax?.linkpath ?? longLink ?? header.linkname,
-    deviceMajor: pax?.deviceMajor ?? header.deviceMajor,
-    deviceMinor: pax?.deviceMinor ?? header.deviceMinor,
+    deviceMajor,
+    deviceMinor,
     xattrs: pax?.xattrs,
     acls: pax?.acls,
     sparse: undefined,

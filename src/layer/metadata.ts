@@ -53,11 +53,19 @@ export function createMetadataWriter(options: MetadataOptions): MetadataWriter {
   function setXattrs(attributes: Attributes, set: (name: string, value: Buffer) => void): void {
     for (const [name, value] of attributes.xattrs ?? []) setXattr(name, () => set(name, value));
     for (const [kind, text] of attributes.acls ?? []) {
-      const name = `system.posix_acl_${kind}`;
-      if (attributes.xattrs?.has(name) === true) continue;
-      const value = aclBytes(text, attributes.name);
-      if (value === undefined) leaveOut('an ACL by name of user or group');
-      else setXattr(name, () => set(name, value));
+      if (attributes.xattrs?.has(`system.posix_acl_${kind}`) !== true) setAcl(kind, text, set);
+    }
+  }
+
+  function setAcl(kind: string, text: string, set: (name: string, value: Buffer) => void): void {
+    const value = kind === 'access' || kind === 'default' ? aclBytes(text) : undefined;
+    try {
+      if (value === undefined) leaveOut('an ACL that names users or groups, or is none of POSIX');
+      else setXattr(`system.posix_acl_${kind}`, () => set(`system.posix_acl_${kind}`, value));
+    } catch (error) {
+      // Incomplete, or a default for what is no directory: GNU tar goes on too.
+      if (!isErrno(error, 'EINVAL') && !isErrno(error, 'EACCES')) throw error;
+      leaveOut(`an ACL that cannot be (${kind})`);
     }
   }
 

@@ -54,6 +54,14 @@ export function parsePax(body: Buffer, into: PaxRecords, name: string): void {
   }
 }
 
+/** About how many bytes of values the records hold. */
+export function sizeOfPax(records: PaxRecords): number {
+  let size = 8 * (records.sparse?.numbers.length ?? 0);
+  for (const text of [records.path, records.linkpath, records.sparse?.name]) size += text?.length ?? 0;
+  for (const [name, value] of [...(records.xattrs ?? []), ...(records.acls ?? [])]) size += name.length + value.length;
+  return size;
+}
+
 function setRecord(into: PaxRecords, key: string, value: Buffer, name: string): void {
   const empty = value.length === 0;
   if (key === 'path') into.path = empty ? null : text(value, key, name);

@@ -6,7 +6,7 @@ import { TsboxError } from '../errors.ts';
 import { damaged, quoted, type TarEntry } from './entry.ts';
 import { BLOCK, isZeroBlock, parseHeader, parseText, type RawHeader } from './header.ts';
 import { buildEntry, mergePax, sparseKind } from './meaning.ts';
-import { type PaxRecords, parsePax } from './pax.ts';
+import { type PaxRecords, parsePax, sizeOfPax } from './pax.ts';
 import {
   continueOldSparse,
   type DataMap,
@@ -35,10 +35,15 @@ export interface TarReader {
   end(): void;
 }
 
-/** Extended headers and long names are kept in memory whole: the most that is accepted of one. */
-const MAX_EXTENDED = 16 * 1024 * 1024;
+/** Extended headers and long names are kept in memory whole: the most that is accepted of one, as in Go and so in Docker, and of what
+ *  global headers say together. */
+const MAX_EXTENDED = 1024 * 1024;
 
 type State = 'header' | 'extended' | 'oldSparse' | 'dataMap' | 'data' | 'padding' | 'zero' | 'trailer';
+
+function tooLong(name: string, what: string): TsboxError {
+  return new TsboxError('ERR_TSBOX_LIMIT', `tar entry ${quoted(name)}: ${what} (at most ${MAX_EXTENDED} bytes)`);
+}
 
 /** What has been learnt for the entry to come. */
 interface Pending {
@@ -58,7 +63,7 @@ export function createTarReader(handler: TarHandler): TarReader {
   let globals: PaxRecords | undefined;
   let pending: Pending = { pax: undefined, longName: undefined, longLink: undefined };
   let extendedKind = '';
-  let extended: Buffer[] = [];
+  let extended: Buffer = Buffer.alloc(0);
   let header: RawHeader | undefined;
   let sparse: OldSparse | undefined;
   let map: DataMap = newDataMap();
@@ -67,12 +72,9 @@ export function createTarReader(handler: TarHandler): TarReader {
   function startExtended(found: RawHeader): void {
     const what = found.typeflag === 'L' || found.typeflag === 'K' ? 'long name' : 'extended header';
     if (found.size < 0) throw damaged(found.name, `the size of its ${what} is negative`);
-    if (found.size > MAX_EXTENDED) {
-      const message = `tar entry ${quoted(found.name)}: a ${what} of ${found.size} bytes (at most ${MAX_EXTENDED})`;
-      throw new TsboxError('ERR_TSBOX_LIMIT', message);
-    }
+    if (found.size > MAX_EXTENDED) throw tooLong(found.name, `a ${what} of ${found.size} bytes`);
     extendedKind = found.typeflag;
-    extended = [];
+    extended = Buffer.allocUnsafe(found.size);
     left = found.size;
     padding = (BLOCK - (found.size % BLOCK)) % BLOCK;
     header = found;
@@ -81,8 +83,7 @@ export function createTarReader(handler: TarHandler): TarReader {
   }
 
   function endExtended(): void {
-    const body = extended.length === 1 ? extended[0]! : Buffer.concat(extended);
-    extended = [];
+    const body = extended;
     const name = header!.name;
     if (extendedKind === 'L') pending.longName = parseText(body, 0, body.length);
     else if (extendedKind === 'K') pending.longLink = parseText(body, 0, body.length);
@@ -90,11 +91,13 @@ export function createTarReader(handler: TarHandler): TarReader {
       const records: PaxRecords = {};
       parsePax(body, records, name);
       globals = mergePax(globals, records);
+      if (sizeOfPax(globals) > MAX_EXTENDED) throw tooLong(name, 'global headers');
       const global = buildEntry(header!, undefined, undefined, undefined);
       handler.entry(global);
       handler.done(global);
     } else {
-      pending.pax ??= {};
+      // Of several the last counts, as in GNU tar and Go.
+      pending.pax = {};
       parsePax(body, pending.pax, name);
     }
     startPadding();
@@ -200,9 +203,7 @@ export function createTarReader(handler: TarHandler): TarReader {
     }
     handler.raw?.(chunk, at, end);
     if (state === 'extended') {
-      // A part is copied, as the chunk may be gone when the rest arrives.
-      const whole = left === 0 && extended.length === 0;
-      extended.push(whole ? chunk.subarray(at, end) : Buffer.from(chunk.subarray(at, end)));
+      chunk.copy(extended, extended.length - left - (end - at), at, end);
       if (left === 0) endExtended();
     } else if (left === 0) state = 'header';
     return end;

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { Header } from 'tar';
 import type { TarEntry } from '../../src/layer/entry.ts';
 import { createTarReader } from '../../src/layer/read.ts';
-import { archive, entryBytes, patch, run, scratch } from './layer-support.ts';
+import { archive, entryBytes, extendedHeader, patch, paxRecord, run, scratch } from './layer-support.ts';
 
 interface Read {
   entry: TarEntry;
@@ -166,20 +166,11 @@ test('read: a size of 9 GB, in base 256 and in PAX', (t) => {
 
 test('read: PAX records of bytes, empty values, and global ones', () => {
   const value = Buffer.from([0, 1, 0xff, 0x0a, 0x3d, 0]);
-  const record = (key: string, bytes: Buffer | string): Buffer => {
-    const body = Buffer.concat([Buffer.from(` ${key}=`), Buffer.from(bytes as string), Buffer.from('\n')]);
-    const length = [body.length + 1, body.length + 2, body.length + 3].find(
-      (n) => String(n).length + body.length === n,
-    )!;
-    return Buffer.concat([Buffer.from(String(length)), body]);
-  };
-  const extended = (flag: string, ...records: Buffer[]): Buffer =>
-    patch(entryBytes({ name: 'PaxHeaders/x', data: Buffer.concat(records) }), 0, 156, flag);
   const bytes = Buffer.concat([
-    extended('g', record('mtime', '5'), record('uid', '7')),
-    extended('x', record('SCHILY.xattr.user.binary', value), record('uid', '9'), record('path', 'real')),
+    extendedHeader('g', paxRecord('mtime', '5'), paxRecord('uid', '7')),
+    extendedHeader('x', paxRecord('SCHILY.xattr.user.binary', value), paxRecord('uid', '9'), paxRecord('path', 'real')),
     entryBytes({ name: 'nominal', uid: 1 }),
-    extended('x', record('mtime', ''), record('LIBARCHIVE.xattr.user.a%20b', value.toString('base64'))),
+    extendedHeader('x', paxRecord('mtime', ''), paxRecord('LIBARCHIVE.xattr.user.a%20b', value.toString('base64'))),
     entryBytes({ name: 'plain', uid: 1, mtime: 77 }),
     Buffer.alloc(1024),
   ]);

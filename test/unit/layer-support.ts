@@ -78,6 +78,20 @@ export function patch(bytes: Buffer, at: number, offset: number, text: string | 
   return patched;
 }
 
+/** A PAX record, whose length counts itself. */
+export function paxRecord(key: string, value: Buffer | string): Buffer {
+  const body = Buffer.concat([Buffer.from(` ${key}=`, 'latin1'), Buffer.from(value as string), Buffer.from('\n')]);
+  let length = body.length + 1;
+  while (String(length).length + body.length !== length) length = String(length).length + body.length;
+  return Buffer.concat([Buffer.from(String(length)), body]);
+}
+
+/** A header of type `flag` with a body: `x` and `g` for PAX records, `L` and `K` for long names. */
+export function extendedHeader(flag: string, ...body: (Buffer | string)[]): Buffer {
+  const data = Buffer.concat(body.map((part) => Buffer.from(part as string)));
+  return patch(entryBytes({ name: 'PaxHeaders/x', data }), 0, 156, flag);
+}
+
 /** Unpacks bytes with the options of a layer whose owner is the one who runs the test. */
 export function apply(bytes: Buffer, target: string, options: Partial<ApplyOptions> = {}): Promise<AppliedLayer> {
   return applyLayer(pieces(bytes), target, { whiteouts: 'overlay', lchown: asRoot, ...options });
