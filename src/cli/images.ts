@@ -1,12 +1,13 @@
 /** `tsbox images` */
 import type { ImageSummary } from '../engine/api.ts';
+import type { ImageUsage } from '../engine/disk-usage.ts';
 import { FLAG_ERROR, UsageError } from './args.ts';
-import { command } from './command.ts';
+import { type Context, command } from './command.ts';
 import { humanAge, humanSize, localTime, shortId } from './human.ts';
-import { hasLabel, parseFilters, printListing, type Row } from './listing.ts';
-import { print } from './output.ts';
+import { danglingOf, filterImages, IMAGE_FILTERS, referenceMatcher, repositoryOf } from './image-filters.ts';
+import { parseFilters, printListing, type Row } from './listing.ts';
+import { complain, print } from './output.ts';
 
-const FILTERS = ['dangling', 'label', 'reference', 'before', 'since'];
 const NONE = '<none>';
 
 export const verb = command({
@@ -14,40 +15,50 @@ export const verb = command({
   summary: 'List images',
   count: [0, 1],
   flags: {
-    all: { kind: 'bool', short: 'a', help: 'Show intermediate images too' },
+    all: { kind: 'bool', short: 'a', help: 'Show images too that have no name and only serve as parents of others' },
     digests: { kind: 'bool', help: 'Show digests' },
     filter: {
       kind: 'list',
       short: 'f',
       value: 'filter',
-      help: `Show only what fits: ${FILTERS.join(', ')} (key=value)`,
+      help: `Show only what fits: ${IMAGE_FILTERS.join(', ')} (key=value)`,
     },
     format: { kind: 'string', help: "'table', 'json', a Go template for each row, or 'table TEMPLATE'" },
     'no-trunc': { kind: 'bool', help: 'Show ids in full' },
     quiet: { kind: 'bool', short: 'q', help: 'Show ids only' },
+    tree: { kind: 'bool', help: 'Show the layers, and which images share them' },
   },
-  unsupported: 'tree',
   async run(context, flags, [pattern]) {
-    const engine = await context.engine();
-    const { listImages } = await import('../engine/images.ts');
-    const filters = parseFilters(flags.filter, FILTERS, (message) => new UsageError(message, FLAG_ERROR));
-    const images = listImages(engine, { all: flags.all }).sort((a, b) => (a.created < b.created ? 1 : -1));
-    const patterns = [...(filters.get('reference') ?? []), ...(pattern === undefined ? [] : [pattern])];
-    const now = Date.now();
-    const shown = images.filter((image) => fits(image, filters, images));
-    const rows = shown.flatMap((image) =>
-      imageRows(image, { now, whole: flags['no-trunc'], digests: flags.digests, patterns }),
-    );
-    if (flags.quiet && flags.format === undefined) print(rows.map((row) => `${row['ID']}\n`).join(''));
-    else {
-      const columns = ['Repository', 'Tag', ...(flags.digests ? ['Digest'] : []), 'ID', 'CreatedSince', 'Size'];
-      await printListing({ headers: HEADERS, columns, rows }, flags.format);
+    if (flags.tree) checkTree(flags);
+    const filters = parseFilters(flags.filter, IMAGE_FILTERS);
+    const patterns = [
+      ...(filters.get('reference') ?? []),
+      ...(pattern === undefined || pattern === '' ? [] : [pattern]),
+    ];
+    const fits = referenceMatcher(patterns);
+    const all = flags.all || danglingOf(filters) === true;
+    const images = await load(context, filters, all);
+    const named = images.filter((image) => patterns.length === 0 || [...image.tags, ...image.digests].some(fits));
+    if (flags.tree) {
+      const [{ layerTree }, { treeText }] = await Promise.all([
+        import('../engine/layer-tree.ts'),
+        import('./image-tree.ts'),
+      ]);
+      print(treeText(layerTree(await context.engine(), named), flags['no-trunc']));
+      return 0;
     }
+    const { format } = flags;
+    const usage = await usageFor(context, format);
+    const digests = flags.digests || format?.includes('.Digest') === true;
+    const options = { now: Date.now(), whole: flags['no-trunc'], digests, fits, usage };
+    const rows = named.flatMap((image) => imageRows(image, options));
+    if (flags.quiet && format === undefined) print(rows.map((row) => `${row['ID']}\n`).join(''));
+    else await printListing({ headers: IMAGE_HEADERS, columns: columns(flags.digests), rows }, format);
     return 0;
   },
 });
 
-const HEADERS = {
+export const IMAGE_HEADERS = {
   Repository: 'REPOSITORY',
   Tag: 'TAG',
   Digest: 'DIGEST',
@@ -55,85 +66,83 @@ const HEADERS = {
   CreatedSince: 'CREATED',
   CreatedAt: 'CREATED AT',
   Size: 'SIZE',
+  SharedSize: 'SHARED SIZE',
+  UniqueSize: 'UNIQUE SIZE',
+  Containers: 'CONTAINERS',
+  VirtualSize: 'SIZE',
 };
 
-/** A row for each tag (with `digests`: for each tag and digest) that a pattern fits; one row for an image without. Pure. */
-export function imageRows(
-  image: ImageSummary,
-  options: { now: number; whole: boolean; digests: boolean; patterns: readonly string[] },
-): Row[] {
+function columns(digests: boolean): string[] {
+  return ['Repository', 'Tag', ...(digests ? ['Digest'] : []), 'ID', 'CreatedSince', 'Size'];
+}
+
+function checkTree(flags: { digests: boolean; quiet: boolean; format: string | undefined }): void {
+  const other =
+    (['digests', 'quiet'] as const).find((flag) => flags[flag]) ?? (flags.format === undefined ? undefined : 'format');
+  if (other !== undefined) throw new UsageError(`--${other} does not go with --tree`, FLAG_ERROR);
+}
+
+async function load(
+  context: Context,
+  filters: ReadonlyMap<string, readonly string[]>,
+  all: boolean,
+): Promise<ImageSummary[]> {
+  const engine = await context.engine();
+  const { imageCreated, listImages } = await import('../engine/images.ts');
+  const images = listImages(engine, { all }, (_, error) => complain(`tsbox: ${error.message}\n`));
+  return filterImages(images, filters, (name) => imageCreated(engine, name), Date.now());
+}
+
+/** What Docker leaves out as `N/A`, where a template asks for it. */
+async function usageFor(context: Context, format: string | undefined): Promise<Map<string, ImageUsage>> {
+  if (format === undefined || !/Containers|SharedSize|UniqueSize|json/.test(format)) return new Map();
+  const engine = await context.engine();
+  const { imageUsage } = await import('../engine/disk-usage.ts');
+  return new Map(imageUsage(engine).map((usage) => [usage.image.id, usage]));
+}
+
+export interface RowOptions {
+  /** Milliseconds since 1970. */
+  now: number;
+  /** Ids in full. */
+  whole: boolean;
+  /** A row for each digest of a tag's repository. */
+  digests: boolean;
+  /** Which of the image's names have a row. */
+  fits: (reference: string) => boolean;
+  /** By image id. */
+  usage?: ReadonlyMap<string, ImageUsage>;
+}
+
+/** A row for each tag (with `digests`: for each tag and digest) that fits; one row for an image without a name. Pure. */
+export function imageRows(image: ImageSummary, options: RowOptions): Row[] {
+  const usage = options.usage?.get(image.id);
   const row = (repository: string, tag: string, digest: string): Row => ({
-    Containers: 'N/A',
+    Containers: usage === undefined ? 'N/A' : String(usage.containers),
     CreatedAt: localTime(image.created),
     CreatedSince: humanAge(image.created, options.now),
     Digest: digest,
     ID: options.whole ? image.id : shortId(image.id),
     Repository: repository,
-    SharedSize: 'N/A',
+    SharedSize: usage === undefined ? 'N/A' : humanSize(usage.shared),
     Size: humanSize(image.size, 3),
     Tag: tag,
-    UniqueSize: 'N/A',
-    VirtualSize: humanSize(image.size, 3),
+    UniqueSize: usage === undefined ? 'N/A' : humanSize(usage.unique),
+    VirtualSize: humanSize(image.size),
   });
-  const fit = (name: string) =>
-    options.patterns.length === 0 || options.patterns.some((pattern) => referenceFits(pattern, name));
-  const digests = image.digests.map((each) => splitAt(each, each.indexOf('@')));
-  const rows: Row[] = [];
-  const seen = new Set<string>();
-  for (const name of image.tags) {
-    const [repository, tag] = splitAt(name, name.lastIndexOf(':'));
-    seen.add(repository);
-    if (!fit(name)) continue;
+  if (image.tags.length + image.digests.length === 0) return [row(NONE, NONE, NONE)];
+  const tags = image.tags
+    .filter(options.fits)
+    .map((name) => [repositoryOf(name), name.slice(name.lastIndexOf(':') + 1)] as const);
+  const digests = image.digests
+    .filter(options.fits)
+    .map((name) => [repositoryOf(name), name.slice(name.indexOf('@') + 1)] as const);
+  const rows = tags.flatMap(([repository, tag]) => {
     const own = options.digests ? digests.filter(([of]) => of === repository) : [];
-    if (own.length === 0) rows.push(row(repository, tag, NONE));
-    for (const [, digest] of own) rows.push(row(repository, tag, digest));
-  }
-  for (const [repository, digest] of digests) {
-    if (!seen.has(repository) && fit(repository)) rows.push(row(repository, NONE, digest));
-  }
-  if (image.tags.length === 0 && digests.length === 0 && options.patterns.length === 0)
-    rows.push(row(NONE, NONE, NONE));
-  return rows;
-}
-
-const splitAt = (text: string, at: number): [string, string] => [text.slice(0, at), text.slice(at + 1)];
-
-/** Docker's patterns: `*`, `?` and `[...]` stay within one part of the name; without a tag every tag fits. */
-export function referenceFits(pattern: string, name: string): boolean {
-  const familiar = pattern.replace(/^docker\.io\/(library\/)?/, '');
-  const expression = familiar.replace(/\[[^\]]*\]|[*?]|[.+^${}()|\\]/g, (part) => {
-    if (part === '*') return '[^/]*';
-    if (part === '?') return '[^/]';
-    return part.startsWith('[') ? part : `\\${part}`;
+    return own.length === 0 ? [row(repository, tag, NONE)] : own.map(([, digest]) => row(repository, tag, digest));
   });
-  const whole = new RegExp(`^${expression}$`);
-  const colon = name.lastIndexOf(':');
-  const repository = colon > name.lastIndexOf('/') ? name.slice(0, colon) : name;
-  return whole.test(name) || whole.test(repository);
-}
-
-function fits(
-  image: ImageSummary,
-  filters: ReadonlyMap<string, readonly string[]>,
-  all: readonly ImageSummary[],
-): boolean {
-  const dangling = filters.get('dangling');
-  const isDangling = image.tags.length === 0 && image.digests.length === 0;
-  if (dangling !== undefined && !dangling.some((value) => /^(1|true)$/i.test(value) === isDangling)) return false;
-  const labels = image.config.config?.Labels ?? {};
-  if (!(filters.get('label') ?? []).every((label) => hasLabel(labels, label))) return false;
-  const created = (name: string) => named(name, all).created;
-  return (
-    (filters.get('before') ?? []).every((name) => image.created < created(name)) &&
-    (filters.get('since') ?? []).every((name) => image.created > created(name))
-  );
-}
-
-function named(name: string, images: readonly ImageSummary[]): ImageSummary {
-  const tagged = name.includes(':') ? name : `${name}:latest`;
-  const found = images.find(
-    ({ id, tags }) => tags.includes(name) || tags.includes(tagged) || id.replace(/^sha256:/, '').startsWith(name),
-  );
-  if (found === undefined) throw new UsageError(`no such image: ${name}`, 1);
-  return found;
+  const untagged = digests.filter(([repository]) => tags.every(([other]) => other !== repository));
+  const repositories = new Set(untagged.map(([repository]) => repository));
+  if (!options.digests) return [...rows, ...[...repositories].map((repository) => row(repository, NONE, NONE))];
+  return [...rows, ...untagged.map(([repository, digest]) => row(repository, NONE, digest))];
 }

@@ -1,4 +1,6 @@
 /** Lists in the forms of `--format`: Docker's table, `table TEMPLATE`, `json`, a template for each row. Pure but for the printing. */
+import { parseTime } from '../spec/time.ts';
+import { FLAG_ERROR, UsageError } from './args.ts';
 import { print } from './output.ts';
 import { tableText } from './table.ts';
 
@@ -42,26 +44,32 @@ function headerProxy(headers: Readonly<Record<string, string>>): ProxyHandler<ob
   };
 }
 
-/** Docker's `--filter key=value` flags by key. @throws when one has no `=` or a key that `known` does not have */
-export function parseFilters(
-  filters: readonly string[],
-  known: readonly string[],
-  refuse: (message: string) => Error,
-): Map<string, string[]> {
+/** Docker's `--filter key=value` flags by key; `key!=value` has the key `key!`.
+ *  @throws UsageError when one has no `=` or a key that `known` does not have */
+export function parseFilters(filters: readonly string[], known: readonly string[]): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const filter of filters) {
     const equals = filter.indexOf('=');
-    if (equals < 0) throw refuse(`invalid argument ${JSON.stringify(filter)} for "-f, --filter" flag: not key=value`);
+    if (equals < 0) {
+      const message = `invalid argument ${JSON.stringify(filter)} for "--filter" flag: bad format of filter (expected name=value)`;
+      throw new UsageError(message, FLAG_ERROR);
+    }
     const key = filter.slice(0, equals).trim().toLowerCase();
-    if (!known.includes(key)) throw refuse(`invalid filter '${key}'`);
+    if (!known.includes(key)) {
+      throw new UsageError(`invalid filter '${key}'`, 1, `Filters of this command: ${known.join(', ')}.`);
+    }
     found.set(key, [...(found.get(key) ?? []), filter.slice(equals + 1).trim()]);
   }
   return found;
 }
 
-/** Does a set of labels have `key` or `key=value`? */
-export function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {
-  const equals = wanted.indexOf('=');
-  if (equals < 0) return Object.hasOwn(labels, wanted);
-  return labels[wanted.slice(0, equals)] === wanted.slice(equals + 1);
+/** The one time that `until` gives, in milliseconds since 1970. @throws UsageError when it is no time, or given more than once */
+export function untilOf(filters: ReadonlyMap<string, readonly string[]>, now: number): number | undefined {
+  const [text, ...others] = filters.get('until') ?? [];
+  if (text === undefined) return undefined;
+  if (others.length > 0) throw new UsageError('more than one until filter specified', 1);
+  const time = parseTime(text, now);
+  if (time !== undefined) return time;
+  const hint = 'Give how long ago (24h, 1h30m), a date (2024-05-01, 2024-05-01T10:00:00Z), or seconds since 1970.';
+  throw new UsageError(`failed to parse value as time or duration: ${JSON.stringify(text)}`, 1, hint);
 }

@@ -1,10 +1,11 @@
 /** `tsbox ps` */
 import type { ContainerSummary, ImageSummary } from '../engine/api.ts';
 import { NEVER } from '../spec/container.ts';
-import { FLAG_ERROR, UsageError } from './args.ts';
-import { command } from './command.ts';
-import { ellipsis, humanAge, humanDuration, localTime, shortId } from './human.ts';
-import { hasLabel, parseFilters, printListing, type Row } from './listing.ts';
+import { hasLabel } from '../spec/labels.ts';
+import { UsageError } from './args.ts';
+import { type Context, command } from './command.ts';
+import { ellipsis, humanAge, humanDuration, humanSize, localTime, shortId } from './human.ts';
+import { parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
 const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited'];
@@ -27,12 +28,12 @@ export const verb = command({
     latest: { kind: 'bool', short: 'l', help: 'Show the container made last, in any state' },
     'no-trunc': { kind: 'bool', help: 'Show ids and commands in full' },
     quiet: { kind: 'bool', short: 'q', help: 'Show ids only' },
+    size: { kind: 'bool', short: 's', help: 'Show how much each has written, and how much it is with its image' },
   },
-  unsupported: 'size/s',
   async run(context, flags) {
     const engine = await context.engine();
     const { listContainers } = await import('../engine/list.ts');
-    const filters = parseFilters(flags.filter, FILTERS, (message) => new UsageError(message, FLAG_ERROR));
+    const filters = parseFilters(flags.filter, FILTERS);
     checkStatuses(filters.get('status') ?? []);
     const last = flags.latest ? 1 : flags.last;
     // A filter on the state asks for containers in that state, running or not.
@@ -47,14 +48,18 @@ export const verb = command({
       print(found.map(({ record }) => `${flags['no-trunc'] ? record.ID : shortId(record.ID)}\n`).join(''));
       return 0;
     }
-    const rows = found.map((summary) => containerRow(summary, now, flags['no-trunc']));
-    await printListing({ headers: HEADERS, columns: COLUMNS, rows }, flags.format);
+    const sizeOf = await sizes(context, flags.size || flags.format?.includes('.Size') === true);
+    const rows = found.map((summary) =>
+      containerRow(summary, { now, whole: flags['no-trunc'], size: sizeOf(summary) }),
+    );
+    const columns = flags.size ? [...COLUMNS, 'Size'] : COLUMNS;
+    await printListing({ headers: CONTAINER_HEADERS, columns, rows }, flags.format);
     return 0;
   },
 });
 
 const COLUMNS = ['ID', 'Image', 'Command', 'RunningFor', 'Status', 'Ports', 'Names'];
-const HEADERS = {
+export const CONTAINER_HEADERS = {
   ID: 'CONTAINER ID',
   Image: 'IMAGE',
   Command: 'COMMAND',
@@ -67,10 +72,35 @@ const HEADERS = {
   Labels: 'LABELS',
   Mounts: 'MOUNTS',
   Networks: 'NETWORKS',
+  Size: 'SIZE',
+  LocalVolumes: 'LOCAL VOLUMES',
 };
 
-/** A row of the list, by Docker's field names. Pure. @param now milliseconds since 1970 */
-export function containerRow({ record, state, hostConfig }: ContainerSummary, now: number, whole: boolean): Row {
+/** Bytes that a container has written, and with its image; absent when nobody asked. */
+interface Size {
+  written: number;
+  withImage?: number;
+}
+
+/** How to find the size of a container; measuring takes a look at every file that it has written. */
+async function sizes(context: Context, wanted: boolean): Promise<(summary: ContainerSummary) => Size | undefined> {
+  if (!wanted) return () => undefined;
+  const engine = await context.engine();
+  const { containerSize } = await import('../engine/disk-usage.ts');
+  return ({ record }) => containerSize(engine, record);
+}
+
+export interface RowOptions {
+  /** Milliseconds since 1970. */
+  now: number;
+  /** Ids and commands in full. */
+  whole: boolean;
+  size?: Size | undefined;
+}
+
+/** A row of the list, by Docker's field names. Pure. */
+export function containerRow({ record, state, hostConfig }: ContainerSummary, options: RowOptions): Row {
+  const { now, whole, size } = options;
   const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
   const labels = record.Config.Labels ?? {};
   const mounts = Object.values(record.MountPoints ?? {}).map(({ Name, Source }) => Name ?? Source);
@@ -83,16 +113,23 @@ export function containerRow({ record, state, hostConfig }: ContainerSummary, no
       .map(([key, value]) => `${key}=${value}`)
       .sort()
       .join(','),
+    LocalVolumes: '0',
     Mounts: mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(','),
     Names: record.Name.replace(/^\//, ''),
     Networks: hostConfig.NetworkMode,
     Ports: '',
     RunningFor: humanAge(record.Created, now),
+    Size: sizeText(size),
     State: state.Status,
     Status: statusText(state, now),
   };
   const label = (key: string) => labels[key] ?? '';
   return Object.defineProperty(row, 'Label', { value: label, enumerable: false });
+}
+
+/** `12B (virtual 1.99MB)` */
+function sizeText({ written, withImage }: Size = { written: 0 }): string {
+  return humanSize(written, 3) + (withImage === undefined ? '' : ` (virtual ${humanSize(withImage, 3)})`);
 }
 
 function imageText(image: string, whole: boolean): string {

@@ -7,10 +7,12 @@ type Load = () => Promise<{ verb: Command }>;
 export const VERBS: Readonly<Record<string, Load>> = {
   attach: () => import('./attach.ts'),
   commit: () => import('./commit.ts'),
+  'container prune': () => import('./container-prune.ts'),
   create: () => import('./create.ts'),
   exec: () => import('./exec.ts'),
   export: () => import('./export.ts'),
   history: () => import('./history.ts'),
+  'image prune': () => import('./image-prune.ts'),
   images: () => import('./images.ts'),
   import: () => import('./import.ts'),
   info: () => import('./info.ts'),
@@ -26,6 +28,8 @@ export const VERBS: Readonly<Record<string, Load>> = {
   save: () => import('./save.ts'),
   start: () => import('./start.ts'),
   stop: () => import('./stop.ts'),
+  'system df': () => import('./system-df.ts'),
+  'system prune': () => import('./system-prune.ts'),
   tag: () => import('./tag.ts'),
   version: () => import('./version.ts'),
   wait: () => import('./wait.ts'),
@@ -54,7 +58,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
 export const MANAGEMENT: Readonly<Record<string, string>> = {
   container: "The container commands by Docker's longer names",
   image: "The image commands by Docker's longer names",
-  system: "info, by Docker's longer name",
+  system: 'What is used and what can go: df, prune, info',
 };
 
 /** Docker's management spellings: `tsbox container ls` is `tsbox ps`. */
@@ -71,6 +75,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     ls: 'ps',
     list: 'ps',
     ps: 'ps',
+    prune: 'container prune',
     rm: 'rm',
     remove: 'rm',
     run: 'run',
@@ -85,17 +90,18 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     load: 'load',
     ls: 'images',
     list: 'images',
+    prune: 'image prune',
     pull: 'pull',
     rm: 'rmi',
     remove: 'rmi',
     save: 'save',
     tag: 'tag',
   },
-  system: { info: 'info' },
+  system: { df: 'system df', info: 'info', prune: 'system prune' },
 };
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
   'build builder buildx checkpoint compose config context cp diff events login logout manifest network node pause plugin port push ' +
-  'rename restart search secret service stack stats swarm top trust unpause update volume prune df'
+  'rename restart search secret service stack stats swarm top trust unpause update volume'
 ).split(' ');

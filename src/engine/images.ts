@@ -46,6 +46,12 @@ export function summarizeImage(engine: Engine, id: string): ImageSummary {
   return summary(engine, readImage(engine.store, id), readReferences(engine.store));
 }
 
+/** When the image was made that a name or an id stands for: RFC 3339.
+ *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_SPEC, ERR_TSBOX_DAMAGED */
+export function imageCreated(engine: Engine, name: string): string {
+  return requireImage(engine.store, name).config.created ?? NEVER;
+}
+
 /** Images, the youngest first. Without `all` those are left out that have no name and only serve as parents of others. One that is
  *  removed meanwhile is left out.
  *  @param onDamaged is told of images that cannot be read; the others are listed all the same */

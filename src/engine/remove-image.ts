@@ -148,25 +148,53 @@ function removeById(removal: Removal, id: string, options: RemoveImageOptions): 
   deleteImage(removal, id, options, false);
 }
 
+/** Runs `work` under the store's lock, then deletes what it has taken out of the store.
+ *  @param remove deletes a directory that nothing refers to any more */
+function removing(engine: Engine, remove: (path: string) => void, work: (removal: Removal) => void): Removed {
+  const removed: Removed = { untagged: [], deleted: [] };
+  const waiting: string[] = [];
+  withStore(engine.store, (locked) => work({ locked, removed, waiting }));
+  for (const path of waiting) remove(path);
+  return removed;
+}
+
 /**
  * Removes a name of an image or the image itself.
  * @returns what was untagged (familiar references) and deleted (image ids and chain ids), in Docker's order
  * @throws ERR_TSBOX_NOT_FOUND; ERR_TSBOX_CONFLICT in Docker's words, with nothing removed
  */
 export function removeImage(engine: Engine, name: string, options: RemoveImageOptions): Removed {
-  const removed: Removed = { untagged: [], deleted: [] };
-  const waiting: string[] = [];
-  withStore(engine.store, (locked) => {
+  const removed = removing(engine, removeTree, (removal) => {
     const id = findImageId(engine.store, name) ?? requireImage(engine.store, name).id;
-    const removal: Removal = { locked, removed, waiting };
     if (isIdPrefix(id, name)) removeById(removal, id, options);
     else removeByName(removal, id, name, options);
   });
-  for (const path of waiting) removeTree(path);
   try {
     collectGarbage(engine.store);
   } catch {
     // The image is removed; the next removal tries again.
   }
   return removed;
+}
+
+/**
+ * Removes an image with its names if nobody uses it: no container, no other image; then those that it was made from, as `rmi` does.
+ * One that others were made from loses only its names. An image that is not there is removed already.
+ * @param options `tagged`: also one that has a tag
+ * @param remove as in {@link removing}
+ */
+export function removeUnusedImage(
+  engine: Engine,
+  id: string,
+  options: { tagged: boolean },
+  remove: (path: string) => void,
+): Removed {
+  return removing(engine, remove, (removal) => {
+    const { locked } = removal;
+    const { tags, digests } = imageNames(locked.store, id);
+    const isThere = findImageId(locked.store, id) !== undefined;
+    if (!isThere || (tags.length > 0 && !options.tagged) || containersOf(locked, id).length > 0) return;
+    untagAll(removal, [...tags, ...digests]);
+    deleteImage(removal, id, { force: false, noPrune: false }, true);
+  });
 }

@@ -123,8 +123,10 @@ function smallLeftovers(store: Store): string[] {
   ];
 }
 
-/** Removes what killed processes have left behind. @returns the paths that were removed */
-export function collectGarbage(store: Store): string[] {
+/** Removes what killed processes have left behind.
+ *  @param remove takes a directory of the store away that nothing refers to any more
+ *  @returns the paths that were removed */
+export function collectGarbage(store: Store, remove: (path: string) => void = removeTree): string[] {
   const { small, trees } = withStore(store, () => {
     const trees = [
       ...abandonedRwLayers(store),
@@ -138,6 +140,6 @@ export function collectGarbage(store: Store): string[] {
     return { small, trees };
   });
   const paths = [...new Set(trees)];
-  for (const path of paths) removeTree(path);
+  for (const path of paths) remove(path);
   return [...paths, ...small];
 }

@@ -2,7 +2,7 @@
 import { renameSync } from 'node:fs';
 import { imageIds, readImage } from './images.ts';
 import { attempt, readText } from './io.ts';
-import { layerIds, layerSize } from './layers.ts';
+import { layerIds } from './layers.ts';
 import { isFree } from './leases.ts';
 import type { Locked } from './lock.ts';
 import { mountedIds, retireDirectory } from './rw-layers.ts';
@@ -34,8 +34,6 @@ export interface RemovedLayers {
   chainIds: string[];
   /** Directories for `removeTree`, once the lock is released. */
   waiting: string[];
-  /** Bytes of file content. */
-  size: number;
 }
 
 /** Takes a layer out of the store, damaged or not, unless somebody holds a lease on it. @returns whether it did */
@@ -43,13 +41,11 @@ function retireLayer({ store }: Locked, chainId: string, removed: RemovedLayers)
   const entry = layerEntry(store, chainId);
   const cacheId = readText(`${entry}/cache-id`);
   if (cacheId === undefined || !/^[a-z0-9-]+$/.test(cacheId) || !isFree(store, cacheId)) return false;
-  const size = layerSize(store, chainId);
   const retired = `${store.images}/layerdb/tmp/${cacheId}${REMOVING}`;
   attempt(`remove layer ${chainId}`, () => renameSync(entry, retired));
   const directory = retireDirectory(store, cacheId);
   removed.chainIds.push(chainId);
   removed.waiting.push(retired, ...(directory === undefined ? [] : [directory]));
-  removed.size += size;
   return true;
 }
 
@@ -64,14 +60,14 @@ function removeDownwards(locked: Locked, top: string | undefined, uses: Map<stri
 
 /** Removes a layer and those below it, down to the first that is still used. For an image that has just been removed. */
 export function removeUnusedChain(locked: Locked, top: string | undefined): RemovedLayers {
-  const removed: RemovedLayers = { chainIds: [], waiting: [], size: 0 };
+  const removed: RemovedLayers = { chainIds: [], waiting: [] };
   removeDownwards(locked, top, layerUses(locked.store), removed);
   return removed;
 }
 
 /** Removes every layer that nothing uses: what pulls left that were interrupted. */
 export function removeUnusedLayers(locked: Locked): RemovedLayers {
-  const removed: RemovedLayers = { chainIds: [], waiting: [], size: 0 };
+  const removed: RemovedLayers = { chainIds: [], waiting: [] };
   const uses = layerUses(locked.store);
   for (const chainId of layerIds(locked.store)) removeDownwards(locked, chainId, uses, removed);
   return removed;

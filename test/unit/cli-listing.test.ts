@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { FLAG_ERROR, UsageError } from '../../src/cli/args.ts';
+import { FLAG_ERROR } from '../../src/cli/args.ts';
 import { containerRequest, environment } from '../../src/cli/container-flags.ts';
-import { imageRows, referenceFits } from '../../src/cli/images.ts';
-import { hasLabel, parseFilters } from '../../src/cli/listing.ts';
+import { referenceMatcher } from '../../src/cli/image-filters.ts';
+import { imageRows } from '../../src/cli/images.ts';
+import { parseFilters } from '../../src/cli/listing.ts';
 import { containerRow, statusText } from '../../src/cli/ps.ts';
 import type { ContainerSummary, ImageSummary } from '../../src/engine/api.ts';
 import { NEVER } from '../../src/spec/container.ts';
+import { hasLabel } from '../../src/spec/labels.ts';
 
 const ID = '0123456789abcdef'.repeat(4);
 const NOW = Date.parse('2024-05-01T12:00:00Z');
@@ -41,7 +43,7 @@ const summary = {
 } as unknown as ContainerSummary;
 
 test('ps: a row has what Docker shows', () => {
-  const row = containerRow(summary, NOW, false);
+  const row = containerRow(summary, { now: NOW, whole: false });
   assert.deepEqual(
     { ...row, CreatedAt: undefined },
     {
@@ -50,17 +52,19 @@ test('ps: a row has what Docker shows', () => {
       ID: '0123456789ab',
       Image: 'ubuntu',
       Labels: 'a=1,b=2',
+      LocalVolumes: '0',
       Mounts: '',
       Names: 'web',
       Networks: 'none',
       Ports: '',
       RunningFor: '2 hours ago',
+      Size: '0B',
       State: 'exited',
       Status: 'Exited (3) 30 minutes ago',
     },
   );
   assert.equal((row['Label'] as (key: string) => string)('b'), '2');
-  const whole = containerRow(summary, NOW, true);
+  const whole = containerRow(summary, { now: NOW, whole: true });
   assert.equal(whole['ID'], ID);
   assert.equal(whole['Command'], JSON.stringify(`sh -c 'echo "hi" there'`));
 });
@@ -87,9 +91,9 @@ const image: ImageSummary = {
 
 const rows = (
   of: ImageSummary,
-  options: Partial<{ whole: boolean; digests: boolean; patterns: string[] }> = {},
+  options: Partial<{ whole: boolean; digests: boolean; fits: (reference: string) => boolean }> = {},
 ): string[] =>
-  imageRows(of, { now: NOW, whole: false, digests: false, patterns: [], ...options }).map(
+  imageRows(of, { now: NOW, whole: false, digests: false, fits: () => true, ...options }).map(
     ({ Repository, Tag, Digest, ID: id, Size }) => `${Repository} ${Tag} ${String(Digest).slice(0, 9)} ${id} ${Size}`,
   );
 
@@ -105,9 +109,12 @@ test('images: a row for each tag; with digests each has its own', () => {
 });
 
 test('images: without a tag there is the digest, without either <none>', () => {
-  assert.deepEqual(rows({ ...image, tags: [] }), ['ubuntu <none> sha256:aa 0123456789ab 77.9MB']);
+  assert.deepEqual(rows({ ...image, tags: [] }), ['ubuntu <none> <none> 0123456789ab 77.9MB']);
+  assert.deepEqual(rows({ ...image, tags: [] }, { digests: true }), ['ubuntu <none> sha256:aa 0123456789ab 77.9MB']);
+  const two = [`ubuntu@sha256:${'a'.repeat(64)}`, `ubuntu@sha256:${'b'.repeat(64)}`];
+  assert.equal(rows({ ...image, tags: [], digests: two }).length, 1);
+  assert.equal(rows({ ...image, tags: [], digests: two }, { digests: true }).length, 2);
   assert.deepEqual(rows({ ...image, tags: [], digests: [] }), ['<none> <none> <none> 0123456789ab 77.9MB']);
-  assert.deepEqual(rows({ ...image, tags: [], digests: [] }, { patterns: ['*'] }), []);
 });
 
 test('images: patterns stay within a part of the name', () => {
@@ -124,14 +131,25 @@ test('images: patterns stay within a part of the name', () => {
     ['docker.io/library/ubuntu', 'ubuntu:1', true],
     ['localhost:5000/team/tool', 'localhost:5000/team/tool:v1', true],
     ['buntu', 'ubuntu:1', false],
+    ['[^a]buntu', 'ubuntu:1', true],
+    ['[!a]buntu', 'ubuntu:1', false],
+    ['[x-a]buntu', 'ubuntu:1', false],
+    ['u\\buntu:?', 'ubuntu:1', true],
+    ['ubuntu@sha256:*', `ubuntu@sha256:${'a'.repeat(64)}`, true],
+    ['', 'ubuntu:1', false],
   ];
   for (const [pattern, name, expected] of fits)
-    assert.equal(referenceFits(pattern, name), expected, `${pattern} ${name}`);
+    assert.equal(referenceMatcher([pattern])(name), expected, `${pattern} ${name}`);
+});
+
+test('images: a pattern that is none is refused', () => {
+  for (const pattern of ['[', 'u[', '[]', 'u\\', '[a-]']) {
+    assert.throws(() => referenceMatcher([pattern]), { message: /^syntax error in pattern/, exitCode: 1 }, pattern);
+  }
 });
 
 test('filters: the same key may come twice; an unknown one is refused', () => {
-  const refuse = (message: string) => new UsageError(message, FLAG_ERROR);
-  const found = parseFilters(['name=a', 'NAME = b=c', 'id=1'], ['name', 'id'], refuse);
+  const found = parseFilters(['name=a', 'NAME = b=c', 'id=1'], ['name', 'id']);
   assert.deepEqual(
     [...found],
     [
@@ -139,8 +157,8 @@ test('filters: the same key may come twice; an unknown one is refused', () => {
       ['id', ['1']],
     ],
   );
-  assert.throws(() => parseFilters(['x=1'], ['name'], refuse), /invalid filter 'x'/);
-  assert.throws(() => parseFilters(['name'], ['name'], refuse), /not key=value/);
+  assert.throws(() => parseFilters(['x=1'], ['name']), { message: "invalid filter 'x'", exitCode: 1 });
+  assert.throws(() => parseFilters(['name'], ['name']), { message: /expected name=value/, exitCode: FLAG_ERROR });
 });
 
 test('filters: a label by its key or by its value', () => {

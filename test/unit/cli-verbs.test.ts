@@ -7,11 +7,13 @@ import { ALIASES, GROUPS, MANAGEMENT, UNSUPPORTED_VERBS, VERBS } from '../../src
 const DOCKER: Record<string, string> = {
   attach: 'detach-keys no-stdin sig-proxy',
   commit: 'author/a change/c message/m pause/p',
+  'container prune': 'filter force/f',
   create:
     'add-host annotation attach/a blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems device device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops disable-content-trust dns dns-option dns-search domainname entrypoint env/e env-file expose gpus group-add health-cmd health-interval health-retries health-start-interval health-start-period health-timeout hostname/h init interactive/i io-maxbandwidth io-maxiops ip ip6 ipc isolation kernel-memory label/l label-file link link-local-ip log-driver log-opt mac-address memory/m memory-reservation memory-swap memory-swappiness mount name network network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit platform privileged publish/p publish-all/P pull quiet/q read-only restart rm runtime security-opt shm-size stop-signal stop-timeout storage-opt sysctl tmpfs tty/t ulimit use-api-socket user/u userns uts volume/v volume-driver volumes-from workdir/w',
   exec: 'detach/d detach-keys env/e env-file interactive/i privileged tty/t user/u workdir/w',
   export: 'output/o',
   history: 'format human/H no-trunc platform quiet/q',
+  'image prune': 'all/a filter force/f',
   images: 'all/a digests filter/f format no-trunc quiet/q tree',
   import: 'change/c message/m platform',
   info: 'format/f',
@@ -27,6 +29,8 @@ const DOCKER: Record<string, string> = {
   save: 'output/o platform',
   start: 'attach/a checkpoint checkpoint-dir detach-keys interactive/i',
   stop: 'signal/s timeout/t',
+  'system df': 'format verbose/v',
+  'system prune': 'all/a filter force/f volumes',
   tag: '',
   version: 'format/f',
   wait: '',

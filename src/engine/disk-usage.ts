@@ -1,0 +1,109 @@
+/** What images and containers take on the disk. Bytes of file content; a layer counts once however many images have it. */
+import { TsboxError } from '../errors.ts';
+import type { ContainerRecord } from '../spec/container.ts';
+import { listContainers as listRecords } from '../store/containers.ts';
+import { treeBytes } from '../store/freed.ts';
+import { readText } from '../store/io.ts';
+import { layerIds, layerSize } from '../store/layers.ts';
+import { mountedIds, rwLayer } from '../store/rw-layers.ts';
+import { layerEntry, mountEntry, type Store } from '../store/store.ts';
+import { imageTop } from '../store/unused-layers.ts';
+import type { ContainerSummary, ImageSummary } from './api.ts';
+import { listImages } from './images.ts';
+import { listContainers } from './list.ts';
+import type { Engine } from './open.ts';
+
+export interface ImageUsage {
+  image: ImageSummary;
+  /** Bytes of the layers that other images have too. */
+  shared: number;
+  /** Bytes of the layers that no other image has. */
+  unique: number;
+  /** How many containers were made from it. */
+  containers: number;
+}
+
+export interface ContainerUsage {
+  container: ContainerSummary;
+  /** Bytes that it has written into its own layer. */
+  written: number;
+}
+
+export interface DiskUsage {
+  /** The youngest first, without those that only serve as parents of others. */
+  images: ImageUsage[];
+  containers: ContainerUsage[];
+  /** Bytes of all layers. */
+  layers: number;
+  /** Of these, what `image prune --all` would free. */
+  reclaimable: number;
+}
+
+/** What a container has written into its read-write layer; 0 when that is gone or damaged. */
+export function writtenBytes(store: Store, id: string): number {
+  try {
+    return treeBytes(rwLayer(store, id).upper);
+  } catch (error) {
+    if (error instanceof TsboxError && ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_DAMAGED'].includes(error.code)) return 0;
+    throw error;
+  }
+}
+
+/** What a container takes: what it has written, and that with its image, as far as that is here. */
+export function containerSize({ store }: Engine, record: ContainerRecord): { written: number; withImage: number } {
+  const written = writtenBytes(store, record.ID);
+  const image = [...chainBelow(store, imageTop(store, record.Image))];
+  return { written, withImage: image.reduce((sum, chainId) => sum + layerSize(store, chainId), written) };
+}
+
+/** @param onDamaged as in {@link listImages} and {@link listContainers} */
+export function diskUsage(engine: Engine, onDamaged?: (id: string, error: TsboxError) => void): DiskUsage {
+  const { store } = engine;
+  const ids = layerIds(store);
+  const sum = (chainIds: Iterable<string>) => [...chainIds].reduce((total, id) => total + layerSize(store, id), 0);
+  const images = imageUsage(engine, onDamaged);
+  const kept = keptLayers(store);
+  return {
+    images,
+    containers: listContainers(engine, { all: true }, onDamaged).map((container) => ({
+      container,
+      written: writtenBytes(store, container.record.ID),
+    })),
+    layers: sum(ids),
+    reclaimable: sum(ids.filter((id) => !kept.has(id))),
+  };
+}
+
+/** How much of each image is its own. */
+export function imageUsage(engine: Engine, onDamaged?: (id: string, error: TsboxError) => void): ImageUsage[] {
+  const { store } = engine;
+  const images = listImages(engine, { all: false }, onDamaged);
+  const chains = images.map(({ id }) => [...chainBelow(store, imageTop(store, id))]);
+  const uses = new Map<string, number>();
+  for (const chainId of chains.flat()) uses.set(chainId, (uses.get(chainId) ?? 0) + 1);
+  const containers = listRecords(store);
+  return images.map((image, index) => {
+    const others = chains[index]!.filter((chainId) => uses.get(chainId)! > 1);
+    const shared = others.reduce((total, chainId) => total + layerSize(store, chainId), 0);
+    const users = containers.filter((record) => record.Image === image.id).length;
+    return { image, shared, unique: image.size - shared, containers: users };
+  });
+}
+
+/** A layer and those below it, by chain id; damaged ones too. */
+function* chainBelow(store: Store, top: string | undefined): Generator<string> {
+  const seen = new Set<string>();
+  for (let at = top; at !== undefined && !seen.has(at); at = readText(`${layerEntry(store, at)}/parent`)) {
+    seen.add(at);
+    yield at;
+  }
+}
+
+/** The layers of all containers: of their images, and those that they stand on. */
+function keptLayers(store: Store): Set<string> {
+  const tops = [
+    ...listRecords(store).map((record) => imageTop(store, record.Image)),
+    ...mountedIds(store).map((id) => readText(`${mountEntry(store, id)}/parent`)),
+  ];
+  return new Set(tops.flatMap((top) => [...chainBelow(store, top)]));
+}

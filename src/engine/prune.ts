@@ -1,0 +1,126 @@
+/**
+ * `prune`: what nobody uses is removed, and the space that this frees is told. It is measured on what is deleted, when it is deleted:
+ * files of layers, what containers have written, and their logs.
+ */
+import { TsboxError } from '../errors.ts';
+import { hasLabel } from '../spec/labels.ts';
+import { listContainers } from '../store/containers.ts';
+import { logBytes, removeCounted } from '../store/freed.ts';
+import { collectGarbage } from '../store/gc.ts';
+import { type Locked, withStore } from '../store/lock.ts';
+import { containerState } from '../store/state.ts';
+import { containerDirectory, type Store } from '../store/store.ts';
+import { removeUnusedLayers } from '../store/unused-layers.ts';
+import type { Removed } from './api.ts';
+import { writtenBytes } from './disk-usage.ts';
+import { listImages } from './images.ts';
+import type { Engine } from './open.ts';
+import { removeContainer } from './remove.ts';
+import { removeUnusedImage } from './remove-image.ts';
+
+/** What is old enough and has the right labels. */
+export interface PruneFilter {
+  /** Only what was made at this time or earlier: milliseconds since 1970. */
+  until?: number;
+  /** `key` or `key=value`: only what has all of them. */
+  labels: readonly string[];
+  /** `key` or `key=value`: not what has all of them. */
+  withoutLabels: readonly string[];
+}
+
+export interface Pruned<T> {
+  removed: T;
+  /** What the removal has freed. */
+  bytes: number;
+  /** What could not be removed, and why. */
+  errors: Error[];
+}
+
+/** @param created RFC 3339 */
+function fits(
+  filter: PruneFilter,
+  created: string,
+  labels: Readonly<Record<string, string>> | null | undefined,
+): boolean {
+  const own = labels ?? {};
+  const { until, labels: wanted, withoutLabels: unwanted } = filter;
+  return (
+    (until === undefined || !(Date.parse(created) > until)) &&
+    wanted.every((label) => hasLabel(own, label)) &&
+    (unwanted.length === 0 || !unwanted.every((label) => hasLabel(own, label)))
+  );
+}
+
+/** Runs `work` for each; what is gone or in use by now is left out, other refusals are kept for the end. */
+async function each<T>(items: readonly T[], errors: Error[], work: (item: T) => Promise<void> | void): Promise<void> {
+  for (const item of items) {
+    try {
+      await work(item);
+    } catch (error) {
+      if (!(error instanceof TsboxError)) throw error;
+      if (!['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_CONFLICT'].includes(error.code)) errors.push(error);
+    }
+  }
+}
+
+/** What the removal of a container frees: its files and its log. */
+function containerBytes(store: Store, id: string): number {
+  return writtenBytes(store, id) + logBytes(containerDirectory(store, id));
+}
+
+/** Removes every container that does not run. @returns their ids, the youngest first */
+export async function pruneContainers(engine: Engine, filter: PruneFilter): Promise<Pruned<string[]>> {
+  const { store } = engine;
+  const pruned: Pruned<string[]> = { removed: [], bytes: collect(store), errors: [] };
+  const stopped = listContainers(store).filter(
+    (record) => fits(filter, record.Created, record.Config.Labels) && !containerState(store, record).Running,
+  );
+  await each(stopped, pruned.errors, async ({ ID: id }) => {
+    const bytes = containerBytes(store, id);
+    await removeContainer(engine, id, { force: false });
+    pruned.removed.push(id);
+    pruned.bytes += bytes;
+  });
+  return pruned;
+}
+
+export interface PruneImagesOptions {
+  /** Every image without a container, not only those without a tag. */
+  all: boolean;
+  filter: PruneFilter;
+}
+
+/** Removes images that no container was made from. Without a filter also the layers that interrupted pulls have left.
+ *  @returns what was untagged and deleted, image by image */
+export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOptions): Promise<Pruned<Removed[]>> {
+  const { store } = engine;
+  const pruned: Pruned<Removed[]> = { removed: [], bytes: collect(store), errors: [] };
+  const remove = (path: string) => {
+    pruned.bytes += removeCounted(path);
+  };
+  const images = listImages(engine, { all: false }).filter(({ created, config }) =>
+    fits(filter, created, config.config?.Labels),
+  );
+  await each(images, pruned.errors, ({ id }) => {
+    pruned.removed.push(removeUnusedImage(engine, id, { tagged: all }, remove));
+  });
+  const isFiltered = filter.until !== undefined || filter.labels.length + filter.withoutLabels.length > 0;
+  if (!isFiltered) pruned.removed.push({ untagged: [], deleted: removeLayers(store, remove) });
+  return pruned;
+}
+
+/** @returns the chain ids of the layers that nothing used */
+function removeLayers(store: Store, remove: (path: string) => void): string[] {
+  const { chainIds, waiting } = withStore(store, (locked: Locked) => removeUnusedLayers(locked));
+  for (const path of waiting) remove(path);
+  return chainIds;
+}
+
+/** What killed processes have left. @returns bytes freed */
+function collect(store: Store): number {
+  let bytes = 0;
+  collectGarbage(store, (path) => {
+    bytes += removeCounted(path);
+  });
+  return bytes;
+}
