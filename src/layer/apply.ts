@@ -2,21 +2,11 @@
 import { createHash } from 'node:crypto';
 import { isErrno, TsboxError } from '../errors.ts';
 import { S } from '../spec/linux.ts';
-import {
-  AT_EMPTY_PATH,
-  close,
-  deviceNumber,
-  ftruncate,
-  mknodat,
-  OPEN,
-  openat,
-  pwriteAll,
-  symlinkat,
-  writeAll,
-} from '../sys/file.ts';
+import { AT_EMPTY_PATH, close, deviceNumber, mknodat, symlinkat } from '../sys/file.ts';
 import { statAt } from '../sys/stat.ts';
-import { baseOf, bytesOf, damaged, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
-import { createLinker } from './links.ts';
+import { baseOf, bytesOf, damaged, nameTooLong, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
+import { createFileMaker, type FileMaker } from './files.ts';
+import { createLinker, pathOfLink } from './links.ts';
 import { createMetadataWriter, type MetadataWriter } from './metadata.ts';
 import { createTarReader, type TarHandler } from './read.ts';
 import { createTarSplitWriter, type TarSplitWriter } from './tar-split.ts';
@@ -65,14 +55,31 @@ export async function applyLayer(
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const split = options.tarSplit === undefined ? undefined : createTarSplitWriter(options.tarSplit);
   let target: Target | undefined;
+  let files: FileMaker | undefined;
   let unpacker: Unpacker | undefined;
   try {
+    // Which entry takes the place of a file, when that is not the entry in hand.
+    let replacedAt: number | undefined;
     target = openTarget(targetDir, {
       form: options.whiteouts,
-      onLoss: (path, dirfd, base, size) => size > 0 && split?.lost(path, dirfd, base, size),
+      onLoss: (path, dirfd, base, size) => size > 0 && split?.lost(path, dirfd, base, size, replacedAt ?? split.mark()),
+      settle: (path) => {
+        if (path === undefined || files?.holds(path)) files?.settle();
+      },
+      closeLater: (fd) => (files === undefined ? close(fd) : files.closeDirectory(fd)),
     });
     const metadata = createMetadataWriter({ chown: options.lchown, givenOwner: givenOwner(target, options) });
-    unpacker = createUnpacker(target, metadata, split, options, limits);
+    files = createFileMaker({
+      target,
+      metadata,
+      aside: options.whiteouts !== 'remove',
+      clear(path, entry, mark) {
+        replacedAt = mark;
+        target!.clear(target!.directory(parentOf(path), entry.name), path);
+        replacedAt = undefined;
+      },
+    });
+    unpacker = createUnpacker(target, metadata, files, split, options, limits);
     const diffId = await feed(stream, unpacker, split, limits.maxBytes);
     await unpacker.finish();
     target.finish(metadata);
@@ -82,7 +89,7 @@ export async function applyLayer(
     split?.abort();
     throw error;
   } finally {
-    unpacker?.close();
+    files?.close();
     target?.close();
   }
 }
@@ -126,30 +133,22 @@ interface Unpacker {
   entries(): number;
   /** Makes the links that had to wait. */
   finish(): Promise<void>;
-  close(): void;
 }
 
 function createUnpacker(
   target: Target,
   metadata: MetadataWriter,
+  files: FileMaker,
   split: TarSplitWriter | undefined,
   options: ApplyOptions,
   limits: Required<LayerLimits>,
 ): Unpacker {
-  const umask = process.umask();
   const linker = createLinker(target, metadata);
   let size = 0;
   let entries = 0;
   let opaqueRoot = false;
-  let fd = -1; // of the regular file in hand
-  let created = 0;
-  let base: Buffer = Buffer.alloc(0);
-  let extent = 0; // of a sparse file: the part in hand, and how much of it is written
-  let written = 0;
-  let current: TarEntry;
 
   function entry(found: TarEntry): void {
-    current = found;
     if (++entries > limits.maxEntries) {
       throw new TsboxError('ERR_TSBOX_LIMIT', `the layer has more than ${limits.maxEntries} entries`);
     }
@@ -162,13 +161,18 @@ function createUnpacker(
     const kept = found.type === 'file' && whiteout === undefined && found.sparse === undefined;
     split?.entry(found.name, kept ? found.size : 0);
     if (whiteout !== undefined) applyWhiteout(whiteout, found);
-    else if (found.type === 'directory') target.makeDirectory(path, found);
-    else if (path === '') throw damaged(found.name, 'the root is not a directory');
-    else if (found.type === 'link') linker.link(path, found);
-    else make(path, found);
+    else if (path === '' && found.type !== 'directory') throw damaged(found.name, 'the root is not a directory');
+    else if (found.type === 'file') makeFile(path, found);
+    else {
+      if (files.holds(path)) files.settle();
+      if (found.type === 'directory') target.makeDirectory(path, found);
+      else if (found.type === 'link') makeLink(path, found);
+      else make(path, found);
+    }
   }
 
   function applyWhiteout(whiteout: Whiteout, found: TarEntry): void {
+    files.settle();
     if (whiteout.kind === 'hide') target.hide(whiteout.path, found.name, found);
     else if (whiteout.kind === 'opaque') {
       target.makeOpaque(whiteout.path, found.name);
@@ -176,32 +180,34 @@ function createUnpacker(
     }
   }
 
-  /** Makes what is neither directory nor hard link, over whatever an earlier entry left there. */
+  function makeFile(path: string, found: TarEntry): void {
+    size += found.size;
+    if (size > limits.maxBytes) throw tooLarge(limits.maxBytes);
+    files.create(path, found, split?.mark() ?? 0);
+    target.own(path);
+  }
+
+  function makeLink(path: string, found: TarEntry): void {
+    if (files.holds(pathOfLink(found))) files.settle();
+    linker.link(path, found);
+  }
+
+  /** Makes a symlink, fifo or device node, over whatever an earlier entry left there. */
   function make(path: string, found: TarEntry): void {
     const dirfd = target.directory(parentOf(path), found.name);
-    base = bytesOf(baseOf(path));
+    const base = bytesOf(baseOf(path));
     try {
-      makeOnce(dirfd, found);
+      makeOnce(dirfd, base, found);
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
+      files.settle();
       target.clear(dirfd, path);
-      makeOnce(target.directory(parentOf(path), found.name), found);
+      makeOnce(target.directory(parentOf(path), found.name), base, found);
     }
     target.own(path);
   }
 
-  function makeOnce(dirfd: number, found: TarEntry): void {
-    if (found.type === 'file') {
-      size += found.size;
-      if (size > limits.maxBytes) throw tooLarge(limits.maxBytes);
-      created = found.mode & 0o777;
-      fd = openat(dirfd, base, OPEN.WRONLY | OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW, created);
-      // Elsewhere than in a fresh directory a default ACL may have had its say too.
-      created = options.whiteouts === 'remove' ? -1 : created & ~umask;
-      extent = 0;
-      written = 0;
-      return;
-    }
+  function makeOnce(dirfd: number, base: Buffer, found: TarEntry): void {
     if (found.type === 'symlink') {
       symlinkat(targetOf(found), dirfd, base);
       size += found.linkname.length;
@@ -215,36 +221,16 @@ function createUnpacker(
 
   function data(chunk: Buffer, start: number, end: number): void {
     split?.data(chunk, start, end);
-    if (fd === -1) return;
-    if (current.sparse === undefined) writeAll(fd, chunk, start, end, base);
-    else writeSparse(chunk, start, end);
-  }
-
-  function writeSparse(chunk: Buffer, start: number, end: number): void {
-    for (let at = start; at < end; ) {
-      const part = current.sparse![extent]!;
-      const length = Math.min(end - at, part.length - written);
-      pwriteAll(fd, chunk, at, at + length, part.offset + written, base);
-      at += length;
-      written += length;
-      if (written === part.length) {
-        extent++;
-        written = 0;
-      }
-    }
+    files.data(chunk, start, end);
   }
 
   function done(): void {
     split?.done();
-    if (fd === -1) return;
-    if (current.sparse !== undefined) ftruncate(fd, current.size, base);
-    metadata.toFile(fd, current, created);
-    const finished = fd;
-    fd = -1;
-    close(finished);
+    files.done();
   }
 
   async function finish(): Promise<void> {
+    files.settle();
     if (!linker.isWaiting() && !opaqueRoot) return;
     const lowers = typeof options.lowers === 'function' ? await options.lowers() : (options.lowers ?? []);
     linker.finish(lowers);
@@ -267,9 +253,6 @@ function createUnpacker(
     size: () => size,
     entries: () => entries,
     finish,
-    close() {
-      if (fd !== -1) close(fd);
-    },
   };
 }
 
@@ -290,5 +273,5 @@ function refusal(error: unknown, found: TarEntry): unknown {
       cause: error,
     });
   }
-  return isErrno(error, 'ENAMETOOLONG') ? damaged(found.name, 'a part of the name is longer than 255 bytes') : error;
+  return isErrno(error, 'ENAMETOOLONG') ? nameTooLong(found.name) : error;
 }

@@ -60,6 +60,10 @@ export function damaged(name: string | undefined, what: string, hint?: string): 
   return new TsboxError('ERR_TSBOX_DAMAGED', `${place}: ${what}`, hint === undefined ? {} : { hint });
 }
 
+export function nameTooLong(name: string): TsboxError {
+  return damaged(name, 'a part of the name is longer than 255 bytes');
+}
+
 /** A path below the root may have this many bytes: the longest that one system call takes. */
 export const MAX_PATH = 4095;
 

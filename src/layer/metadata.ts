@@ -14,6 +14,8 @@ export type Attributes = Pick<TarEntry, 'name' | 'mode' | 'uid' | 'gid' | 'mtime
 export interface MetadataWriter {
   /** By an open descriptor. `created` are the permission bits that the file was made with, the umask included. */
   toFile(fd: number, attributes: Attributes, created: number): void;
+  /** The owner that a new file has to be given; undefined when it has the right one anyhow. */
+  ownerOf(attributes: Attributes): { uid: number; gid: number } | undefined;
   /** By name, for symlinks, fifos and device nodes. */
   toName(dirfd: number, base: Buffer, entry: TarEntry): void;
   /** What could not be set because this file system or user may not: one sentence a kind. */
@@ -31,8 +33,8 @@ export function createMetadataWriter(options: MetadataOptions): MetadataWriter {
   const { chown, givenOwner } = options;
   const refused = new Map<string, number>();
 
-  function needsOwner(attributes: Attributes): boolean {
-    return chown && !(givenOwner?.uid === attributes.uid && givenOwner.gid === attributes.gid);
+  function ownerOf({ uid, gid }: Attributes): { uid: number; gid: number } | undefined {
+    return chown && !(givenOwner?.uid === uid && givenOwner.gid === gid) ? { uid, gid } : undefined;
   }
 
   function leaveOut(what: string): void {
@@ -70,7 +72,8 @@ export function createMetadataWriter(options: MetadataOptions): MetadataWriter {
   }
 
   function toFile(fd: number, attributes: Attributes, created: number): void {
-    if (needsOwner(attributes)) fchown(fd, attributes.uid, attributes.gid, bytesOf(attributes.name));
+    const owner = ownerOf(attributes);
+    if (owner !== undefined) fchown(fd, owner.uid, owner.gid, bytesOf(attributes.name));
     if (attributes.mode !== created) fchmod(fd, attributes.mode, bytesOf(attributes.name));
     if (attributes.xattrs !== undefined || attributes.acls !== undefined) {
       setXattrs(attributes, (name, value) => fsetxattr(fd, name, value));
@@ -79,7 +82,8 @@ export function createMetadataWriter(options: MetadataOptions): MetadataWriter {
   }
 
   function toName(dirfd: number, base: Buffer, entry: TarEntry): void {
-    if (needsOwner(entry)) lchownat(dirfd, base, entry.uid, entry.gid);
+    const owner = ownerOf(entry);
+    if (owner !== undefined) lchownat(dirfd, base, owner.uid, owner.gid);
     if (entry.type !== 'symlink') fchmodat(dirfd, base, entry.mode);
     if (entry.xattrs !== undefined || entry.acls !== undefined) {
       const path = Buffer.concat([Buffer.from(`/proc/self/fd/${dirfd}/`), base]);
@@ -92,5 +96,5 @@ export function createMetadataWriter(options: MetadataOptions): MetadataWriter {
     return [...refused].map(([what, count]) => `left out of ${count} ${count === 1 ? 'entry' : 'entries'}: ${what}`);
   }
 
-  return { toFile, toName, notices };
+  return { toFile, ownerOf, toName, notices };
 }

@@ -120,8 +120,10 @@ export interface TarSplitWriter {
   /** Data of the entry. */
   data(chunk: Buffer, start: number, end: number): void;
   done(): void;
-  /** A file of this layer is about to be replaced by a later entry: its data moves into the tar-split file. */
-  lost(path: string, dirfd: number, base: Buffer, size: number): void;
+  /** Where the archive stands, at the begin of an entry; for `lost`. */
+  mark(): number;
+  /** A file of this layer is about to be replaced by the entry at `mark`: its data moves into the tar-split file. */
+  lost(path: string, dirfd: number, base: Buffer, size: number, mark: number): void;
   drain(): Promise<void>;
   /** Completes the file. */
   finish(): Promise<void>;
@@ -187,10 +189,13 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
     keptName = undefined;
   }
 
-  function lost(lostPath: string, dirfd: number, base: Buffer, size: number): void {
+  /** How many files with data came before: the entry in hand has been counted already. */
+  function mark(): number {
+    return keptName === undefined ? ordinal : ordinal - 1;
+  }
+
+  function lost(lostPath: string, dirfd: number, base: Buffer, size: number, before: number): void {
     aside ??= openSync(`${path}.lost`, 'wx', 0o600);
-    // The entry that takes its place has been counted already.
-    const before = keptName === undefined ? ordinal : ordinal - 1;
     losses.push({ path: lostPath, before, offset: asideSize, size });
     const fd = openat(dirfd, base, OPEN.RDONLY | OPEN.NOFOLLOW);
     try {
@@ -219,7 +224,7 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
     for (const name of [path, `${path}.lost`, `${path}.inlined`]) rmSync(name, { force: true });
   }
 
-  return { raw, entry, data, done, lost, drain: lines.drain, finish, abort };
+  return { raw, entry, data, done, mark, lost, drain: lines.drain, finish, abort };
 }
 
 /** Which entries (counted among those with data) the lost files were. */

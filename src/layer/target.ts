@@ -56,6 +56,8 @@ export interface Target {
   hide(path: string, entry: string, time?: Pick<TarEntry, 'mtime' | 'mtimeNsec'>): void;
   /** Marks a directory as hiding what lower layers have in it. */
   makeOpaque(path: string, entry: string): void;
+  /** Has this layer a directory of this path? */
+  isMadeDirectory(path: string): boolean;
   /** Is this name a whiteout that this layer made? */
   isHidden(path: string): boolean;
   /** Notes that this layer made what is at `path`. */
@@ -71,6 +73,10 @@ export interface TargetOptions {
   form: WhiteoutForm;
   /** A regular file of this layer is about to be removed. */
   onLoss: (path: string, dirfd: number, base: Buffer, size: number) => void;
+  /** Waits for the file of this path, should it be under way (files.ts); without a path for all. */
+  settle(path?: string): void;
+  /** Closes a directory once such files are made. */
+  closeLater(fd: number): void;
 }
 
 function isDirectory(status: FileStatus): boolean {
@@ -79,7 +85,7 @@ function isDirectory(status: FileStatus): boolean {
 
 /** Opens the directory `dir` as the target of a layer. */
 export function openTarget(dir: string | Buffer, options: TargetOptions): Target {
-  const { form, onLoss } = options;
+  const { form, onLoss, settle, closeLater } = options;
   const root = openat(-100, dir, OPEN.RDONLY | OPEN.DIRECTORY);
   const open = new Map<string, number>();
   const pending = new Map<string, Attributes>();
@@ -89,7 +95,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
   let lastFd = root;
 
   function forgetOpen(): void {
-    for (const fd of open.values()) close(fd);
+    for (const fd of open.values()) closeLater(fd);
     open.clear();
     lastPath = '';
     lastFd = root;
@@ -99,7 +105,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     if (open.size >= KEPT_OPEN) {
       const [oldest, oldestFd] = open.entries().next().value!;
       open.delete(oldest);
-      close(oldestFd);
+      closeLater(oldestFd);
     }
     open.set(path, fd);
     lastPath = path;
@@ -126,26 +132,16 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
   }
 
   function directory(path: string, entry: string): number {
-    return find(path) ?? remember(path, makeParents(path, entry));
+    return find(path) ?? remember(path, makeImplied(path, entry));
   }
 
-  /** Walks down from the root, making what is missing. */
-  function makeParents(path: string, entry: string): number {
-    let fd = root;
-    for (let end = path.indexOf('/'); ; end = path.indexOf('/', end + 1)) {
-      const prefix = end === -1 ? path : path.slice(0, end);
-      const base = bytesOf(baseOf(prefix));
-      try {
-        if (makeOne(fd, base, prefix, entry)) pending.set(prefix, IMPLIED);
-        const next = openat2(fd, base, OPEN_DIRECTORY, RESOLVE_INSIDE);
-        if (fd !== root) close(fd);
-        fd = next;
-      } catch (error) {
-        if (fd !== root) close(fd);
-        throw error;
-      }
-      if (end === -1) return fd;
-    }
+  /** Makes a directory that an entry needs, its parents first. @returns a descriptor */
+  function makeImplied(path: string, entry: string): number {
+    const dirfd = directory(parentOf(path), entry);
+    const base = bytesOf(baseOf(path));
+    settle(path);
+    if (makeOne(dirfd, base, path, entry)) pending.set(path, IMPLIED);
+    return openat2(dirfd, base, OPEN_DIRECTORY, RESOLVE_INSIDE);
   }
 
   /** @returns whether the directory is new @throws ERR_TSBOX_DAMAGED when something else of this layer is there */
@@ -202,6 +198,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     const base = bytesOf(baseOf(path));
     const status = statAt(dirfd, base);
     if (isDirectory(status)) {
+      settle();
       removeAll(dirfd, base, path, () => false);
       unlinkat(dirfd, base, AT_REMOVEDIR);
       pending.delete(path);
@@ -304,12 +301,13 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     clear,
     hide,
     makeOpaque,
+    isMadeDirectory: (path) => pending.has(path),
     isHidden: (path) => whiteouts.has(path),
     own,
     isDescribed: (path) => path === '' || (pending.get(path) ?? IMPLIED) !== IMPLIED,
     finish,
     close() {
-      forgetOpen();
+      for (const fd of open.values()) close(fd);
       close(root);
     },
   };

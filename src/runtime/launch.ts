@@ -1,10 +1,9 @@
 /** Hands a plan to the executor and waits until the command runs. */
-import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { Plan, Step } from '../plan/step.ts';
 import { encodePlan } from '../plan/wire.ts';
+import { builtFile } from '../sys/built-file.ts';
 import { highDescriptor, socketPair, spawnProcess, waitPid } from '../sys/process.ts';
 import { stepError } from './failure.ts';
 import { type FailedStep, type MonitorClient, monitorClient, type StepDone } from './session.ts';
@@ -22,16 +21,10 @@ export interface Launched {
   pid: number;
 }
 
-/** The executor lies beside the sources and beside the bundle alike. */
+/** @throws ERR_TSBOX_EXECUTOR when it was not built */
 export function executorPath(): string {
-  let directory = dirname(fileURLToPath(import.meta.url));
-  for (;;) {
-    const path = join(directory, 'native-bindings/build/tsbox-executor');
-    if (existsSync(path)) return path;
-    const parent = dirname(directory);
-    if (parent === directory) break;
-    directory = parent;
-  }
+  const path = builtFile('tsbox-executor');
+  if (path !== undefined) return path;
   throw new TsboxError('ERR_TSBOX_EXECUTOR', 'find the executor: native-bindings/build/tsbox-executor is missing', {
     hint: 'Build it with `make build`.',
   });

@@ -1,0 +1,208 @@
+/**
+ * A thread that makes regular files (`native-bindings/writer/`): operations are put into a batch, full batches are handed over, and
+ * the thread works them off in their order while the caller goes on. Calls here wait only when too much is under way.
+ */
+import { SyscallError } from '../errors.ts';
+import { errnoOf } from '../spec/errno.ts';
+import { builtFile } from './built-file.ts';
+import { check, library, type NativeFunction, refuse } from './ffi.ts';
+
+/** An operation that the kernel refused. Nothing behind it was begun. */
+export interface Refused {
+  /** The number that {@link BatchWriter.create} gave the file in hand; -1 when it was none. */
+  file: number;
+  step: 'open' | 'write' | 'finish' | 'close';
+  errno: number;
+}
+
+export interface FileEnd {
+  owner: { uid: number; gid: number } | undefined;
+  /** All twelve permission bits; undefined leaves them. */
+  mode: number | undefined;
+  seconds: number;
+  nanoseconds: number;
+}
+
+export interface BatchWriter {
+  /** Begins a new file (O_EXCL); the umask applies to `mode`. @returns its number, counted from 0 */
+  create(dirfd: number, name: Buffer, mode: number): number;
+  /** Adds to the file in hand; the bytes are copied. */
+  write(data: Buffer, start: number, end: number): void;
+  finish(end: FileEnd): void;
+  /** Closes a directory when everything before it is done. */
+  closeDirectory(fd: number): void;
+  /** Waits until everything is done; not while a file is in hand. */
+  wait(): void;
+  /** How many files are certainly done. */
+  done(): number;
+  /** Ends the thread; what it has not begun is never done. */
+  close(): void;
+}
+
+/** As in writer.h. */
+const KIND = { create: 1, write: 2, finish: 3, close: 4 } as const;
+const STEPS = ['open', 'open', 'write', 'finish', 'close'] as const;
+const WHAT = { chown: 1, chmod: 2 } as const;
+const HEAD = 48;
+const BATCHES = 4;
+
+const BATCH = 0x40000;
+/** Shorter pieces of a write are not worth a system call of their own: then the next batch is begun. */
+const LEAST = 0x4000;
+
+interface Native {
+  open: NativeFunction;
+  room: NativeFunction;
+  wait: NativeFunction;
+  give: NativeFunction;
+  again: NativeFunction;
+  close: NativeFunction;
+}
+
+let native: Native | undefined;
+
+function load(path: string): Native {
+  const loaded = library(path);
+  const of = (result: string, name: string, ...args: string[]) => loaded.func(`tsbox_writer_${name}`, result, args);
+  return {
+    open: of('int64_t', 'open'),
+    room: of('int', 'room', 'int64_t', 'void *', 'void *'),
+    wait: of('int', 'wait', 'int64_t', 'void *', 'void *'),
+    give: of('void', 'give', 'int64_t', 'const void *', 'uint32_t'),
+    again: of('void', 'again', 'int64_t'),
+    close: of('void', 'close', 'int64_t'),
+  };
+}
+
+interface Batch {
+  bytes: Buffer;
+  view: DataView;
+  /** Number of the first file that is begun in it; the one before may be in hand at its start. */
+  firstFile: number;
+}
+
+function newBatch(): Batch {
+  const bytes = Buffer.allocUnsafeSlow(BATCH);
+  return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, BATCH), firstFile: 0 };
+}
+
+/**
+ * Starts the thread. @returns undefined when the library was not built: whoever asks has a slower way.
+ * @param onRefused decides about an operation that was refused: `true` to try it once more, else it throws
+ * @throws SyscallError when there is no thread to be had
+ */
+export function openWriter(onRefused: (refused: Refused) => true): BatchWriter | undefined {
+  const path = native === undefined ? builtFile('libtsbox-writer.so') : '';
+  if (path === undefined) return undefined;
+  native ??= load(path);
+  const calls = native;
+  const handle = calls.open();
+  if (handle === 0) check(-1, 'pthread_create', () => 'start the thread that writes files');
+  const batches: Batch[] = [newBatch()];
+  let given = 0;
+  let files = 0;
+  let filesDone = 0;
+  let batch = batches[0]!;
+  let filled = 0;
+  const done = Buffer.alloc(8);
+  const at = Buffer.alloc(4);
+
+  /** Calls `wait` or `room` until it reports no refusal. */
+  function settle(call: NativeFunction): void {
+    for (;;) {
+      const errno = call(handle, done, at);
+      const finished = Number(done.readBigUInt64LE());
+      const next = batches[finished % batches.length]!;
+      filesDone = Math.max(filesDone, next.firstFile - 1);
+      if (errno === 0) return;
+      onRefused(refusedIn(next, at.readUInt32LE(), errno));
+      calls.again(handle);
+    }
+  }
+
+  /** The file in hand at an offset of a batch, by walking there from its begin. */
+  function refusedIn({ view, firstFile }: Batch, offset: number, errno: number): Refused {
+    let file = firstFile - 1;
+    for (let position = 0; position <= offset; position += view.getUint32(position + 4, true)) {
+      if (view.getUint32(position, true) === KIND.create) file++;
+    }
+    return { file, step: STEPS[view.getUint32(offset, true)] ?? 'open', errno };
+  }
+
+  function hand(): void {
+    if (filled === 0) return;
+    settle(calls.room);
+    calls.give(handle, batch.bytes, filled);
+    given++;
+    if (batches.length <= BATCHES) batches.push(newBatch());
+    batch = batches[given % batches.length]!;
+    batch.firstFile = files;
+    filled = 0;
+  }
+
+  /** Begins an operation with `extra` bytes behind it. @returns where those go */
+  function begin(kind: number, extra: number): number {
+    const total = HEAD + ((extra + 7) & ~7);
+    if (filled + total > BATCH) hand();
+    const { view } = batch;
+    const start = filled;
+    view.setUint32(start, kind, true);
+    view.setUint32(start + 4, total, true);
+    filled += total;
+    return start + HEAD;
+  }
+
+  return {
+    create(dirfd, name, mode) {
+      if (name.includes(0)) throw refuse('openat', 'use a name with a NUL', 'EINVAL');
+      const tail = begin(KIND.create, name.length + 1);
+      batch.view.setInt32(tail - HEAD + 8, dirfd, true);
+      batch.view.setUint32(tail - HEAD + 20, mode, true);
+      name.copy(batch.bytes, tail);
+      batch.bytes[tail + name.length] = 0;
+      return files++;
+    },
+    write(data, start, end) {
+      for (let from = start; from < end; ) {
+        if (BATCH - filled - HEAD < Math.min(end - from, LEAST)) hand();
+        const length = Math.min(end - from, (BATCH - filled - HEAD) & ~7);
+        const tail = begin(KIND.write, length);
+        batch.view.setUint32(tail - HEAD + 12, length, true);
+        data.copy(batch.bytes, tail, from, from + length);
+        from += length;
+      }
+    },
+    finish({ owner, mode, seconds, nanoseconds }) {
+      const head = begin(KIND.finish, 0) - HEAD;
+      const { view } = batch;
+      view.setUint32(head + 16, (owner ? WHAT.chown : 0) | (mode === undefined ? 0 : WHAT.chmod), true);
+      view.setUint32(head + 20, mode ?? 0, true);
+      view.setUint32(head + 24, owner?.uid ?? 0, true);
+      view.setUint32(head + 28, owner?.gid ?? 0, true);
+      view.setUint32(head + 32, seconds >>> 0, true);
+      view.setInt32(head + 36, Math.floor(seconds / 0x1_0000_0000), true);
+      view.setUint32(head + 40, nanoseconds, true);
+      view.setUint32(head + 44, 0, true);
+    },
+    closeDirectory(fd) {
+      const head = begin(KIND.close, 0) - HEAD;
+      batch.view.setInt32(head + 8, fd, true);
+    },
+    wait() {
+      hand();
+      settle(calls.wait);
+      filesDone = files;
+    },
+    done: () => filesDone,
+    close() {
+      calls.close(handle);
+    },
+  };
+}
+
+const VERBS = { open: 'open', write: 'write', finish: 'set owner, permissions and time of', close: 'close' } as const;
+
+/** The error for what was refused; `name` as a person may read it. */
+export function refusalOf({ step, errno }: Refused, name: string): SyscallError {
+  return new SyscallError(step, `${VERBS[step]} ${name}`, errnoOf(errno));
+}
