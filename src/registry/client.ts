@@ -9,6 +9,7 @@ import { findCredentials } from './credentials.ts';
 import { isInsecure } from './endpoint.ts';
 import type { Timeouts } from './exchange.ts';
 import { createTransport } from './http.ts';
+import { blobSize, isGzipBlob, mountBlob } from './known-blob.ts';
 import { checkLogin, fixedCredentials } from './login.ts';
 import {
   type FetchedManifest,
@@ -17,7 +18,7 @@ import {
   type ResolvedManifest,
   resolveManifest,
 } from './manifest.ts';
-import { type BlobUpload, blobExists, type PushedBlob, type PushOptions, pushBlob, pushManifest } from './push.ts';
+import { type BlobUpload, type PushedBlob, type PushOptions, pushBlob, pushManifest } from './push.ts';
 import type { RetryPolicy } from './retry.ts';
 import { createSession, type Limits } from './session.ts';
 import { listTags } from './tags.ts';
@@ -53,7 +54,9 @@ export interface RegistryClient {
   ): AsyncGenerator<Buffer, void, undefined>;
   readBlob(reference: Reference, descriptor: Descriptor, options?: FetchOptions): Promise<Buffer>;
   listTags(reference: Reference, options?: FetchOptions): Promise<string[]>;
-  blobExists(reference: Reference, digest: string, options?: FetchOptions): Promise<boolean>;
+  blobSize(reference: Reference, digest: string, options?: FetchOptions): Promise<number | undefined>;
+  isGzipBlob(reference: Reference, digest: string, options?: FetchOptions): Promise<boolean>;
+  mountBlob(reference: Reference, digest: string, from: string, options?: FetchOptions): Promise<boolean>;
   pushBlob(reference: Reference, blob: BlobUpload, options?: PushOptions): Promise<PushedBlob>;
   pushManifest(reference: Reference, bytes: Buffer, mediaType: string, options?: FetchOptions): Promise<string>;
   /** Are the credentials good? Stores nothing. */
@@ -97,7 +100,9 @@ export function createClient(options: ClientOptions = {}): RegistryClient {
     fetchBlob: (reference, descriptor, each) => fetchBlob(session, reference, descriptor, each),
     readBlob: (reference, descriptor, each) => readBlob(session, reference, descriptor, each),
     listTags: (reference, each) => listTags(session, reference, each),
-    blobExists: (reference, digest, each) => blobExists(session, reference, digest, each),
+    blobSize: (reference, digest, each) => blobSize(session, reference, digest, each),
+    isGzipBlob: (reference, digest, each) => isGzipBlob(session, reference, digest, each),
+    mountBlob: (reference, digest, from, each) => mountBlob(session, reference, digest, from, each),
     pushBlob: (reference, blob, each) => pushBlob(session, reference, blob, each),
     pushManifest: (reference, bytes, mediaType, each) => pushManifest(session, reference, bytes, mediaType, each),
     checkLogin: (domain, credentials, each) =>

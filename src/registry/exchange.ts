@@ -17,8 +17,8 @@ export interface HttpRequest {
   method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   url: URL;
   headers?: Readonly<Record<string, string>>;
-  /** Opened again when the request has to be sent again. */
-  body?: Buffer | { size: number; open: () => AsyncIterable<Uint8Array> };
+  /** Opened again when the request has to be sent again. Without its size it goes in chunked transfer coding. */
+  body?: Buffer | { size?: number; open: () => AsyncIterable<Uint8Array> };
   signal?: AbortSignal | undefined;
 }
 

@@ -2,57 +2,38 @@
 import { TsboxError } from '../errors.ts';
 import { familiarString, type Reference } from '../spec/reference.ts';
 import { originEndpoint } from './endpoint.ts';
+import { blobSize } from './known-blob.ts';
 import type { FetchOptions } from './manifest.ts';
-import { isPassing } from './network-error.ts';
 import { readRefusal } from './refusal.ts';
 import { backoff, pause } from './retry.ts';
 import type { Session } from './session.ts';
-import { type BlobUpload, pushError, startUpload, type Upload, uploadInChunks, uploadWhole } from './upload.ts';
+import { type BlobUpload, type Upload, type Uploaded, uploadInChunks, uploadStream, uploadWhole } from './upload.ts';
+import { cancelUpload, Interrupted, type Place, pushError, startUpload } from './upload-session.ts';
 import { digestOf } from './verify.ts';
 
 export type { BlobUpload } from './upload.ts';
 
 export interface PushOptions {
   signal?: AbortSignal | undefined;
-  /** Repositories of the same registry that may have the blob: `library/ubuntu`. */
-  mountFrom?: readonly string[];
-  /** Bytes of a chunk, held in memory while they are sent. Default 8 MiB. */
+  /** Bytes of a chunk, held in memory while they are sent, for a registry that takes no streams. Default 8 MiB. */
   chunkSize?: number;
-  /** Told how many bytes the registry has taken so far. */
+  /** Told how many bytes are on their way. Falls back to the beginning when the upload is begun again. */
   progress?: (sent: number) => void;
+  /** Told before each wait for another try. @param wait milliseconds */
+  retrying?: (wait: number) => void;
 }
 
-export interface PushedBlob {
-  digest: string;
-  /** Bytes. */
-  size: number;
-  how: 'exists' | 'mounted' | 'uploaded';
+export interface PushedBlob extends Uploaded {
+  how: 'exists' | 'uploaded';
 }
 
 const CHUNK = 8 * 1024 * 1024;
 
-/** Does the repository have the blob? @throws ERR_TSBOX_UNAUTHORIZED, ERR_TSBOX_REGISTRY */
-export async function blobExists(
-  session: Session,
-  reference: Reference,
-  digest: string,
-  options: FetchOptions = {},
-): Promise<boolean> {
-  const response = await session.send(originEndpoint(reference.domain, session.config), {
-    method: 'HEAD',
-    target: `/v2/${reference.path}/blobs/${digest}`,
-    scopes: [`repository:${reference.path}:pull,push`],
-    signal: options.signal,
-  });
-  response.discard();
-  if (response.status === 200) return true;
-  if (response.status === 404) return false;
-  throw pushError(reference, await readRefusal(response));
-}
-
-/** Puts a blob into the repository, in the cheapest way: it is there, it is in another repository of the registry, or it is sent.
- *  With digest and size known it is sent in one request; otherwise in chunks, and the digest is computed on the way.
- *  @throws ERR_TSBOX_UNAUTHORIZED, ERR_TSBOX_REGISTRY; ERR_TSBOX_DAMAGED when the registry got something else than the digest says */
+/** Puts a blob into the repository. With digest and size known it is sent in one request, unless it is there. Otherwise it is sent as a
+ *  stream, in chunks to a registry that takes no streams, and the digest is computed on the way. What is cut, or refused for a
+ *  moment, is begun again from the source.
+ *  @throws ERR_TSBOX_UNAUTHORIZED, ERR_TSBOX_REGISTRY; ERR_TSBOX_DAMAGED when the registry got something else than the digest says;
+ *  what the source throws: then nothing was stored */
 export async function pushBlob(
   session: Session,
   reference: Reference,
@@ -60,36 +41,52 @@ export async function pushBlob(
   options: PushOptions = {},
 ): Promise<PushedBlob> {
   const { digest, size } = blob;
-  const { signal } = options;
-  if (digest !== undefined && size !== undefined && (await blobExists(session, reference, digest, { signal }))) {
-    return { digest, size, how: 'exists' };
+  if (digest !== undefined && size !== undefined) {
+    if ((await blobSize(session, reference, digest, options)) === size) return { digest, size, how: 'exists' };
   }
+  const upload: Upload = {
+    session,
+    endpoint: originEndpoint(reference.domain, session.config),
+    reference,
+    signal: options.signal,
+    chunkSize: options.chunkSize ?? CHUNK,
+    progress: options.progress ?? (() => {}),
+  };
   for (let attempt = 1; ; attempt++) {
-    const context: Upload = {
-      session,
-      endpoint: originEndpoint(reference.domain, session.config),
-      reference,
-      signal,
-      chunkSize: options.chunkSize ?? CHUNK,
-      progress: options.progress ?? (() => {}),
-    };
     try {
-      const started = await startUpload(context, digest, options.mountFrom ?? []);
-      if (digest !== undefined && size !== undefined) {
-        if (started === 'mounted') return { digest, size, how: 'mounted' };
-        await uploadWhole(context, started, { ...blob, digest, size });
-        return { digest, size, how: 'uploaded' };
-      }
-      if (started === 'mounted') throw new Error('mounted without a digest');
-      return { ...(await uploadInChunks(context, started, blob)), how: 'uploaded' };
+      return { ...(await uploadOnce(upload, blob)), how: 'uploaded' };
     } catch (error) {
-      signal?.throwIfAborted();
-      if (!isPassing(error) || attempt >= session.retry.attempts) throw error;
-      const wait = backoff(attempt, session.retry);
-      session.notice(`${(error as Error).message}: sending again in ${(wait / 1000).toFixed(1)} s`);
-      await pause(wait, signal);
+      options.signal?.throwIfAborted();
+      if (!(error instanceof Interrupted)) throw error;
+      if (attempt >= session.retry.attempts) throw error.failure;
+      const wait = Math.max(error.wait, backoff(attempt, session.retry));
+      session.notice(`${error.message}: sending again in ${(wait / 1000).toFixed(1)} s`);
+      options.retrying?.(wait);
+      await pause(wait, options.signal);
     }
   }
+}
+
+/** @throws Interrupted */
+async function uploadOnce(upload: Upload, blob: BlobUpload): Promise<Uploaded> {
+  const { digest, size, open } = blob;
+  let place = await startUpload(upload);
+  try {
+    if (digest !== undefined && size !== undefined) return await uploadWhole(upload, place, { digest, size, open });
+    const streamed = await uploadStream(upload, place, blob);
+    if (streamed !== undefined) return streamed;
+    place = await beginAgain(upload, place);
+    return await uploadInChunks(upload, place, blob);
+  } catch (error) {
+    // Of a registry that has just failed us nothing more is asked.
+    if (!(error instanceof Interrupted)) await cancelUpload(upload, place);
+    throw error;
+  }
+}
+
+async function beginAgain(upload: Upload, place: Place): Promise<Place> {
+  await cancelUpload(upload, place);
+  return startUpload(upload);
 }
 
 /** Puts a manifest or an index under the reference's tag, or under its digest when it has no tag. Everything it names has to be there.

@@ -1,13 +1,12 @@
-/** One upload session: begun or saved by a mount, then one request or many chunks. */
-import { createHash } from 'node:crypto';
+/** The bytes of a blob into an upload session: in one request, as a stream, or in chunks. */
+import { createHash, type Hash } from 'node:crypto';
 import { TsboxError } from '../errors.ts';
-import { familiarName, type Reference } from '../spec/reference.ts';
-import type { Endpoint } from './endpoint.ts';
+import { familiarName } from '../spec/reference.ts';
 import type { HttpResponse } from './exchange.ts';
-import { isPassing } from './network-error.ts';
-import { type Refusal, readRefusal, statusError } from './refusal.ts';
+import { blobSize } from './known-blob.ts';
+import { readRefusal, statusError } from './refusal.ts';
 import { backoff, pause } from './retry.ts';
-import type { RegistryRequest, Session } from './session.ts';
+import { Interrupted, locationOf, type Place, pushError, send, sendBody, type Target } from './upload-session.ts';
 
 /** What to send. */
 export interface BlobUpload {
@@ -19,77 +18,20 @@ export interface BlobUpload {
   open: () => AsyncIterable<Uint8Array>;
 }
 
-export interface Upload {
-  session: Session;
-  endpoint: Endpoint;
-  reference: Reference;
-  signal: AbortSignal | undefined;
+export interface Upload extends Target {
   /** Bytes. */
   chunkSize: number;
   progress: (sent: number) => void;
 }
 
-/** The error for a repository that does not take something. */
-export function pushError(reference: Reference, refusal: Refusal): TsboxError {
-  const what = `push ${familiarName(reference)}`;
-  const denied = refusal.status === 401 || refusal.status === 403;
-  if (!denied) return statusError(what, refusal);
-  const host = reference.domain === 'docker.io' ? '' : ` ${reference.domain}`;
-  const text = refusal.codes.length > 0 ? refusal.text : 'denied: requested access to the resource is denied';
-  return new TsboxError('ERR_TSBOX_UNAUTHORIZED', `${what}: ${text}`, {
-    hint: `Log in with "tsbox login${host}" as somebody who may write to this repository.`,
-  });
+/** What came of it. */
+export interface Uploaded {
+  digest: string;
+  /** Bytes. */
+  size: number;
 }
 
-function send(upload: Upload, request: Omit<RegistryRequest, 'signal'>): Promise<HttpResponse> {
-  const scopes = [`repository:${upload.reference.path}:pull,push`];
-  return upload.session.send(upload.endpoint, { scopes, ...request, signal: upload.signal });
-}
-
-/** Where the next request of the session goes; registries write it as a path or as a URL. */
-function locationOf(upload: Upload, response: HttpResponse): URL {
-  const { location } = response.headers;
-  if (location === undefined || !URL.canParse(location, response.url.href)) {
-    const message = `push ${familiarName(upload.reference)}: ${response.url.host} names no place to upload to`;
-    throw new TsboxError('ERR_TSBOX_REGISTRY', message);
-  }
-  return new URL(location, response.url);
-}
-
-interface Place {
-  url: URL;
-  /** Bytes of the shortest chunk that the registry takes, except for the last one. */
-  shortest: number;
-}
-
-/** Begins a session, or has the blob mounted from another repository instead. @see distribution-spec, Mounting a blob */
-export async function startUpload(
-  upload: Upload,
-  digest: string | undefined,
-  mountFrom: readonly string[],
-): Promise<Place | 'mounted'> {
-  const base = `/v2/${upload.reference.path}/blobs/uploads/`;
-  const own = `repository:${upload.reference.path}:pull,push`;
-  for (const from of digest === undefined ? [] : mountFrom) {
-    const target = `${base}?${new URLSearchParams({ mount: digest ?? '', from })}`;
-    const response = await send(upload, { method: 'POST', target, scopes: [own, `repository:${from}:pull`] });
-    if (response.status === 201) {
-      response.discard();
-      return 'mounted';
-    }
-    if (response.status === 202) return place(upload, response);
-    response.discard();
-  }
-  const response = await send(upload, { method: 'POST', target: base });
-  if (response.status !== 202) throw pushError(upload.reference, await readRefusal(response));
-  return place(upload, response);
-}
-
-function place(upload: Upload, response: HttpResponse): Place {
-  response.discard();
-  const shortest = Number(response.headers['oci-chunk-min-length'] ?? 0);
-  return { url: locationOf(upload, response), shortest: Number.isSafeInteger(shortest) ? shortest : 0 };
-}
+const BYTES = { 'content-type': 'application/octet-stream' };
 
 function withDigest(url: URL, digest: string): URL {
   const target = new URL(url);
@@ -109,8 +51,20 @@ async function finished(upload: Upload, response: HttpResponse, digest: string):
   response.discard();
 }
 
-/** Sends a blob in one request. @throws ERR_TSBOX_DAMAGED when the source is not as long as it says */
-export async function uploadWhole(upload: Upload, { url }: Place, blob: Required<BlobUpload>): Promise<void> {
+/** Ends a session whose bytes are all sent. */
+async function complete(upload: Upload, url: URL, { digest, size }: Uploaded): Promise<Uploaded> {
+  const response = await send(upload, { method: 'PUT', target: withDigest(url, digest), body: Buffer.alloc(0) });
+  // The session is gone when it was ended by an earlier try whose answer was lost.
+  const isGone = response.status === 404;
+  const there = isGone ? await blobSize(upload.session, upload.reference, digest, upload) : undefined;
+  if (isGone && there === size) response.discard();
+  else await finished(upload, response, digest);
+  return { digest, size };
+}
+
+/** Sends a blob in one request.
+ *  @throws Interrupted; ERR_TSBOX_DAMAGED when the source is not as long as it says */
+export async function uploadWhole(upload: Upload, { url }: Place, blob: Required<BlobUpload>): Promise<Uploaded> {
   async function* counted(): AsyncGenerator<Uint8Array> {
     let sent = 0;
     for await (const chunk of blob.open()) {
@@ -123,23 +77,55 @@ export async function uploadWhole(upload: Upload, { url }: Place, blob: Required
     const message = `push blob ${blob.digest}: its source does not have the ${blob.size} bytes that it should have`;
     throw new TsboxError('ERR_TSBOX_DAMAGED', message);
   }
-  const response = await send(upload, {
+  const response = await sendBody(upload, {
     method: 'PUT',
     target: withDigest(url, blob.digest),
-    headers: { 'content-type': 'application/octet-stream' },
+    headers: BYTES,
     body: { size: blob.size, open: counted },
-    once: true,
   });
   await finished(upload, response, blob.digest);
+  return { digest: blob.digest, size: blob.size };
+}
+
+/** Answers that say something against a body without a length, or against its size, and nothing against the blob. */
+const REFUSES_STREAM: readonly number[] = [411, 413, 416, 501];
+
+/** Sends a blob of unknown length as one stream of unknown length: what it is made from is read while it is on its way.
+ *  @returns undefined when the registry does not take that
+ *  @throws Interrupted; what the source throws */
+export async function uploadStream(upload: Upload, { url }: Place, blob: BlobUpload): Promise<Uploaded | undefined> {
+  let pass: { hash: Hash; sent: number; ended: boolean } | undefined;
+  // The request may be made twice, for a new proof of who we are; what is left of the first time must not count.
+  async function* hashed(): AsyncGenerator<Uint8Array> {
+    const own = { hash: createHash('sha256'), sent: 0, ended: false };
+    pass = own;
+    for await (const chunk of blob.open()) {
+      own.hash.update(chunk);
+      own.sent += chunk.length;
+      yield chunk;
+      upload.progress(own.sent);
+    }
+    own.ended = true;
+  }
+  const response = await sendBody(upload, { method: 'PATCH', target: url, headers: BYTES, body: { open: hashed } });
+  if (REFUSES_STREAM.includes(response.status)) {
+    response.discard();
+    return undefined;
+  }
+  if (response.status !== 202 && response.status !== 204) {
+    throw pushError(upload.reference, await readRefusal(response));
+  }
+  response.discard();
+  if (pass?.ended !== true || !tookAll(response, pass.sent)) {
+    throw new Interrupted(statusError(`push ${familiarName(upload.reference)}`, tookLess(response)));
+  }
+  const digest = `sha256:${pass.hash.digest('hex')}`;
+  return complete(upload, locationOf(upload, response), { digest, size: pass.sent });
 }
 
 /** Sends a blob of unknown length in chunks. A chunk that was cut is gone on with where the registry has it.
- *  @returns what was sent @see distribution-spec, Pushing a blob in chunks */
-export async function uploadInChunks(
-  upload: Upload,
-  { url, shortest }: Place,
-  blob: BlobUpload,
-): Promise<{ digest: string; size: number }> {
+ *  @throws Interrupted; what the source throws @see distribution-spec, Pushing a blob in chunks */
+export async function uploadInChunks(upload: Upload, { url, shortest }: Place, blob: BlobUpload): Promise<Uploaded> {
   const hash = createHash('sha256');
   let sent = 0;
   let at = url;
@@ -149,10 +135,7 @@ export async function uploadInChunks(
     sent += chunk.length;
     upload.progress(sent);
   }
-  const digest = `sha256:${hash.digest('hex')}`;
-  const response = await send(upload, { method: 'PUT', target: withDigest(at, digest), body: Buffer.alloc(0) });
-  await finished(upload, response, digest);
-  return { digest, size: sent };
+  return complete(upload, at, { digest: `sha256:${hash.digest('hex')}`, size: sent });
 }
 
 async function* inChunks(source: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Buffer> {
@@ -179,52 +162,66 @@ async function sendChunk(upload: Upload, url: URL, chunk: Buffer, start: number)
   let done = 0;
   for (let attempt = 1; ; attempt++) {
     try {
-      const first = start + done;
-      const response = await send(upload, {
+      const range = `${start + done}-${start + chunk.length - 1}`;
+      const response = await sendBody(upload, {
         method: 'PATCH',
         target: at,
-        headers: {
-          'content-type': 'application/octet-stream',
-          'content-range': `${first}-${start + chunk.length - 1}`,
-        },
+        headers: { ...BYTES, 'content-range': range },
         body: chunk.subarray(done),
-        once: true,
       });
       if (response.status !== 202 && response.status !== 204) {
         throw pushError(upload.reference, await readRefusal(response));
       }
       response.discard();
       at = locationOf(upload, response);
+      if (tookAll(response, start + chunk.length)) return at;
       const before = done;
-      done = taken(response, chunk, start) ?? chunk.length;
-      if (done === chunk.length) return at;
-      if (done <= before) throw statusError(`push ${familiarName(upload.reference)}`, tookNothing(response));
+      done = within(chunk, start, taken(response) ?? 0);
+      if (done <= before) throw statusError(`push ${familiarName(upload.reference)}`, tookLess(response));
     } catch (error) {
-      upload.signal?.throwIfAborted();
-      if (!isPassing(error) || attempt >= upload.session.retry.attempts) throw error;
-      await pause(backoff(attempt, upload.session.retry), upload.signal);
-      [at, done] = await ask(upload, at, chunk, start);
+      if (!(error instanceof Interrupted)) throw error;
+      if (attempt >= upload.session.retry.attempts) throw error.failure;
+      await pause(Math.max(error.wait, backoff(attempt, upload.session.retry)), upload.signal);
+      [at, done] = await ask(upload, at, chunk, start, error);
       if (done === chunk.length) return at;
     }
   }
 }
 
-function tookNothing(response: HttpResponse): Refusal {
-  return { status: response.status, codes: [], text: 'and took nothing', host: response.url.host };
+function tookLess(response: HttpResponse) {
+  return { status: response.status, codes: [], text: 'and took less than was sent', host: response.url.host };
 }
 
-/** Bytes of the chunk that the registry says it has; undefined when it does not say. */
-function taken(response: HttpResponse, chunk: Buffer, start: number): number | undefined {
-  const range = /^(?:bytes=)?0-(\d+)$/.exec(String(response.headers['range'] ?? ''));
-  if (range === null) return undefined;
-  return Math.min(Math.max(Number(range[1]) + 1 - start, 0), chunk.length);
+/** Bytes of the blob that the registry says it has; undefined when it does not say. `0-0` is what registries write for nothing, too. */
+function taken(response: HttpResponse): number | undefined {
+  const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(String(response.headers['range'] ?? ''))?.[1];
+  if (last === undefined) return undefined;
+  return last === '0' ? 0 : Number(last) + 1;
 }
 
-/** How far did a cut upload get? */
-async function ask(upload: Upload, url: URL, chunk: Buffer, start: number): Promise<[URL, number]> {
+/** Does the registry have `bytes` bytes of the blob, or does it not say? */
+function tookAll(response: HttpResponse, bytes: number): boolean {
+  const has = taken(response);
+  return has === undefined || has === bytes || (has === 0 && bytes === 1);
+}
+
+/** How many bytes of the chunk are among the first `bytes` of the blob. */
+function within(chunk: Buffer, start: number, bytes: number): number {
+  return Math.min(Math.max(bytes - start, 0), chunk.length);
+}
+
+/** How far did a cut upload get? @throws Interrupted when the registry has lost it: it must be begun again */
+async function ask(
+  upload: Upload,
+  url: URL,
+  chunk: Buffer,
+  start: number,
+  cut: Interrupted,
+): Promise<[at: URL, done: number]> {
   const response = await send(upload, { method: 'GET', target: url });
-  if (response.status !== 204) throw pushError(upload.reference, await readRefusal(response));
   response.discard();
+  const bytes = taken(response) ?? start;
+  if (response.status !== 204 || bytes < start || bytes > start + chunk.length) throw new Interrupted(cut.failure);
   const at = response.headers.location === undefined ? url : locationOf(upload, response);
-  return [at, taken(response, chunk, start) ?? 0];
+  return [at, within(chunk, start, bytes)];
 }

@@ -3,7 +3,16 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { TsboxError } from '../../src/errors.ts';
-import { client, manifest, OCI_MANIFEST, reference, sendError, serve, sha256 } from './registry-fixture.ts';
+import {
+  client,
+  manifest,
+  OCI_MANIFEST,
+  reference,
+  sendError,
+  serve,
+  sha256,
+  type TestServer,
+} from './registry-fixture.ts';
 
 const BLOB = randomBytes(250_000);
 const DIGEST = sha256(BLOB);
@@ -19,6 +28,8 @@ interface Fake {
   manifests: Map<string, Buffer>;
   /** Bytes of the one upload session. */
   upload: Buffer;
+  /** Takes no body without a length. */
+  chunksOnly: boolean;
   handle: RequestListener;
   /** Answers instead, when it returns true. */
   before: (request: IncomingMessage, response: ServerResponse, body: Buffer) => boolean;
@@ -30,6 +41,7 @@ function fake(): Fake {
     blobs: new Map(),
     manifests: new Map(),
     upload: Buffer.alloc(0),
+    chunksOnly: false,
     before: () => false,
     handle: (request, response) => {
       const chunks: Buffer[] = [];
@@ -52,16 +64,21 @@ function answer(state: Fake, request: IncomingMessage, response: ServerResponse,
     response.writeHead(status, { location, ...range }).end();
   };
   if (request.method === 'HEAD') {
-    return response.writeHead(state.blobs.has(url.pathname.split('/').at(-1) ?? '') ? 200 : 404).end();
+    const blob = state.blobs.get(url.pathname.split('/').at(-1) ?? '');
+    return response.writeHead(blob === undefined ? 404 : 200, { 'content-length': blob?.length ?? 0 }).end();
   }
+  if (request.method === 'DELETE') return response.writeHead(204).end();
   if (request.method === 'POST') {
     state.upload = Buffer.alloc(0);
     if (url.searchParams.get('from') === 'has/it') return response.writeHead(201).end();
+    if (url.searchParams.get('from') === 'not/ours') return sendError(response, 401, 'UNAUTHORIZED');
     return accepted(202);
   }
   if (request.method === 'GET') return accepted(204);
   if (request.method === 'PATCH') {
-    const start = Number(/^(\d+)-/.exec(request.headers['content-range'] ?? '')?.[1]);
+    if (state.chunksOnly && request.headers['content-length'] === undefined) return response.writeHead(411).end();
+    const range = request.headers['content-range'];
+    const start = range === undefined ? 0 : Number(/^(\d+)-/.exec(range)?.[1]);
     if (start !== state.upload.length) return response.writeHead(416).end();
     state.upload = Buffer.concat([state.upload, body]);
     return accepted(202);
@@ -76,6 +93,10 @@ function answer(state: Fake, request: IncomingMessage, response: ServerResponse,
   state.blobs.set(digest, whole);
   return response.writeHead(201).end();
 }
+
+const methods = ({ seen }: TestServer) => seen.map(({ method }) => method);
+/** Of the chunks. */
+const ranges = ({ seen }: TestServer) => seen.flatMap(({ headers }) => headers['content-range'] ?? []);
 
 async function failure(promise: Promise<unknown>): Promise<TsboxError> {
   const error = await promise.then(
@@ -92,23 +113,39 @@ test('push: what the registry has is not sent', async (context) => {
   const server = await serve(context, state.handle);
   const pushed = await client(context).pushBlob(reference(server), { digest: DIGEST, size: BLOB.length, open: open() });
   assert.deepEqual(pushed, { digest: DIGEST, size: BLOB.length, how: 'exists' });
-  assert.deepEqual(
-    server.seen.map(({ method }) => method),
-    ['HEAD'],
-  );
+  assert.deepEqual(methods(server), ['HEAD']);
 });
 
-test('push: what another repository has is mounted, else it is sent', async (context) => {
+test('push: what another repository has is mounted; no refusal of that is an error', async (context) => {
   const state = fake();
   const server = await serve(context, state.handle);
-  const blob = { digest: DIGEST, size: BLOB.length, open: open() };
-  const mounted = await client(context).pushBlob(reference(server), blob, { mountFrom: ['has/it'] });
-  assert.equal(mounted.how, 'mounted');
-  const query = new URL(server.seen[1]?.url ?? '', 'http://x').searchParams;
+  const registry = client(context);
+  assert.equal(await registry.mountBlob(reference(server), DIGEST, 'has/it'), true);
+  const query = new URL(server.seen[0]?.url ?? '', 'http://x').searchParams;
   assert.deepEqual([query.get('mount'), query.get('from')], [DIGEST, 'has/it']);
-  const sent = await client(context).pushBlob(reference(server), blob, { mountFrom: ['has/not'] });
-  assert.equal(sent.how, 'uploaded');
-  assert.deepEqual(state.blobs.get(DIGEST), BLOB);
+  assert.equal(await registry.mountBlob(reference(server), DIGEST, 'has/not'), false);
+  assert.equal(server.seen.at(-1)?.method, 'DELETE', 'the upload that was begun instead is given up');
+  assert.equal(await registry.mountBlob(reference(server), DIGEST, 'not/ours'), false);
+});
+
+test('push: what is known by its digest only is looked at', async (context) => {
+  const blobs = new Map([
+    ['gzip', Buffer.from([0x1f, 0x8b, 8, 0])],
+    ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd])],
+    ['short', Buffer.from([0x1f])],
+  ]);
+  for (const honoursRange of [true, false]) {
+    const server = await serve(context, (request, response) => {
+      const bytes = blobs.get(request.url?.split(':').at(-1) ?? '')!;
+      assert.equal(request.headers.range, 'bytes=0-1');
+      if (honoursRange) response.writeHead(206, { 'content-range': 'bytes 0-1/4' }).end(bytes.subarray(0, 2));
+      else response.writeHead(200).end(Buffer.concat([bytes, Buffer.alloc(1_000_000)]));
+    });
+    const registry = client(context);
+    assert.equal(await registry.isGzipBlob(reference(server), 'sha256:gzip'), true);
+    assert.equal(await registry.isGzipBlob(reference(server), 'sha256:zstd'), false);
+    assert.equal(await registry.isGzipBlob(reference(server), 'sha256:short'), false);
+  }
 });
 
 test('push: a known blob goes in one request with its length', async (context) => {
@@ -117,44 +154,57 @@ test('push: a known blob goes in one request with its length', async (context) =
   const told: number[] = [];
   const options = { progress: (sent: number) => void told.push(sent) };
   await client(context).pushBlob(reference(server), { digest: DIGEST, size: BLOB.length, open: open() }, options);
-  assert.deepEqual(
-    server.seen.map(({ method }) => method),
-    ['HEAD', 'POST', 'PUT'],
-  );
+  assert.deepEqual(methods(server), ['HEAD', 'POST', 'PUT']);
   assert.equal(server.seen[2]?.headers['content-length'], `${BLOB.length}`);
   assert.match(server.seen[2]?.url ?? '', /state=0&digest=sha256%3A/);
   assert.equal(told.at(-1), BLOB.length);
 });
 
-test('push: an unknown blob goes in chunks, and its digest comes out', async (context) => {
+test('push: an unknown blob goes as one stream, and its digest comes out', async (context) => {
   const state = fake();
+  const server = await serve(context, state.handle);
+  const told: number[] = [];
+  const options = { progress: (sent: number) => void told.push(sent) };
+  const pushed = await client(context).pushBlob(reference(server), { open: open() }, options);
+  assert.deepEqual(pushed, { digest: DIGEST, size: BLOB.length, how: 'uploaded' });
+  assert.deepEqual(state.blobs.get(DIGEST), BLOB);
+  assert.deepEqual(methods(server), ['POST', 'PATCH', 'PUT']);
+  assert.equal(server.seen[1]?.headers['transfer-encoding'], 'chunked');
+  assert.equal(told.at(-1), BLOB.length);
+  for (const bytes of [Buffer.alloc(0), Buffer.from('x')]) {
+    const small = await client(context).pushBlob(reference(server), { open: open(bytes) });
+    assert.deepEqual(small, { digest: sha256(bytes), size: bytes.length, how: 'uploaded' });
+  }
+});
+
+test('push: a registry that takes no streams gets chunks', async (context) => {
+  const state = fake();
+  state.chunksOnly = true;
   const server = await serve(context, state.handle);
   const pushed = await client(context).pushBlob(reference(server), { open: open() }, { chunkSize: 64_000 });
   assert.deepEqual(pushed, { digest: DIGEST, size: BLOB.length, how: 'uploaded' });
   assert.deepEqual(state.blobs.get(DIGEST), BLOB);
-  const ranges = server.seen.filter(({ method }) => method === 'PATCH').map(({ headers }) => headers['content-range']);
-  assert.deepEqual(ranges, ['0-63999', '64000-127999', '128000-191999', '192000-249999']);
-  const empty = await client(context).pushBlob(reference(server), { open: open(Buffer.alloc(0)) });
-  assert.deepEqual(empty, { digest: sha256(''), size: 0, how: 'uploaded' });
+  assert.deepEqual(ranges(server), ['0-63999', '64000-127999', '128000-191999', '192000-249999']);
 });
 
 test('push: the registry’s shortest chunk is kept to', async (context) => {
   const state = fake();
+  state.chunksOnly = true;
   state.before = (request, response) => {
     if (request.method === 'POST') response.setHeader('oci-chunk-min-length', '200000');
     return false;
   };
   const server = await serve(context, state.handle);
   await client(context).pushBlob(reference(server), { open: open() }, { chunkSize: 1000 });
-  const ranges = server.seen.filter(({ method }) => method === 'PATCH').map(({ headers }) => headers['content-range']);
-  assert.deepEqual(ranges, ['0-199999', '200000-249999']);
+  assert.deepEqual(ranges(server), ['0-199999', '200000-249999']);
 });
 
 test('push: a chunk that was cut is gone on with where the registry has it', async (context) => {
   const state = fake();
+  state.chunksOnly = true;
   let cuts = 0;
   state.before = (request, _, body) => {
-    if (request.method !== 'PATCH' || cuts >= 2) return false;
+    if (request.headers['content-range'] === undefined || cuts >= 2) return false;
     cuts++;
     state.upload = Buffer.concat([state.upload, body.subarray(0, 30_000)]);
     request.socket.destroy();
@@ -163,8 +213,94 @@ test('push: a chunk that was cut is gone on with where the registry has it', asy
   const server = await serve(context, state.handle);
   await client(context).pushBlob(reference(server), { open: open() }, { chunkSize: 100_000 });
   assert.deepEqual(state.blobs.get(DIGEST), BLOB);
-  const ranges = server.seen.filter(({ method }) => method === 'PATCH').map(({ headers }) => headers['content-range']);
-  assert.deepEqual(ranges.slice(0, 3), ['0-99999', '30000-99999', '60000-99999']);
+  assert.deepEqual(ranges(server).slice(0, 3), ['0-99999', '30000-99999', '60000-99999']);
+});
+
+test('push: chunks of an upload that the registry has lost are sent again from the beginning', async (context) => {
+  const state = fake();
+  state.chunksOnly = true;
+  let lost = false;
+  state.before = (request, response) => {
+    if (request.method === 'GET') return sendError(response, 404, 'BLOB_UPLOAD_UNKNOWN') === undefined;
+    if (lost || request.headers['content-range']?.startsWith('100000-') !== true) return false;
+    lost = true;
+    request.socket.destroy();
+    return true;
+  };
+  const server = await serve(context, state.handle);
+  await client(context).pushBlob(reference(server), { open: open() }, { chunkSize: 100_000 });
+  assert.deepEqual(state.blobs.get(DIGEST), BLOB);
+  assert.deepEqual(ranges(server).slice(0, 3), ['0-99999', '100000-199999', '0-99999']);
+});
+
+test('push: a stream that is cut, refused for a moment, or taken in part is begun again from the source', async (context) => {
+  const faults: [string, Fake['before']][] = [
+    ['a cut', (request) => request.socket.destroy() !== undefined],
+    ['503', (_, response) => response.writeHead(503).end() !== undefined],
+    ['429', (_, response) => response.writeHead(429, { 'retry-after': '0' }).end() !== undefined],
+    ['a part', (_, response) => response.writeHead(202, { location: '/x', range: '0-99' }).end() !== undefined],
+  ];
+  for (const [name, fault] of faults) {
+    const state = fake();
+    let faulty = 2;
+    state.before = (request, response, body) =>
+      request.method === 'PATCH' && faulty-- > 0 ? fault(request, response, body) : false;
+    const server = await serve(context, state.handle);
+    let opened = 0;
+    const waits: number[] = [];
+    const source = () => {
+      opened++;
+      return open()();
+    };
+    const pushed = await client(context).pushBlob(
+      reference(server),
+      { open: source },
+      {
+        retrying: (wait) => void waits.push(wait),
+      },
+    );
+    assert.equal(pushed.digest, DIGEST, name);
+    assert.deepEqual(state.blobs.get(DIGEST), BLOB, name);
+    assert.equal(opened, 3, name);
+    assert.equal(waits.length, 2, name);
+    assert.equal(methods(server).filter((method) => method === 'POST').length, 3, name);
+  }
+});
+
+test('push: an answer that is lost after the blob was stored is no failure', async (context) => {
+  const state = fake();
+  let lost = false;
+  state.before = (request, response, body) => {
+    if (request.method !== 'PUT') return false;
+    if (lost) return sendError(response, 404, 'BLOB_UPLOAD_UNKNOWN') === undefined;
+    lost = true;
+    state.blobs.set(DIGEST, Buffer.concat([state.upload, body]));
+    request.socket.destroy();
+    return true;
+  };
+  const server = await serve(context, state.handle);
+  const pushed = await client(context).pushBlob(reference(server), { open: open() });
+  assert.equal(pushed.digest, DIGEST);
+  assert.deepEqual(methods(server), ['POST', 'PATCH', 'PUT', 'PUT', 'HEAD']);
+});
+
+test('push: a token that runs out in the middle is renewed, and the stream begun again', async (context) => {
+  const state = fake();
+  let token = 0;
+  state.before = (request, response) => {
+    if (request.url?.startsWith('/token')) {
+      response.end(JSON.stringify({ token: `t${++token}`, expires_in: 300 }));
+      return true;
+    }
+    const good = request.headers.authorization === (request.method === 'PATCH' ? 'Bearer t2' : `Bearer t${token}`);
+    if (good) return false;
+    response.writeHead(401, { 'www-authenticate': `Bearer realm="http://${request.headers.host}/token"` }).end();
+    return true;
+  };
+  const server = await serve(context, state.handle);
+  assert.equal((await client(context).pushBlob(reference(server), { open: open() })).digest, DIGEST);
+  assert.deepEqual(state.blobs.get(DIGEST), BLOB);
+  assert.equal(methods(server).filter((method) => method === 'PATCH').length, 2);
 });
 
 test('push: a cut in one request starts the upload again from the source', async (context) => {
@@ -194,7 +330,7 @@ test('push: a registry that takes nothing, hangs or refuses ends the push', asyn
     [
       on('PATCH', (r) => r.writeHead(202, { location: '/x', range: '0-0' }).end()),
       'ERR_TSBOX_REGISTRY',
-      /HTTP 202 \(and took nothing\)/,
+      /HTTP 202 \(and took less than was sent\)/,
     ],
     [on('PATCH', () => {}), 'ERR_TSBOX_REGISTRY', /ETIMEDOUT \(no answer to the upload/],
     [
@@ -236,8 +372,10 @@ test('push: a source that is not what it says is refused', async (context) => {
     yield BLOB.subarray(0, 100);
     throw new Error('disk broken');
   };
-  const blob = { digest: DIGEST, size: BLOB.length, open: failing };
-  await assert.rejects(registry.pushBlob(reference(server), blob), /^Error: disk broken$/);
+  for (const blob of [{ digest: DIGEST, size: BLOB.length, open: failing }, { open: failing }]) {
+    await assert.rejects(registry.pushBlob(reference(server), blob), /^Error: disk broken$/);
+    assert.equal(server.seen.at(-1)?.method, 'DELETE', 'the upload is given up');
+  }
   assert.equal(state.blobs.size, 0);
 });
 
