@@ -2,26 +2,31 @@
 import { TsboxError } from '../errors.ts';
 import type { Descriptor } from '../spec/oci-image.ts';
 import { familiarName, type Reference } from '../spec/reference.ts';
-import { type Endpoint, pullEndpoints } from './endpoint.ts';
+import { blobSources, type Source } from './blob-source.ts';
 import type { HttpResponse } from './exchange.ts';
 import { isPassing } from './network-error.ts';
 import { readRefusal, refuseHtml, statusError } from './refusal.ts';
 import { backoff, pause } from './retry.ts';
 import type { Session } from './session.ts';
-import { type Check, createCheck, type Prefix } from './verify.ts';
+import { type Check, createCheck, embeddedData, type Prefix } from './verify.ts';
 
 export interface BlobOptions {
   signal?: AbortSignal | undefined;
   /** What the caller has from an interrupted transfer: the stream begins behind it. */
   prefix?: Prefix;
+  /** Hosts of mirrors that are not asked. */
+  without?: ReadonlySet<string>;
+  /** Gets the hosts of the mirrors that gave bytes, when the stream does not end well: those may be at fault. */
+  doubtful?: Set<string>;
 }
 
 /** A transfer that got so far since the last cut starts counting its tries anew. Bytes. */
 const PROGRESS = 1024 * 1024;
 
 /**
- * The blob's bytes. They are vouched for only when the stream has ended: a wrong size or digest is an error at the end, and what was made of
- * the bytes is to be thrown away then. Never gives more bytes than the descriptor says. Leaving the loop early ends the transfer.
+ * The blob's bytes: those that the descriptor carries, else from the mirrors, the registry, and the addresses that the descriptor names.
+ * They are vouched for only when the stream has ended: a wrong size or digest is an error at the end, and what was made of the bytes is
+ * to be thrown away then. Never gives more bytes than the descriptor says. Leaving the loop early ends the transfer.
  * @throws ERR_TSBOX_DAMAGED for other content than the descriptor's; ERR_TSBOX_REGISTRY when the transfer cannot be completed;
  * ERR_TSBOX_NOT_FOUND, ERR_TSBOX_UNAUTHORIZED; the signal's reason when it is aborted
  * @see distribution-spec, Pulling blobs; RFC 9110, 14 Range Requests
@@ -34,34 +39,59 @@ export async function* fetchBlob(
 ): AsyncGenerator<Buffer, void, undefined> {
   const what = `fetch blob ${descriptor.digest} of ${familiarName(reference)}`;
   const check = createCheck(descriptor, what, options.prefix);
-  const endpoints = pullEndpoints(reference.domain, session.config, session.mirrors);
-  for (const endpoint of check.received > 0 && check.received === descriptor.size ? [] : endpoints) {
-    try {
-      yield* fromEndpoint({ session, endpoint, reference, descriptor, check, what, signal: options.signal });
-      break;
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      // Another server may go on with it: the digest is over the whole, whoever gave the parts.
-      if (!endpoint.mirror || !(error instanceof TsboxError)) throw error;
-      session.notice(`mirror ${endpoint.host}: ${error.message}`);
-    }
+  const given = embeddedData(descriptor, what);
+  if (given !== undefined) return yield given.subarray(check.received);
+  const mirrors = new Set<string>();
+  let verified = check.received > 0 && check.received === descriptor.size;
+  try {
+    if (!verified) yield* fromSources({ session, reference, descriptor, check, what, options, mirrors });
+    check.finish();
+    verified = true;
+  } finally {
+    if (!verified) for (const host of mirrors) options.doubtful?.add(host);
   }
-  check.finish();
 }
 
-interface Transfer {
+interface Fetch {
   session: Session;
-  endpoint: Endpoint;
   reference: Reference;
   descriptor: Descriptor;
   check: Check;
   what: string;
-  signal: AbortSignal | undefined;
+  options: BlobOptions;
+  /** Hosts of the mirrors that gave some of the bytes. */
+  mirrors: Set<string>;
+}
+
+interface Transfer extends Fetch {
+  source: Source;
+}
+
+/** The blob from the first server that has it; another one may go on with it: the digest is over the whole, whoever gave the parts. */
+async function* fromSources(fetch: Fetch): AsyncGenerator<Buffer, void, undefined> {
+  const { session, reference, descriptor, check, options } = fetch;
+  const sources = blobSources(session, reference, descriptor, options);
+  for (const [index, source] of sources.entries()) {
+    try {
+      return yield* fromSource({ ...fetch, source });
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (!(error instanceof TsboxError) || !mayGoOn(source, error, index + 1 < sources.length)) throw error;
+      session.notice(`${source.kind === 'mirror' ? 'mirror ' : ''}${source.host}: ${error.message}`);
+      // All bytes are here, and what came behind them is of no interest.
+      if (check.received > 0 && check.received === descriptor.size) return;
+    }
+  }
+}
+
+/** A registry that has a blob's manifest answers for the blob as well, unless the manifest says where else it is. */
+function mayGoOn({ kind }: Source, error: TsboxError, more: boolean): boolean {
+  return kind === 'registry' ? more && error.code === 'ERR_TSBOX_NOT_FOUND' : more;
 }
 
 /** The rest of the blob from one server, over as many connections as it takes. */
-async function* fromEndpoint(transfer: Transfer): AsyncGenerator<Buffer, void, undefined> {
-  const { session, descriptor, check, signal } = transfer;
+async function* fromSource(transfer: Transfer): AsyncGenerator<Buffer, void, undefined> {
+  const { session, descriptor, check, options } = transfer;
   for (let attempt = 1; check.received < descriptor.size || attempt === 1; attempt++) {
     const start = check.received;
     const response = await request(transfer);
@@ -70,26 +100,25 @@ async function* fromEndpoint(transfer: Transfer): AsyncGenerator<Buffer, void, u
       yield* fresh(transfer, response, skip);
       return;
     } catch (error) {
-      signal?.throwIfAborted();
+      options.signal?.throwIfAborted();
       if (check.received - start >= PROGRESS) attempt = 1;
       if (!isPassing(error) || attempt >= session.retry.attempts) throw error;
       const wait = backoff(attempt, session.retry);
       session.notice(
         `${(error as Error).message}: going on at byte ${check.received} in ${(wait / 1000).toFixed(1)} s`,
       );
-      await pause(wait, signal);
+      await pause(wait, options.signal);
     }
   }
 }
 
-function request({ session, endpoint, reference, descriptor, check, signal }: Transfer): Promise<HttpResponse> {
-  return session.send(endpoint, {
-    method: 'GET',
-    target: `/v2/${reference.path}/blobs/${descriptor.digest}`,
-    headers: check.received === 0 ? {} : { range: `bytes=${check.received}-` },
-    scopes: [`repository:${reference.path}:pull`],
-    signal,
-  });
+/** Asks for what is missing, or for all of it where the server cannot give a part. */
+async function request({ source, check }: Transfer): Promise<HttpResponse> {
+  if (check.received === 0) return source.request({});
+  const response = await source.request({ range: `bytes=${check.received}-` });
+  if (response.status !== 416) return response;
+  response.discard();
+  return source.request({});
 }
 
 /** The answer's bytes behind the first `skip`. */
@@ -98,11 +127,12 @@ async function* fresh(
   response: HttpResponse,
   skip: number,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const { check, descriptor, what } = transfer;
+  const { check, descriptor, what, source, mirrors } = transfer;
   for await (const chunk of response.chunks()) {
     const rest = chunk.subarray(Math.min(skip, chunk.length));
     skip -= chunk.length - rest.length;
     if (rest.length === 0) continue;
+    if (source.kind === 'mirror') mirrors.add(source.host);
     check.add(rest);
     yield rest;
   }
@@ -147,7 +177,7 @@ async function checkAnswer({ descriptor, check, what, reference }: Transfer, res
   return start;
 }
 
-/** A small blob in memory, an image's config.
+/** A small blob in memory, an image's config: from the next server when one gives something else.
  *  @throws as fetchBlob; ERR_TSBOX_LIMIT when the descriptor says more than the session's limit */
 export async function readBlob(
   session: Session,
@@ -159,7 +189,31 @@ export async function readBlob(
     const message = `read blob ${descriptor.digest} of ${familiarName(reference)}: ${descriptor.size} bytes, more than ${session.limits.document}`;
     throw new TsboxError('ERR_TSBOX_LIMIT', message);
   }
-  const chunks: Buffer[] = [];
-  for await (const chunk of fetchBlob(session, reference, descriptor, options)) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  return withoutLiars(session.notice, async (trust) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of fetchBlob(session, reference, descriptor, { ...options, ...trust })) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  });
+}
+
+/** Codes of the errors that wrong bytes lead to, in whoever reads them before their digest is known. */
+const WRONG_CONTENT: readonly string[] = ['ERR_TSBOX_DAMAGED', 'ERR_TSBOX_LIMIT', 'ERR_TSBOX_UNSUPPORTED'];
+
+/** Does something that reads blobs, again without the mirrors that gave wrong bytes, until none of them is to blame.
+ *  @param work hands what it is given on to `fetchBlob` */
+export async function withoutLiars<T>(
+  notice: (text: string) => void,
+  work: (trust: { without: ReadonlySet<string>; doubtful: Set<string> }) => Promise<T>,
+): Promise<T> {
+  const without = new Set<string>();
+  for (;;) {
+    const doubtful = new Set<string>();
+    try {
+      return await work({ without, doubtful });
+    } catch (error) {
+      if (doubtful.size === 0 || !(error instanceof TsboxError) || !WRONG_CONTENT.includes(error.code)) throw error;
+      for (const host of doubtful) without.add(host);
+      notice(`mirror ${[...doubtful].join(', ')}: ${error.message}: trying again without it`);
+    }
+  }
 }

@@ -5,6 +5,7 @@ import { TsboxError } from '../errors.ts';
 import { exchange, type HttpRequest, type HttpResponse, type Timeouts } from './exchange.ts';
 import { showUrl } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
+import { connectThrough } from './socks.ts';
 
 export interface TransportOptions {
   timeouts: Timeouts;
@@ -72,17 +73,21 @@ function withDefaults(request: HttpRequest, { userAgent }: TransportOptions): Ht
 }
 
 function createAgent(url: URL, proxy: string | undefined, options: TransportOptions): Agent {
-  if (url.protocol === 'http:') {
-    const { Agent } = process.getBuiltinModule('node:http');
-    return new Agent({ keepAlive: true, ...(proxy === undefined ? {} : { proxyEnv: { HTTP_PROXY: proxy } }) });
-  }
-  const { Agent } = process.getBuiltinModule('node:https');
-  return new Agent({
-    keepAlive: true,
-    secureContext: options.trust(url.host),
-    rejectUnauthorized: !options.insecure(url.host),
-    ...(proxy === undefined ? {} : { proxyEnv: { HTTPS_PROXY: proxy } }),
-  });
+  const secure = url.protocol === 'https:';
+  const socks = proxy !== undefined && /^socks/i.test(proxy);
+  const through = proxy === undefined || socks ? {} : { proxyEnv: { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } };
+  const { Agent: Plain } = process.getBuiltinModule('node:http');
+  const { Agent: Secure } = process.getBuiltinModule('node:https');
+  const agent = secure
+    ? new Secure({
+        keepAlive: true,
+        secureContext: options.trust(url.host),
+        rejectUnauthorized: !options.insecure(url.host),
+        ...through,
+      })
+    : new Plain({ keepAlive: true, ...through });
+  if (socks) connectThrough(agent, new URL(proxy), secure, options.timeouts.connect);
+  return agent;
 }
 
 /** The request that a redirect asks for; undefined when the answer is none. Credentials go to the first server only. */

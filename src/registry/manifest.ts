@@ -11,7 +11,7 @@ import { type Endpoint, pullEndpoints } from './endpoint.ts';
 import type { HttpResponse } from './exchange.ts';
 import { plainText, pullError, readRefusal, refuseHtml } from './refusal.ts';
 import type { Session } from './session.ts';
-import { digestOf, verifyDocument } from './verify.ts';
+import { digestOf, embeddedData, verifyDocument } from './verify.ts';
 
 /** A document as the registry has it. */
 export interface FetchedDocument {
@@ -57,24 +57,46 @@ async function fetchFrom(
   options: FetchOptions,
 ): Promise<FetchedManifest> {
   const what = `read manifest ${familiarString(reference)}`;
+  const given = descriptor === undefined ? undefined : embeddedData(descriptor, what);
+  const found =
+    descriptor !== undefined && given !== undefined
+      ? readDocument(given, descriptor.mediaType, descriptor.digest, what)
+      : await askFor(session, endpoint, reference, descriptor, what, options.signal);
+  if (descriptor !== undefined && descriptor.mediaType !== found.mediaType) {
+    throw damaged(`${what}: the index says ${plainText(descriptor.mediaType)}, the manifest ${found.mediaType}`);
+  }
+  return found;
+}
+
+async function askFor(
+  session: Session,
+  endpoint: Endpoint,
+  reference: Reference,
+  descriptor: Descriptor | undefined,
+  what: string,
+  signal: AbortSignal | undefined,
+): Promise<FetchedManifest> {
   const digest = descriptor?.digest ?? reference.digest;
   const response = await session.send(endpoint, {
     method: 'GET',
     target: `/v2/${reference.path}/manifests/${digest ?? reference.tag}`,
     headers: { accept: MANIFEST_ACCEPT },
     scopes: [`repository:${reference.path}:pull`],
-    signal: options.signal,
+    signal,
   });
   if (response.status !== 200) throw pullError(reference, await readRefusal(response));
   refuseHtml(response, what);
   const bytes = await readBody(response, session.limits.document, what);
   if (descriptor !== undefined) verifyDocument(bytes, descriptor, what);
   else if (digest !== undefined) verifyDocument(bytes, { digest, size: bytes.length }, what);
-  const mediaType = settleMediaType(response, bytes, what);
-  if (descriptor !== undefined && descriptor.mediaType !== mediaType) {
-    throw damaged(`${what}: the index says ${descriptor.mediaType}, the manifest ${mediaType}`);
-  }
-  const common = { bytes, digest: digest ?? taggedDigest(response, bytes, what), mediaType };
+  const sentAs = response.headers['content-type'] ?? '';
+  return readDocument(bytes, sentAs, digest ?? taggedDigest(response, bytes, what), what);
+}
+
+/** @param sentAs the media type by which the document came */
+function readDocument(bytes: Buffer, sentAs: string, digest: string, what: string): FetchedManifest {
+  const mediaType = settleMediaType(sentAs, bytes, what);
+  const common = { bytes, digest, mediaType };
   if (INDEX_TYPES.includes(mediaType)) return { ...common, kind: 'index', index: parseImageIndex(bytes, what) };
   return { ...common, kind: 'manifest', manifest: parseImageManifest(bytes, what) };
 }
@@ -95,8 +117,8 @@ function taggedDigest(response: HttpResponse, bytes: Buffer, what: string): stri
 
 /** What the document is, by the answer's header and by its own field: they must not contradict each other.
  *  @throws ERR_TSBOX_UNSUPPORTED for schema 1 and for what is no image at all */
-function settleMediaType(response: HttpResponse, bytes: Buffer, what: string): string {
-  const header = (response.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
+function settleMediaType(sentAs: string, bytes: Buffer, what: string): string {
+  const header = sentAs.split(';')[0]!.trim().toLowerCase();
   const document = parseUntrustedJson(bytes, what);
   const fields = (typeof document === 'object' && document !== null ? document : {}) as Record<string, unknown>;
   if (fields['schemaVersion'] === 1 || SCHEMA1_TYPES.includes(header)) {

@@ -9,17 +9,19 @@ function setting(environment: Environment, name: string): string {
   return environment[name] || environment[name.toLowerCase()] || '';
 }
 
-/** The proxy to ask for a URL; undefined to ask directly: no proxy is set, NO_PROXY excepts the host, or it is this machine.
- *  @throws ERR_TSBOX_UNSUPPORTED for another kind of proxy than http and https
- *  @see golang.org/x/net/http/httpproxy */
+/** The proxy to ask for a URL; undefined to ask directly: no proxy is set, NO_PROXY excepts the host, or it is this machine. `ALL_PROXY` is
+ *  for what the others say nothing of.
+ *  @throws ERR_TSBOX_UNSUPPORTED for another kind of proxy than http, https and socks5
+ *  @see golang.org/x/net/http/httpproxy; curl(1), ALL_PROXY */
 export function proxyFor(url: URL, environment: Environment): string | undefined {
-  const name = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const own = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const name = setting(environment, own) === '' ? 'ALL_PROXY' : own;
   const proxy = setting(environment, name);
   if (proxy === '' || isLoopback(url.host) || isExcepted(url, setting(environment, 'NO_PROXY'))) return undefined;
   const full = proxy.includes('://') ? proxy : `http://${proxy}`;
-  if (!/^https?:\/\//i.test(full) || !URL.canParse(full)) {
-    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `use the proxy of ${name}: not an http or https URL`, {
-      hint: `Set ${name} to a value like http://proxy.example:3128, or add ${url.hostname} to NO_PROXY.`,
+  if (!/^(?:https?|socks5h?):\/\//i.test(full) || !URL.canParse(full)) {
+    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `use the proxy of ${name}: not an http, https or socks5 URL`, {
+      hint: `Set ${name} to a value like http://proxy.example:3128 or socks5://proxy.example:1080, or add ${url.hostname} to NO_PROXY.`,
     });
   }
   return full;

@@ -38,6 +38,8 @@ export interface RegistryRequest extends Omit<HttpRequest, 'url'> {
 
 export interface Session extends Omit<SessionOptions, 'transport'> {
   send(endpoint: Endpoint, request: RegistryRequest): Promise<HttpResponse>;
+  /** Asks any server, without credentials, whatever it answers. */
+  sendPlainly(request: HttpRequest): Promise<HttpResponse>;
   close(): void;
 }
 
@@ -115,6 +117,7 @@ export function createSession(options: SessionOptions): Session {
       }
       return via(endpoint, scheme, request);
     },
+    sendPlainly: (request) => patiently(request),
     close: () => transport.close(),
   };
 }

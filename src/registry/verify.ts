@@ -22,6 +22,15 @@ export function verifyDocument(bytes: Uint8Array, expected: Expected, what: stri
   }
 }
 
+/** What a descriptor carries itself; undefined when it carries nothing.
+ *  @throws ERR_TSBOX_DAMAGED when that is not what it describes @see image-spec descriptor.md, Embedded Content */
+export function embeddedData({ data, ...expected }: Descriptor, what: string): Buffer | undefined {
+  if (typeof data !== 'string') return undefined;
+  const bytes = Buffer.from(data, 'base64');
+  verifyDocument(bytes, expected, `${what}: the data within its descriptor`);
+  return bytes;
+}
+
 /** A stream that is checked as it passes. */
 export interface Check {
   /** Bytes that passed. */

@@ -41,10 +41,11 @@ const descriptorFields = {
   digest,
   size,
   urls: texts,
+  data: v.exactOptional(v.nullable(v.string())),
   annotations: textMap,
   artifactType: text,
 };
-const platform = v.looseObject({ os: v.string(), architecture: v.string(), variant: text });
+const platform = v.looseObject({ os: v.string(), architecture: v.string(), variant: text, 'os.features': texts });
 const descriptor: v.GenericSchema<unknown, Descriptor> = v.looseObject(descriptorFields);
 const entry: v.GenericSchema<unknown, IndexEntry> = v.looseObject({
   ...descriptorFields,

@@ -19,6 +19,7 @@ export const MEDIA_TYPE = {
   dockerLayer: 'application/vnd.docker.image.rootfs.diff.tar',
   dockerLayerGzip: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
   dockerForeignLayer: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+  ociForeignLayer: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
   dockerSchema1: 'application/vnd.docker.distribution.manifest.v1+json',
   dockerSchema1Signed: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
 } as const;
@@ -30,7 +31,10 @@ export interface Descriptor {
   digest: string;
   /** Bytes. */
   size: number;
+  /** Where else the content can be had. */
   urls?: string[] | null;
+  /** The content itself, in base64. */
+  data?: string | null;
   annotations?: Record<string, string> | null;
   artifactType?: string;
 }

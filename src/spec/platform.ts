@@ -5,6 +5,8 @@ export interface Platform {
   os: string;
   architecture: string;
   variant?: string;
+  /** What a system must be able to do beyond the ordinary. Nothing here can do more. */
+  'os.features'?: readonly string[] | null;
 }
 
 /** Other names of architectures, as people and `uname -m` write them. */
@@ -94,7 +96,9 @@ export function platformMatches(wanted: Platform, offered: Platform): boolean {
   return runnable(wanted).includes(formatPlatform(normalizePlatform(offered)));
 }
 
-/** The entry of an index that suits `wanted` best, the first of equals; undefined when none does. Entries without a platform never suit. */
+/** The entry of an index that suits `wanted` best, the first of equals; undefined when none does. An entry without a platform suits only
+ *  when the index has no other, attestations apart; one that asks for features of the system never does.
+ *  @see image-spec image-index.md, `os.features` */
 export function selectPlatform<T extends { platform?: Platform | null }>(
   entries: readonly T[],
   wanted: Platform,
@@ -102,8 +106,10 @@ export function selectPlatform<T extends { platform?: Platform | null }>(
   const order = runnable(wanted);
   let best: T | undefined;
   let bestRank = order.length;
-  for (const entry of entries) {
-    if (entry.platform === undefined || entry.platform === null) continue;
+  const images = entries.filter(({ platform }) => platform?.os !== 'unknown');
+  if (images.length === 1 && !images[0]!.platform) return images[0];
+  for (const entry of images) {
+    if (!entry.platform || (entry.platform['os.features'] ?? []).length > 0) continue;
     const rank = order.indexOf(formatPlatform(normalizePlatform(entry.platform)));
     if (rank >= 0 && rank < bestRank) [best, bestRank] = [entry, rank];
   }

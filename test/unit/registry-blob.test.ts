@@ -270,3 +270,126 @@ test('blob: a small one is read whole, a large one is not taken for a small one'
   assert.equal((await failure(registry.readBlob(reference(server), descriptor))).code, 'ERR_TSBOX_LIMIT');
   assert.equal(server.seen.length, 1);
 });
+
+const wrong = Buffer.from(BLOB);
+wrong[1000]! ^= 1;
+
+test('blob: a small one with other content from a mirror is had from the next server, and told', async (context) => {
+  const origin = await serve(context, serveRest);
+  const liar = await serve(context, (request, response) => serveRest(request, response, wrong));
+  const short = await serve(context, (request, response) => serveRest(request, response, BLOB.subarray(1)));
+  const notices: string[] = [];
+  const settings = { mirrors: [`http://${short.host}`, `http://${liar.host}`], insecure: false };
+  const config = new Map([[origin.host, settings]]);
+  const registry = client(context, { config, notice: (text) => notices.push(text) });
+  assert.deepEqual(await registry.readBlob(reference(origin), descriptor), BLOB);
+  assert.match(notices[0] ?? '', new RegExp(`^mirror ${short.host}: .*has 299999 bytes of it`));
+  assert.match(notices[1] ?? '', new RegExp(`^mirror ${liar.host}: .*has the digest .*: trying again without it$`));
+  const liars = { mirrors: [`http://${liar.host}`], insecure: false };
+  const alone = client(context, { config: new Map([[short.host, liars]]) });
+  assert.equal((await failure(alone.readBlob(reference(short), descriptor))).code, 'ERR_TSBOX_DAMAGED');
+});
+
+test('blob: a mirror that gave bytes of a blob that is wrong in the end is doubtful, one that gave none is not', async (context) => {
+  const origin = await serve(context, serveRest);
+  const idle = await serve(context, (_, response) => sendError(response, 404, 'BLOB_UNKNOWN'));
+  const liar = await serve(context, (_, response) => response.writeHead(200).end(wrong.subarray(0, 5000)));
+  const honest = await serve(context, (_, response) => response.writeHead(200).end(BLOB.subarray(0, 5000)));
+  const settings = (...mirrors: { host: string }[]) => ({
+    mirrors: mirrors.map(({ host }) => `http://${host}`),
+    insecure: false,
+  });
+  const fetch = async (...mirrors: { host: string }[]) => {
+    const registry = client(context, { config: new Map([[origin.host, settings(...mirrors)]]) });
+    const doubtful = new Set<string>();
+    const bytes = await collect(registry.fetchBlob(reference(origin), descriptor, { doubtful })).catch(() => undefined);
+    return { right: bytes?.equals(BLOB) === true, doubtful: [...doubtful] };
+  };
+  assert.deepEqual(await fetch(idle, honest), { right: true, doubtful: [] });
+  assert.deepEqual(await fetch(idle, liar), { right: false, doubtful: [liar.host] });
+  const registry = client(context, { config: new Map([[origin.host, settings(idle, liar)]]) });
+  const without = new Set([liar.host]);
+  assert.deepEqual(await collect(registry.fetchBlob(reference(origin), descriptor, { without })), BLOB);
+  const early = new Set<string>();
+  for await (const _ of registry.fetchBlob(reference(origin), descriptor, { doubtful: early })) break;
+  assert.deepEqual([...early], [liar.host], 'who leaves early may have met what was wrong');
+});
+
+test('blob: a mirror that goes on behind the end does no harm', async (context) => {
+  const origin = await serve(context, serveRest);
+  const mirror = await serve(context, (_, response) => {
+    response.writeHead(200);
+    response.write(BLOB);
+    setTimeout(() => response.end('more'), 50);
+  });
+  const config = new Map([[origin.host, { mirrors: [`http://${mirror.host}`], insecure: false }]]);
+  assert.deepEqual(await collect(client(context, { config }).fetchBlob(reference(origin), descriptor)), BLOB);
+  assert.equal(origin.seen.length, 0);
+});
+
+test('blob: a server that answers 416 to a range is asked for all of it', async (context) => {
+  const server = await serve(context, (request, response) => {
+    if (server.seen.length === 1) cutAfter(request, response, 70_000);
+    else if (request.headers.range !== undefined) response.writeHead(416, { 'content-range': 'bytes */300000' }).end();
+    else serveRest(request, response);
+  });
+  assert.deepEqual(await collect(client(context).fetchBlob(reference(server), descriptor)), BLOB);
+  assert.deepEqual(
+    server.seen.map(({ headers }) => headers.range),
+    [undefined, server.seen[1]?.headers.range, undefined],
+  );
+  const never = await serve(context, (request, response) => {
+    if (never.seen.length === 1) cutAfter(request, response, 70_000);
+    else response.writeHead(416).end();
+  });
+  const error = await failure(collect(client(context).fetchBlob(reference(never), descriptor)));
+  assert.match(error.message, /answered HTTP 416/);
+});
+
+test('blob: what the descriptor carries itself is verified, and nobody is asked', async (context) => {
+  const server = await serve(context, serveRest);
+  const registry = client(context);
+  const data = BLOB.toString('base64');
+  assert.deepEqual(await collect(registry.fetchBlob(reference(server), { ...descriptor, data })), BLOB);
+  assert.deepEqual(await registry.readBlob(reference(server), { ...descriptor, data }), BLOB);
+  const prefix = { size: 1000, hash: createHash('sha256') };
+  const rest = await collect(registry.fetchBlob(reference(server), { ...descriptor, data }, { prefix }));
+  assert.deepEqual(rest, BLOB.subarray(1000));
+  for (const bad of [wrong.toString('base64'), data.slice(4), '', 'no base64!']) {
+    const error = await failure(collect(registry.fetchBlob(reference(server), { ...descriptor, data: bad })));
+    assert.equal(error.code, 'ERR_TSBOX_DAMAGED');
+    assert.match(error.message, /the data within its descriptor: has/);
+  }
+  assert.equal(server.seen.length, 0);
+});
+
+test('blob: what the registry does not have is had from the addresses of its descriptor, without credentials', async (context) => {
+  const registry = await serve(context, (request, response) => {
+    if (request.headers.authorization === undefined) {
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+    } else sendError(response, 404, 'BLOB_UNKNOWN');
+  });
+  const wrongOne = await serve(context, (_, response) => response.writeHead(404).end());
+  const store = await serve(context, (request, response) => {
+    if (request.url === '/moved') return void response.writeHead(302, { location: '/there?signature=x' }).end();
+    if (store.seen.length === 2) cutAfter(request, response, 70_000);
+    else serveRest(request, response);
+  });
+  const credentials = async () => ({ username: 'alice', password: 'secret' });
+  const notices: string[] = [];
+  const puller = client(context, { credentials, notice: (text) => notices.push(text) });
+  const good = `http://${store.host}/moved`;
+  const urls = ['ftp://x.test/blob', 'no address', `http://a:b@${store.host}/`, `http://${wrongOne.host}/gone`, good];
+  assert.deepEqual(await collect(puller.fetchBlob(reference(registry), { ...descriptor, urls })), BLOB);
+  assert.equal(registry.seen.length, 2);
+  for (const { headers } of [...wrongOne.seen, ...store.seen]) assert.equal(headers.authorization, undefined);
+  assert.match(notices.join('\n'), new RegExp(`^${registry.host}: .*not.* \\S*: told|blob unknown`, 'm'));
+  // Its own server is no better than others.
+  const own = [`http://${registry.host}/private/blob`];
+  const error = await failure(collect(puller.fetchBlob(reference(registry), { ...descriptor, urls: own })));
+  assert.equal(error.code, 'ERR_TSBOX_UNAUTHORIZED');
+  assert.equal(registry.seen.at(-1)?.headers.authorization, undefined);
+  const liar = await serve(context, (request, response) => serveRest(request, response, wrong));
+  const lie = { ...descriptor, urls: [`http://${liar.host}/`] };
+  assert.equal((await failure(collect(puller.fetchBlob(reference(registry), lie)))).code, 'ERR_TSBOX_DAMAGED');
+});

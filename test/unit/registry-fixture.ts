@@ -1,7 +1,11 @@
 /** A registry in this process that misbehaves as a test wants it to. */
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type ClientOptions, createClient, type RegistryClient } from '../../src/registry/client.ts';
 import { parseReference, type Reference } from '../../src/spec/reference.ts';
@@ -109,4 +113,20 @@ export async function collect(stream: AsyncIterable<Uint8Array>): Promise<Buffer
   const chunks: Uint8Array[] = [];
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** A directory that is gone after the test. */
+export function directory(context: TestContext): string {
+  const made = mkdtempSync(join(tmpdir(), 'tsbox-registry-'));
+  context.after(() => rmSync(made, { recursive: true }));
+  return made;
+}
+
+/** A key and a certificate for a name and for 127.0.0.1. */
+export function certificate(at: string, name: string): { key: Buffer; cert: Buffer } {
+  const [key, cert] = [join(at, `${name}.key`), join(at, `${name}.crt`)];
+  const names = `subjectAltName=DNS:${name},IP:127.0.0.1`;
+  const what = ['-subj', `/CN=${name}`, '-addext', names, '-keyout', key, '-out', cert];
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', ...what], { stdio: 'pipe' });
+  return { key: readFileSync(key), cert: readFileSync(cert) };
 }

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, symlinkSync } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { TsboxError } from '../../src/errors.ts';
 import { isPassing } from '../../src/registry/network-error.ts';
 import { proxyFor } from '../../src/registry/proxy.ts';
@@ -14,7 +12,16 @@ import { backoff, retryAfter } from '../../src/registry/retry.ts';
 import { parsePlatform } from '../../src/spec/platform.ts';
 import { parseReference } from '../../src/spec/reference.ts';
 import { requires } from '../requires.ts';
-import { client, manifest, reference, sendDocument, serve, type TestServer } from './registry-fixture.ts';
+import {
+  certificate,
+  client,
+  directory,
+  manifest,
+  reference,
+  sendDocument,
+  serve,
+  type TestServer,
+} from './registry-fixture.ts';
 
 const AMD64 = parsePlatform('linux/amd64');
 const image = manifest();
@@ -36,21 +43,6 @@ function basicThen(then: RequestListener): RequestListener {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
     } else then(request, response);
   };
-}
-
-function directory(context: TestContext): string {
-  const made = mkdtempSync(join(tmpdir(), 'tsbox-registry-'));
-  context.after(() => rmSync(made, { recursive: true }));
-  return made;
-}
-
-/** A key and a certificate for a name and for 127.0.0.1. */
-function certificate(at: string, name: string): { key: Buffer; cert: Buffer } {
-  const [key, cert] = [join(at, `${name}.key`), join(at, `${name}.crt`)];
-  const names = `subjectAltName=DNS:${name},IP:127.0.0.1`;
-  const what = ['-subj', `/CN=${name}`, '-addext', names, '-keyout', key, '-out', cert];
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', ...what], { stdio: 'pipe' });
-  return { key: readFileSync(key), cert: readFileSync(cert) };
 }
 
 test('http: a redirect is followed, and credentials do not go along to another server', async (context) => {
@@ -258,7 +250,20 @@ test('http: proxies are chosen by the rules of Go', () => {
     const found = ask(`https://${host}/`, { HTTPS_PROXY: proxy, NO_PROXY: list });
     assert.equal(found, direct ? undefined : proxy, `${host} in ${list}`);
   }
-  assert.throws(() => ask('https://a.test/', { HTTPS_PROXY: 'socks5://proxy.test' }), /use the proxy of HTTPS_PROXY/);
+  for (const socks of ['socks5://proxy.test', 'socks5h://a:b@proxy.test:1081', 'SOCKS5://proxy.test']) {
+    assert.equal(ask('https://a.test/', { HTTPS_PROXY: socks }), socks);
+  }
+  assert.equal(ask('https://a.test/', { ALL_PROXY: proxy }), proxy);
+  assert.equal(ask('http://a.test/', { all_proxy: proxy, HTTPS_PROXY: 'http://other.test' }), proxy);
+  assert.equal(ask('https://a.test/', { ALL_PROXY: 'http://other.test', HTTPS_PROXY: proxy }), proxy);
+  assert.equal(ask('https://a.test/', { ALL_PROXY: proxy, NO_PROXY: 'a.test' }), undefined);
+  for (const [name, value] of [
+    ['HTTPS_PROXY', 'socks4://proxy.test'],
+    ['ALL_PROXY', 'ftp://proxy.test'],
+    ['HTTPS_PROXY', 'http://[::'],
+  ] as const) {
+    assert.throws(() => ask('https://a.test/', { [name]: value }), new RegExp(`use the proxy of ${name}: not an http`));
+  }
 });
 
 test('http: Retry-After is read in both its forms, and waits grow with jitter', () => {

@@ -293,3 +293,80 @@ test('tags: every page is read, on this server only', async (context) => {
   const none = await serve(context, (_, response) => response.end('{"name":"x","tags":null}'));
   assert.deepEqual(await client(context).listTags(reference(none)), []);
 });
+
+test('manifest: what an index carries itself is verified, and not asked for', async (context) => {
+  const image = manifest('carried');
+  const entry = { ...descriptorOf(image), platform: AMD64, data: image.bytes.toString('base64') };
+  const index = document(OCI_INDEX, { schemaVersion: 2, manifests: [entry] });
+  const server = await serve(context, registryOf(index));
+  const found = await client(context).resolveManifest(reference(server), AMD64);
+  assert.deepEqual([found.digest, found.bytes], [image.digest, image.bytes]);
+  assert.equal(server.seen.length, 1);
+  for (const wrong of [{ data: 'AAAA' }, { mediaType: DOCKER_MANIFEST }, { mediaType: OCI_INDEX }]) {
+    const bad = document(OCI_INDEX, { schemaVersion: 2, manifests: [{ ...entry, ...wrong }] });
+    const lying = await serve(context, registryOf(bad, image));
+    const error = await failure(client(context).resolveManifest(reference(lying), AMD64));
+    assert.equal(error.code, 'ERR_TSBOX_DAMAGED', JSON.stringify(wrong));
+  }
+});
+
+test('manifest: attestations and images for special systems are passed over; a single image need not say what it is for', async (context) => {
+  const [image, erofs, attestation] = [manifest('image'), manifest('erofs'), manifest('attestation')];
+  const unknown = { ...descriptorOf(attestation), platform: { os: 'unknown', architecture: 'unknown' } };
+  const special = { ...descriptorOf(erofs), platform: { ...AMD64, 'os.features': ['erofs'] } };
+  const versioned = { ...descriptorOf(image), platform: { ...AMD64, 'os.version': '6.1', 'os.features': [] } };
+  const bare = descriptorOf(image);
+  const cases: [object[], string | undefined][] = [
+    [[unknown, special, versioned], image.digest],
+    [[bare], image.digest],
+    [[bare, unknown], image.digest],
+    [[unknown], undefined],
+    [[special], undefined],
+    [[bare, special], undefined],
+    [[], undefined],
+  ];
+  for (const [manifests, digest] of cases) {
+    const index = document(OCI_INDEX, { schemaVersion: 2, manifests });
+    const server = await serve(context, registryOf(index, image, erofs, attestation));
+    const found = client(context).resolveManifest(reference(server), AMD64);
+    if (digest !== undefined) assert.equal((await found).digest, digest);
+    else assert.equal((await failure(found)).code, 'ERR_TSBOX_NOT_FOUND', JSON.stringify(manifests));
+  }
+});
+
+test('manifest: an index within an index leads to the image, and the outer one is the name', async (context) => {
+  const image = manifest();
+  const inner = indexOf([image, 'linux/amd64']);
+  const outer = document(OCI_INDEX, { schemaVersion: 2, manifests: [descriptorOf(inner)] });
+  const server = await serve(context, registryOf(outer, inner, image));
+  const found = await client(context).resolveManifest(reference(server), AMD64);
+  assert.deepEqual([found.digest, found.index?.digest], [image.digest, outer.digest]);
+});
+
+test('manifest: a digest header that is none is not believed, one that is must be right', async (context) => {
+  const image = manifest();
+  for (const [header, right] of [
+    ['rubbish', true],
+    ['sha256:123', true],
+    ['', true],
+    [image.digest, true],
+    [manifest('other').digest, false],
+  ] as const) {
+    const server = await serve(context, (_, response) => sendDocument(response, { ...image, digest: header }));
+    const found = client(context).resolveManifest(reference(server), AMD64);
+    if (right) assert.equal((await found).digest, image.digest);
+    else assert.equal((await failure(found)).code, 'ERR_TSBOX_DAMAGED');
+  }
+});
+
+test("manifest: Docker Hub's limit is told in its own words, with what helps", async (context) => {
+  const message = 'You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit';
+  const hub = await serve(context, (_, response) => {
+    response.writeHead(429, { 'content-type': 'application/json', 'retry-after': '21600' });
+    response.end(JSON.stringify({ errors: [{ code: 'TOOMANYREQUESTS', message }] }));
+  });
+  const error = await failure(client(context).resolveManifest(reference(hub), AMD64));
+  assert.ok(error.message.endsWith(`toomanyrequests: ${message}`), error.message);
+  assert.equal(hub.seen.length <= 2, true, 'hours are not waited out');
+  assert.match(error.hint ?? '', /limits requests/);
+});
