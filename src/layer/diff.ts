@@ -59,7 +59,10 @@ function* packTree(root: string | Buffer, options: TreeOptions, form: Form): Gen
   const output = createOutput();
   for (const item of walkTree(root, enter)) {
     const type = TYPES[item.status.mode & TYPE_MASK];
-    if (type === undefined) continue;
+    if (type === undefined) {
+      options.onNotice?.(`${quoted(item.path)} is a socket and was left out`);
+      continue;
+    }
     if (form !== undefined && isWhiteoutDevice(item.status)) {
       yield* output.put(encodeHeader(marker(whiteoutName(item.path), item)));
       continue;
@@ -94,7 +97,8 @@ function* packItem(
   }
   if (type === 'symlink') entry.linkname = readlinkat(item.dirfd, item.base).toString('latin1');
   if (type === 'file') {
-    yield* packFile(item, entry, form, output, options);
+    const found = yield* packFile(item, entry, form, output, options);
+    if (!found) linked.delete(item.status.identity);
     return;
   }
   const names = type === 'directory' ? flistxattr(item.fd) : llistxattr(nameOf(item));
@@ -107,18 +111,19 @@ function* packItem(
   }
 }
 
+/** @returns false when the file was removed meanwhile */
 function* packFile(
   item: Item,
   entry: WrittenEntry,
   form: Form,
   output: Output,
   options: TreeOptions,
-): Generator<Buffer> {
+): Generator<Buffer, boolean> {
   let fd: number;
   try {
     fd = openat(item.dirfd, item.base, OPEN.RDONLY | OPEN.NOFOLLOW | OPEN.NONBLOCK);
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return; // removed meanwhile
+    if (isErrno(error, 'ENOENT')) return false;
     throw error;
   }
   try {
@@ -127,6 +132,7 @@ function* packFile(
     const short = yield* output.copy(fd, entry.size, bytesOf(item.path));
     if (short > 0) options.onNotice?.(`${quoted(item.path)} became ${short} bytes shorter while it was read`);
     yield* output.put(paddingOf(entry.size));
+    return true;
   } finally {
     close(fd);
   }

@@ -1,4 +1,5 @@
-/** Hard links of a layer. One whose file is not in the layer waits for the end; then the file is copied up from below. */
+/** What a layer takes from the layers below. A hard link whose file is not in the layer waits for the end; then the file is copied up.
+ *  A directory that the layer needs and does not describe looks as it does below: on overlayfs the upper one decides. */
 import { isErrno, type TsboxError } from '../errors.ts';
 import { S } from '../spec/linux.ts';
 import {
@@ -22,8 +23,9 @@ import type { Target } from './target.ts';
 export interface Linker {
   /** Makes the link, or lets it wait when its file is not there. @throws ERR_TSBOX_DAMAGED when it leads out of the layer */
   link(path: string, entry: TarEntry): void;
+  /** Is there something for `finish` to do, should there be layers below? */
   isWaiting(): boolean;
-  /** Makes the links that wait. @throws ERR_TSBOX_DAMAGED when nothing below has the file either */
+  /** Makes the links that wait, and gives directories that no entry describes the looks that they have below. @throws ERR_TSBOX_DAMAGED when nothing below has the file either */
   finish(lowers: readonly string[]): void;
   /** Hides everything below: overlayfs heeds no mark on the root itself, so each name at its top is marked. */
   hideRoot(lowers: readonly string[]): void;
@@ -114,6 +116,7 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
         waiting.delete(path);
       }
     }
+    for (const path of target.implied()) copyDirectory(path, '', lowers);
   }
 
   /** A link whose file is another link that waits, and so on. */
@@ -145,13 +148,20 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
   /** Directories above a copied file look as they do below, unless the layer describes them. */
   function copyParents(path: string, name: string, lowers: readonly string[]): void {
     for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
-      const prefix = path.slice(0, end);
-      if (target.isDescribed(prefix)) continue;
-      const found = findInLowers(lowers, prefix);
-      if (found === undefined) continue;
+      copyDirectory(path.slice(0, end), name, lowers);
+    }
+  }
+
+  function copyDirectory(path: string, name: string, lowers: readonly string[]): void {
+    if (target.isDescribed(path) || isCovered(target.root, path)) return;
+    const found = findInLowers(lowers, path);
+    if (found === undefined) return;
+    try {
+      if ((found.status.mode & TYPE_MASK) !== S.S_IFDIR) return;
       const readable = openFound(found);
-      target.makeDirectory(prefix, { ...attributesOf(found, readable, prefix), name });
+      target.makeDirectory(path, { ...attributesOf(found, readable, path), name });
       close(readable);
+    } finally {
       close(found.fd);
     }
   }
@@ -160,7 +170,7 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
     for (const name of rootNames(lowers)) target.hide(name, name);
   }
 
-  return { link, isWaiting: () => waiting.size > 0, finish, hideRoot };
+  return { link, isWaiting: () => waiting.size > 0 || target.implied().length > 0, finish, hideRoot };
 }
 
 function replacesItself(name: string, to: string): TsboxError {

@@ -5,7 +5,7 @@
  * @see the tar-split project, tar/storage
  */
 import { isUtf8 } from 'node:buffer';
-import { closeSync, createWriteStream, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, createWriteStream, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { wrapError } from '../errors.ts';
@@ -200,7 +200,7 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
     const fd = openat(dirfd, base, OPEN.RDONLY | OPEN.NOFOLLOW);
     try {
       for (const piece of fileData(fd, size, lostPath)) {
-        writeSync(aside, piece);
+        writeFileSync(aside, piece);
         asideSize += piece.length;
       }
     } finally {

@@ -18,7 +18,7 @@ import {
   unlinkat,
 } from '../sys/file.ts';
 import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
-import { fsetxattr } from '../sys/xattr.ts';
+import { fgetxattr, fremovexattr, fsetxattr } from '../sys/xattr.ts';
 import { baseOf, bytesOf, damaged, parentOf, quoted, type TarEntry } from './entry.ts';
 import type { Attributes, MetadataWriter } from './metadata.ts';
 import { OPAQUE_XATTR, type WhiteoutForm } from './whiteout.ts';
@@ -27,6 +27,7 @@ import { OPAQUE_XATTR, type WhiteoutForm } from './whiteout.ts';
 export const RESOLVE_INSIDE = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
 const OPEN_DIRECTORY = OPEN.RDONLY | OPEN.DIRECTORY | OPEN.NOFOLLOW;
 const KEPT_OPEN = 64;
+const DEFAULT_ACL = 'system.posix_acl_default';
 
 /** A directory that an entry needs and no entry describes. */
 const IMPLIED: Attributes = {
@@ -39,6 +40,9 @@ const IMPLIED: Attributes = {
   xattrs: undefined,
   acls: undefined,
 };
+
+/** The same over something of the lower layers that is gone. */
+const FRESH: Attributes = { ...IMPLIED };
 
 export interface Target {
   root: number;
@@ -64,6 +68,8 @@ export interface Target {
   own(path: string): void;
   /** Has this directory attributes of its own, not only those of a missing parent? */
   isDescribed(path: string): boolean;
+  /** Directories that were made because an entry needed them, and that no entry describes. */
+  implied(): string[];
   /** Sets the attributes of all directories. */
   finish(metadata: MetadataWriter): void;
   close(): void;
@@ -87,6 +93,8 @@ function isDirectory(status: FileStatus): boolean {
 export function openTarget(dir: string | Buffer, options: TargetOptions): Target {
   const { form, onLoss, settle, closeLater } = options;
   const root = openat(-100, dir, OPEN.RDONLY | OPEN.DIRECTORY);
+  // It would go on to all that is made here.
+  if (form !== 'remove' && fgetxattr(root, DEFAULT_ACL) !== undefined) fremovexattr(root, DEFAULT_ACL);
   const open = new Map<string, number>();
   const pending = new Map<string, Attributes>();
   const whiteouts = new Set<string>();
@@ -140,18 +148,20 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     const dirfd = directory(parentOf(path), entry);
     const base = bytesOf(baseOf(path));
     settle(path);
-    if (makeOne(dirfd, base, path, entry)) pending.set(path, IMPLIED);
+    const attributes = makeOne(dirfd, base, path, entry);
+    if (attributes !== undefined) pending.set(path, attributes);
     return openat2(dirfd, base, OPEN_DIRECTORY, RESOLVE_INSIDE);
   }
 
-  /** @returns whether the directory is new @throws ERR_TSBOX_DAMAGED when something else of this layer is there */
-  function makeOne(dirfd: number, base: Buffer, path: string, entry: string): boolean {
+  /** @returns undefined when the directory is there @throws ERR_TSBOX_DAMAGED when something else of this layer is there */
+  function makeOne(dirfd: number, base: Buffer, path: string, entry: string): Attributes | undefined {
+    let attributes = IMPLIED;
     try {
       mkdirat(dirfd, base, 0o700);
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
       const status = statAt(dirfd, base);
-      if (isDirectory(status)) return false;
+      if (isDirectory(status)) return undefined;
       const hidden = whiteouts.has(path);
       if (!hidden && (made === undefined || made.has(path))) {
         const what = (status.mode & TYPE_MASK) === S.S_IFLNK ? 'a symbolic link' : 'not a directory';
@@ -160,9 +170,10 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
       clear(dirfd, path);
       mkdirat(dirfd, base, 0o700);
       if (hidden) markOpaque(dirfd, base);
+      attributes = FRESH;
     }
     own(path);
-    return true;
+    return attributes;
   }
 
   function makeDirectory(path: string, attributes: Attributes): void {
@@ -241,7 +252,9 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
       // A whiteout speaks of lower layers only: what this layer has stays, and what is below it is hidden.
-      if (isDirectory(statAt(dirfd, base))) markOpaque(dirfd, base);
+      if (!isDirectory(statAt(dirfd, base))) return;
+      markOpaque(dirfd, base);
+      if (pending.get(path) === IMPLIED) pending.set(path, FRESH);
     }
   }
 
@@ -282,8 +295,8 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
   }
 
   function finish(metadata: MetadataWriter): void {
-    // A parent always stands before its children: backwards, a directory is still writable when its children are done.
-    for (const [path, attributes] of [...pending].reverse()) {
+    // The deepest first: a parent may not be entered any more once its own permissions are set.
+    for (const [path, attributes] of [...pending].sort(([a], [b]) => b.length - a.length)) {
       const fd = path === '' ? root : openat2(root, bytesOf(path), OPEN_DIRECTORY, RESOLVE_INSIDE);
       try {
         metadata.toFile(fd, attributes, -1);
@@ -304,6 +317,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     isMadeDirectory: (path) => pending.has(path),
     isHidden: (path) => whiteouts.has(path),
     own,
+    implied: () => [...pending].filter(([, attributes]) => attributes === IMPLIED).map(([path]) => path),
     isDescribed: (path) => path === '' || (pending.get(path) ?? IMPLIED) !== IMPLIED,
     finish,
     close() {

@@ -105,9 +105,11 @@ test('diff: sockets are left out, excluded directories with all they have', asyn
   const server = createServer().listen(join(root, 'socket'));
   await new Promise((resolve) => server.once('listening', resolve));
   const asked: string[] = [];
+  const notices: string[] = [];
   const bytes = await collect(
     diffLayer(root, {
       whiteouts: 'overlay',
+      onNotice: (notice) => notices.push(notice),
       exclude(path) {
         asked.push(path);
         return path === 'drop/é' || path === 'keep/drop';
@@ -116,6 +118,7 @@ test('diff: sockets are left out, excluded directories with all they have', asyn
   );
   server.close();
   assert.equal(run('tar', ['-tf', '-'], { input: bytes }).toString(), 'drop/\nkeep/\nkeep/f\n');
+  assert.deepEqual(notices, ['"socket" is a socket and was left out']);
   assert.deepEqual(asked, ['drop', 'drop/é', 'keep', 'keep/drop', 'keep/f', 'socket']);
 });
 

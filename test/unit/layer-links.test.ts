@@ -132,3 +132,40 @@ test('links: a target beside the layer is not reached by a link in a lower layer
   await assert.rejects(apply(archive(link('x', 's/f')), join(root, 'layer'), options), { code: 'ERR_TSBOX_DAMAGED' });
   assert.deepEqual(snapshot(join(root, 'victim')), before);
 });
+
+test('links: a directory that no entry describes looks as it does in the layers below', async (t) => {
+  const lower = scratch(t);
+  const below = archive(
+    { name: 'tmp/', mode: 0o1777, mtime: 1_234_567_890, mtimeNsec: 5, xattrs: new Map([['user.x', Buffer.from('y')]]) },
+    { name: 'tmp/deep/', mode: 0o700 },
+    { name: 'was-file', data: 'x' },
+    { name: 'hidden/', mode: 0o700 },
+    { name: 'late/', mode: 0o700 },
+    { name: 'opaque/', mode: 0o700 },
+    { name: 'opaque/d/', mode: 0o700 },
+    { name: 'said/', mode: 0o700 },
+  );
+  await apply(below, lower);
+  const target = await unpacked(
+    t,
+    [
+      { name: 'tmp/deep/new', data: 'new' },
+      { name: 'tmp/.wh.old' },
+      { name: 'was-file/f' },
+      { name: '.wh.hidden' },
+      { name: 'hidden/f' },
+      { name: 'late/f' },
+      { name: '.wh.late' },
+      { name: 'opaque/.wh..wh..opq' },
+      { name: 'opaque/d/f' },
+      { name: 'said/f' },
+      { name: 'said/', mode: 0o750 },
+    ],
+    [lower],
+  );
+  const mode = (name: string): string => (lstatSync(join(target, name)).mode & 0o7777).toString(8);
+  const names = ['tmp', 'tmp/deep', 'was-file', 'hidden', 'late', 'opaque', 'opaque/d', 'said'];
+  assert.deepEqual(names.map(mode), ['1777', '700', '755', '755', '755', '700', '755', '750']);
+  assert.equal(lstatSync(join(target, 'tmp'), { bigint: true }).mtimeNs, 1_234_567_890_000_000_005n);
+  assert.match(run('getfattr', ['-d', '--absolute-names', join(target, 'tmp')]).toString(), /user\.x="y"/);
+});

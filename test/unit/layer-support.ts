@@ -1,7 +1,7 @@
 /** What the tests of the layer codec share: scratch directories, hand-made archives, and a look at a tree with other people's tools. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -11,9 +11,12 @@ import { encodeHeader, paddingOf, type WrittenEntry } from '../../src/layer/writ
 
 export const asRoot = process.getuid?.() === 0;
 
+/** Where it is there: fast, and it keeps every time and attribute. */
+export const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
 /** A directory that is gone after the test. */
-export function scratch(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'tsbox-layer-'));
+export function scratch(t: TestContext, parent = tmpdir()): string {
+  const path = mkdtempSync(join(parent, 'tsbox-layer-'));
   t.after(() => {
     if (!asRoot) run('chmod', ['-R', 'u+rwX', path]); // a directory may be read-only
     rmSync(path, { recursive: true, force: true });
