@@ -1,7 +1,8 @@
-/** Layers come as gzip, zstd or plain: which one, their first bytes say. */
+/** Layers come plain or compressed: how, their first bytes say. */
 import type { Transform } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { TsboxError } from '../errors.ts';
+import { runDecompressor } from './decompress-command.ts';
 
 export interface DecompressOptions {
   /** The most that may come out, in bytes; 64 GiB when absent. */
@@ -10,7 +11,7 @@ export interface DecompressOptions {
   maxRatio?: number;
 }
 
-export type Compression = 'gzip' | 'zstd' | 'none';
+export type Compression = 'gzip' | 'zstd' | 'bzip2' | 'xz' | 'none';
 
 const DEFAULTS = { maxBytes: 64 * 2 ** 30, maxRatio: 500 };
 
@@ -26,25 +27,20 @@ function startsWith(bytes: Buffer, magic: readonly number[]): boolean {
   return bytes.length >= magic.length && magic.every((byte, i) => bytes[i] === byte);
 }
 
-/** What the first (at least six) bytes of a stream say. @throws ERR_TSBOX_UNSUPPORTED for bzip2 and xz */
+/** What the first (at least six) bytes of a stream say. */
 export function detectCompression(head: Buffer): Compression {
   if (startsWith(head, [0x1f, 0x8b])) return 'gzip';
   if (startsWith(head, [0x28, 0xb5, 0x2f, 0xfd])) return 'zstd';
   // A zstd stream may begin with a skippable frame.
   if (startsWith(head.subarray(1), [0x2a, 0x4d, 0x18]) && head[0]! >>> 4 === 5) return 'zstd';
-  const other = startsWith(head, [0x42, 0x5a, 0x68])
-    ? 'bzip2'
-    : startsWith(head, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0])
-      ? 'xz'
-      : '';
-  if (other === '') return 'none';
-  const hint = `Unpack it first: ${other === 'xz' ? 'xz -d' : 'bzip2 -d'} < FILE | tsbox ...`;
-  throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `read an archive: ${other} compression`, { hint });
+  if (startsWith(head, [0x42, 0x5a, 0x68])) return 'bzip2';
+  if (startsWith(head, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0])) return 'xz';
+  return 'none';
 }
 
-/** The bytes of `stream`, unpacked when it is gzip (of any number of members) or zstd (of any number of frames), else as they are.
+/** The bytes of `stream`, unpacked when it is gzip (of any number of members), zstd (of any number of frames), bzip2 or xz, else as they are.
  *  @throws ERR_TSBOX_DAMAGED for a stream that is cut off, wrong, or has something else after its end
- *  @throws ERR_TSBOX_LIMIT for more than the limits; and what `stream` itself throws, unchanged */
+ *  @throws ERR_TSBOX_LIMIT for more than the limits; ERR_TSBOX_UNSUPPORTED when bzip2 or xz is not installed; and what `stream` itself throws, unchanged */
 export async function* decompress(
   stream: AsyncIterable<Buffer>,
   options: DecompressOptions = {},
@@ -54,8 +50,7 @@ export async function* decompress(
   let out = 0;
   try {
     const kind = detectCompression(await input.peek(MAGIC));
-    const unpacked = kind === 'none' ? input.rest() : kind === 'gzip' ? gunzip(input) : unzstd(input);
-    for await (const chunk of unpacked) {
+    for await (const chunk of unpackedBy(kind, input)) {
       out += chunk.length;
       if (out > limits.maxBytes) throw tooLarge(`more than ${limits.maxBytes} bytes`);
       if (kind !== 'none' && out > RATIO_FROM && out > input.taken() * limits.maxRatio) {
@@ -66,6 +61,12 @@ export async function* decompress(
   } finally {
     await input.close();
   }
+}
+
+function unpackedBy(kind: Compression, input: Input): AsyncGenerator<Buffer> {
+  if (kind === 'none') return input.rest();
+  if (kind === 'gzip') return gunzip(input);
+  return kind === 'zstd' ? unzstd(input) : runDecompressor(kind, input.rest());
 }
 
 function tooLarge(what: string): TsboxError {

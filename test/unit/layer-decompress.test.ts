@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { decompress, detectCompression } from '../../src/layer/decompress.ts';
@@ -63,12 +64,64 @@ test('decompress: a flipped bit', async () => {
   await assert.rejects(unpacked(bytes, 1000), { code: 'ERR_TSBOX_DAMAGED' });
 });
 
-test('decompress: bzip2 and xz are named', (t) => {
+test('decompress: bzip2 and xz by their commands, in pieces of any size', async (t) => {
   if (!requires(t, 'command:bzip2', 'command:xz')) return;
   for (const command of ['bzip2', 'xz']) {
-    const head = run(command, ['-c'], { input: DATA }).subarray(0, 6);
-    assert.throws(() => detectCompression(head), { code: 'ERR_TSBOX_UNSUPPORTED', message: new RegExp(command) });
+    const bytes = run(command, ['-9c'], { input: DATA });
+    assert.equal(detectCompression(bytes.subarray(0, 6)), command);
+    for (const size of SIZES) assert.ok((await unpacked(bytes, size)).equals(DATA), command);
+    assert.ok((await unpacked(Buffer.concat([bytes, bytes]), 1000)).equals(Buffer.concat([DATA, DATA])), command);
+    for (const bad of [
+      bytes.subarray(0, -1),
+      bytes.subarray(0, 100),
+      bytes.subarray(0, 6),
+      Buffer.concat([bytes, Buffer.from('rubbish')]),
+      Buffer.concat([bytes.subarray(0, 2000), Buffer.alloc(8), bytes.subarray(2008)]),
+    ]) {
+      await assert.rejects(unpacked(bad, 1000), {
+        code: 'ERR_TSBOX_DAMAGED',
+        message: new RegExp(`^${command} stream: .`),
+      });
+    }
+    await assert.rejects(collect(decompress(pieces(bytes), { maxBytes: 200_000 })), { code: 'ERR_TSBOX_LIMIT' });
+    const path = process.env['PATH'];
+    process.env['PATH'] = '/nonexistent';
+    const missing = {
+      code: 'ERR_TSBOX_UNSUPPORTED',
+      message: new RegExp(`${command} compression without the command`),
+    };
+    await assert.rejects(unpacked(bytes, 1000), missing).finally(() => {
+      process.env['PATH'] = path;
+    });
   }
+});
+
+test('decompress: whatever a command thinks of it, the source is read to its end; who leaves early leaves no process', async (t) => {
+  if (!requires(t, 'command:xz')) return;
+  const bytes = run('xz', ['-c'], { input: DATA });
+  let given = 0;
+  async function* source(): AsyncGenerator<Buffer> {
+    for (const part of [bytes.subarray(0, 100), Buffer.alloc(200_000, 'x'), Buffer.alloc(200_000, 'y')]) {
+      given += part.length;
+      yield part;
+    }
+    throw new Error('of the source');
+  }
+  await assert.rejects(collect(decompress(source())), { message: 'of the source' });
+  assert.equal(given, 400_100);
+  let closed = 0;
+  async function* endless(): AsyncGenerator<Buffer> {
+    try {
+      for (;;) yield bytes;
+    } finally {
+      closed++;
+    }
+  }
+  for await (const _ of decompress(endless())) break;
+  assert.equal(closed, 1);
+  const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim();
+  for (let tries = 0; children() !== '' && tries < 100; tries++) await new Promise((wake) => setTimeout(wake, 20));
+  assert.equal(children(), '');
 });
 
 test('decompress: a bomb stops at the limit of bytes, and at that of the ratio', async () => {
