@@ -16,7 +16,6 @@ export interface RawHeader {
   linkname: string;
   deviceMajor: number;
   deviceMinor: number;
-  gnu: boolean;
 }
 
 /** Where the fields are: offset, length. */
@@ -114,9 +113,13 @@ function matches(block: Buffer, at: number, text: string): boolean {
   return true;
 }
 
+/** star keeps other things behind the name's prefix, and marks that at the end of the block. */
+export function isStar(block: Buffer, at: number): boolean {
+  return matches(block, at + 508, 'tar\0');
+}
+
 function prefixOf(block: Buffer, at: number): string {
-  // star keeps times at the end of the field and marks that at the end of the block.
-  const length = matches(block, at + 508, 'tar\0') ? 131 : 155;
+  const length = isStar(block, at) ? 131 : 155;
   const prefix = parseText(block, at + 345, length);
   return prefix === '' ? '' : `${prefix}/`;
 }
@@ -126,7 +129,6 @@ function prefixOf(block: Buffer, at: number): string {
 export function parseHeader(block: Buffer, at: number, previous: string | undefined): RawHeader {
   checkHeader(block, at, previous);
   const posix = matches(block, at + 257, 'ustar\0');
-  const gnu = !posix && matches(block, at + 257, 'ustar  \0');
   const name = (posix ? prefixOf(block, at) : '') + parseText(block, at, 100);
   const typeflag = String.fromCharCode(block[at + 156]!);
   const device = typeflag === '3' || typeflag === '4';
@@ -141,6 +143,5 @@ export function parseHeader(block: Buffer, at: number, previous: string | undefi
     linkname: block[at + 157] === 0 ? '' : parseText(block, at + 157, 100),
     deviceMajor: device ? parseNumber(block, at + 329, 8, 'device number', name) : 0,
     deviceMinor: device ? parseNumber(block, at + 337, 8, 'device number', name) : 0,
-    gnu,
   };
 }

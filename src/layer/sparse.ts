@@ -1,7 +1,7 @@
-/** Where the data of a sparse file belongs. Four ways to write it: old GNU and PAX 0.0, 0.1, 1.0. @see GNU tar manual, appendix D */
+/** Where the data of a sparse file belongs. Five ways to write it: old GNU, star, and PAX 0.0, 0.1, 1.0. @see GNU tar manual, appendix D */
 import { TsboxError } from '../errors.ts';
 import { damaged, type Extent, quoted } from './entry.ts';
-import { BLOCK, parseNumber } from './header.ts';
+import { BLOCK, isStar, parseNumber } from './header.ts';
 
 const MAX_EXTENTS = 1_000_000;
 
@@ -30,14 +30,20 @@ export interface OldSparse {
   more: boolean;
 }
 
-/** The sparse part of an old GNU header. */
+/** Where four pairs stand in a header, the mark that more follow, and the real size. */
+const OLD_GNU = { pairs: 386, more: 482, realSize: 483 };
+const STAR = { pairs: 356, more: 355, realSize: 452 };
+
+/** The sparse part of an old GNU or star header. */
 export function oldSparse(block: Buffer, at: number, name: string): OldSparse {
+  const place = isStar(block, at) ? STAR : OLD_GNU;
   const numbers: number[] = [];
-  readPairs(block, at + 386, 4, numbers, name);
-  return { numbers, realSize: parseNumber(block, at + 483, 12, 'real size', name), more: block[at + 482] !== 0 };
+  readPairs(block, at + place.pairs, 4, numbers, name);
+  const realSize = parseNumber(block, at + place.realSize, 12, 'real size', name);
+  return { numbers, realSize, more: block[at + place.more] !== 0 };
 }
 
-/** A block that goes on with the pairs of an old GNU header. */
+/** A block that goes on with the pairs of such a header. */
 export function continueOldSparse(sparse: OldSparse, block: Buffer, at: number, name: string): void {
   readPairs(block, at, 21, sparse.numbers, name);
   sparse.more = block[at + 504] !== 0;

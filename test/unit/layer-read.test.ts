@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { linkSync, mkdirSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Header } from 'tar';
@@ -238,4 +238,37 @@ test('read: the header of the tar package says the same', () => {
   const ours = read(Buffer.concat([bytes, Buffer.alloc(1024)]))[0]!.entry;
   assert.equal(ours.name, theirs.path);
   assert.deepEqual([ours.uid, ours.gid, ours.mode, ours.size], [theirs.uid, theirs.gid, theirs.mode, theirs.size]);
+});
+
+test('read: sparse files of star, as GNU tar reads them', (t) => {
+  const parts = [0, 1024, 2048, 4096, 8192, 16384];
+  const pairs = (from: number, count: number): Buffer => {
+    const bytes = Buffer.alloc(24 * count);
+    for (const [at, offset] of parts.slice(from, from + count).entries()) {
+      bytes.write(`${offset.toString(8).padStart(11, '0')}\0${'1000'.padStart(11, '0')}\0`, 24 * at, 'latin1');
+    }
+    return bytes;
+  };
+  const more = Buffer.alloc(512);
+  pairs(4, 21).copy(more);
+  const data = parts.map((offset) => String(offset).padEnd(512, '-')).join('');
+  let head: Buffer = entryBytes({ name: 'sparse', size: data.length }).subarray(0, 512);
+  for (const [offset, value] of [
+    [156, 'S'],
+    [355, '1'],
+    [356, pairs(0, 4)],
+    [452, '00000041000\0'],
+    [476, '00000000000 00000000000 '],
+    [508, 'tar\0'],
+  ] as const) {
+    head = patch(head, 0, offset, value);
+  }
+  const bytes = Buffer.concat([head, more, Buffer.from(data), Buffer.alloc(1024)]);
+  const root = scratch(t);
+  run('tar', ['-xf', '-'], { cwd: root, input: bytes });
+  const wanted = readFileSync(join(root, 'sparse'));
+  const [{ entry, data: stored }] = read(bytes) as [Read];
+  const got = Buffer.alloc(entry.size);
+  entry.sparse!.reduce((at, part) => at + stored.copy(got, part.offset, at, at + part.length), 0);
+  assert.deepEqual([got.length, got.equals(wanted)], [wanted.length, true]);
 });
