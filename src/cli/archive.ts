@@ -1,6 +1,7 @@
 /** Where `save` and `export` write their archive. */
 import { isatty } from 'node:tty';
-import { TsboxError } from '../errors.ts';
+import { isErrno, SyscallError, TsboxError } from '../errors.ts';
+import { errnoNumber, errnoOf } from '../spec/errno.ts';
 
 /** Archives are not for people to look at. @throws ERR_TSBOX_USAGE when standard output is a terminal */
 export function refuseTerminal(): void {
@@ -38,6 +39,10 @@ export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path:
   } catch (error) {
     await file.close().catch(() => undefined);
     if (!special) await rm(target, { force: true });
-    throw error;
+    if (!isErrno(error, 'ENOSPC') || error instanceof TsboxError) throw error;
+    throw new SyscallError('write', `write ${path}`, errnoOf(errnoNumber('ENOSPC')), {
+      hint: 'The disk is full there. Choose another place for the archive.',
+      cause: error,
+    });
   }
 }

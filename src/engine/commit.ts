@@ -8,11 +8,12 @@ import { parseReference } from '../spec/reference.ts';
 import { requireContainer } from '../store/containers.ts';
 import { putImage, tag } from '../store/image-changes.ts';
 import { type ImageRecord, requireImage } from '../store/images.ts';
-import { type Lease, newLease, releaseLease, useLayer } from '../store/leases.ts';
+import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, stageLayer } from '../store/register.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import type { Store } from '../store/store.ts';
+import { withLease } from '../store/take-back.ts';
 import type { CommitRequest } from './api.ts';
 import { applyChanges } from './changes.ts';
 import { whileFrozen } from './freeze.ts';
@@ -48,7 +49,7 @@ async function commitLayer(
     signal.throwIfAborted();
     return undefined;
   }
-  commitLayers(store, lease, [staged], layer.parent);
+  await commitLayers(store, lease, [staged], layer.parent);
   return staged.diffId;
 }
 
@@ -103,20 +104,19 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
     checkLayerCount(`commit ${request.container}`, image.config.rootfs.diff_ids.length + 1);
     const layer = rwLayer(store, record.ID);
     const state = containerState(store, record);
-    const lease = newLease();
     try {
-      if (layer.parent !== undefined) useLayer(store, lease, layer.parent);
-      const pack = () => commitLayer(store, lease, record, layer, signal);
-      const diffId =
-        state.Running && !state.Paused && request.pause ? await whileFrozen(record.ID, pack) : await pack();
-      const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));
-      const id = putImage(store, bytes, { parent: image.id });
-      if (reference !== undefined) tag(store, reference, id);
-      return id;
+      return await withLease(store, async (lease) => {
+        if (layer.parent !== undefined) useLayer(store, lease, layer.parent);
+        const pack = () => commitLayer(store, lease, record, layer, signal);
+        const diffId =
+          state.Running && !state.Paused && request.pause ? await whileFrozen(record.ID, pack) : await pack();
+        const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));
+        const id = putImage(store, bytes, { parent: image.id, lease });
+        if (reference !== undefined) tag(store, reference, id);
+        return id;
+      });
     } catch (error) {
       throw wrapError(`commit ${request.container}`, error);
-    } finally {
-      releaseLease(lease);
     }
   });
 }

@@ -6,8 +6,8 @@ import type { ContainerConfig, ImageConfig } from '../spec/oci-image.ts';
 import { defaultPlatform, parsePlatform } from '../spec/platform.ts';
 import { parseReference } from '../spec/reference.ts';
 import { putImage, tag } from '../store/image-changes.ts';
-import { newLease, releaseLease } from '../store/leases.ts';
 import { registerLayer } from '../store/register.ts';
+import { withLease } from '../store/take-back.ts';
 import { applyChanges } from './changes.ts';
 import { isUrl, openSource } from './import-source.ts';
 import { unpackAs } from './install-layers.ts';
@@ -78,21 +78,21 @@ export function importImage({ store }: Engine, request: ImportRequest): Promise<
     const config = applyChanges(EMPTY_CONFIG, request.changes);
     const reference = request.reference === undefined ? undefined : parseReference(request.reference);
     imageConfig(request, config, '');
-    const lease = newLease();
     try {
-      const layer = await registerLayer(store, lease, undefined, (target) =>
-        applyLayer(decompress(abortable(openSource(request.source, signal), signal)), target.dir, {
-          ...unpackAs(),
-          tarSplit: target.tarSplit,
-        }),
-      );
-      const id = putImage(store, Buffer.from(JSON.stringify(imageConfig(request, config, layer.diffId))));
-      if (reference !== undefined) tag(store, reference, id);
-      return id;
+      return await withLease(store, async (lease) => {
+        const layer = await registerLayer(store, lease, undefined, (target) =>
+          applyLayer(decompress(abortable(openSource(request.source, signal), signal)), target.dir, {
+            ...unpackAs(),
+            tarSplit: target.tarSplit,
+          }),
+        );
+        const bytes = Buffer.from(JSON.stringify(imageConfig(request, config, layer.diffId)));
+        const id = putImage(store, bytes, { lease });
+        if (reference !== undefined) tag(store, reference, id);
+        return id;
+      });
     } catch (error) {
       throw wrapError(`import ${request.source}`, error);
-    } finally {
-      releaseLease(lease);
     }
   });
 }

@@ -1,6 +1,10 @@
 /**
- * Layers of an image into the store: what is there is kept, the rest is unpacked several at once as it arrives, and committed from the
- * base up. A layer with hard links into the layers below waits for those, and for nothing else.
+ * Layers of an image into the store: what is there is kept, the rest is unpacked several at once as it arrives. A layer with hard links
+ * into the layers below waits for those, and for nothing else.
+ *
+ * As soon as a layer and all below it are unpacked, it is committed, while others still arrive. Committing syncs; what becomes complete
+ * during one sync is committed with the next. So a pull that is killed leaves whole layers for the next one, and what it was unpacking
+ * is told from them by everybody. A layer is never continued in its middle: see docs/decisions.md.
  */
 import { createHash } from 'node:crypto';
 import { TsboxError, wrapError } from '../errors.ts';
@@ -8,7 +12,7 @@ import { applyLayer } from '../layer/apply.ts';
 import { decompress } from '../layer/decompress.ts';
 import { chainIds } from '../store/chain.ts';
 import { type BlobSource, rememberBlob } from '../store/distribution.ts';
-import { lowerFor, stackOf } from '../store/layers.ts';
+import { type LayerRecord, lowerFor, stackOf } from '../store/layers.ts';
 import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, type LayerTarget, type StagedLayer, stageLayer } from '../store/register.ts';
 import type { Store } from '../store/store.ts';
@@ -48,17 +52,10 @@ export interface InstallOptions {
     read?: readonly LayerStatus[];
     done?: LayerStatus;
   };
-  /** Keep complete layers when it is interrupted: another try goes on from them. */
-  resumable: boolean;
+  /** Does this error say nothing against the layers that are complete? Then another try goes on from them. */
+  keeps?(error: unknown): boolean;
   onProgress: OnProgress;
   signal: AbortSignal;
-}
-
-/** Errors that say nothing against the layers that are complete. */
-const INTERRUPTIONS: readonly string[] = ['ERR_TSBOX_REGISTRY', 'ERR_TSBOX_UNAUTHORIZED', 'ERR_TSBOX_CONFLICT'];
-
-function isInterruption(error: unknown): boolean {
-  return error instanceof TsboxError && INTERRUPTIONS.includes(error.code);
 }
 
 /** Refuses an image that could never be mounted, before anything is fetched or unpacked. */
@@ -77,8 +74,8 @@ interface Installation {
 }
 
 /**
- * Makes sure that the store has all layers, the base first. They are held by `lease` until the caller has stored the image.
- * When it fails, everything is removed again but what `resumable` keeps.
+ * Makes sure that the store has all layers, the base first. They are held by `lease` until the caller has stored the image. When it
+ * fails, nothing stays outside the store; the layers that are in it are noted in the lease.
  * @throws what a source throws; ERR_TSBOX_DAMAGED when a layer has another diffID
  */
 export async function installLayers(
@@ -108,19 +105,19 @@ export async function installLayers(
   const staging = newStaging(run, lease, chain, present);
   const queue = [...sources.keys()].filter((index) => index >= present || !sources[index]!.known);
   try {
-    await inParallel(queue, options.parallel, async (index) => {
+    const arriving = inParallel(queue, options.parallel, async (index) => {
       if (index < present) await compare(run, sources[index]!);
       else await staging.stage(index);
     });
+    await Promise.all([arriving, staging.committed]);
   } catch (error) {
     stop.abort(error);
-    await staging.settled();
-    staging.giveUp(options.resumable && isInterruption(error));
+    await staging.giveUp(error, options.keeps?.(error) === true);
     throw error;
   }
-  staging.commit();
-  for (const source of sources.slice(0, present))
-    if (source.blob !== undefined) rememberBlob(store, source.diffId, source.blob);
+  for (const { blob, diffId } of sources.slice(0, present)) {
+    if (blob !== undefined) rememberBlob(store, diffId, blob, lease);
+  }
 }
 
 /** Runs `work` on the items in order, at most `limit` at once. @throws the first error, at once: the others may still be running */
@@ -171,27 +168,32 @@ async function compare(run: Installation, source: LayerSource): Promise<void> {
 }
 
 interface Staging {
+  /** Unpacks a layer. */
   stage(index: number): Promise<void>;
-  /** Fulfilled when nothing is being unpacked any more. */
-  settled(): Promise<unknown>;
-  /** Commits all layers. */
-  commit(): void;
-  /** Removes what was unpacked, all of it or what is above the first layer that is missing. */
-  giveUp(keepComplete: boolean): void;
+  /** Fulfilled when all layers are committed. */
+  readonly committed: Promise<void>;
+  /** Ends it when no more layers will be staged. What is not committed is removed.
+   *  @param keepComplete commit first what is complete from the base up */
+  giveUp(reason: unknown, keepComplete: boolean): Promise<void>;
 }
 
 function newStaging(run: Installation, lease: Lease, chain: readonly string[], present: number): Staging {
   const { store, sources } = run;
-  const parent = present === 0 ? undefined : chain[present - 1];
-  const pending = new Map<number, Promise<StagedLayer>>();
-  const staged = new Map<number, StagedLayer>();
+  /** By index; settled when the layer is unpacked or never will be. */
+  const unpacked = sources.map(() => Promise.withResolvers<StagedLayer>());
+  /** Unpacked and not committed yet. */
+  const complete = new Map<number, StagedLayer>();
+  const committed = new Map<number, LayerRecord>();
+  const started: Promise<unknown>[] = [];
+  let discarding = false;
 
   /** Directories below a layer, nearest first, as soon as they are all unpacked. */
   async function lowersOf(index: number): Promise<string[]> {
-    const below: string[] = [];
-    for (let at = index - 1; at >= present; at--) below.push((await pending.get(at)!).diffDir);
-    const layer = parent === undefined ? undefined : useLayer(store, lease, parent);
-    return [...below, ...stackOf(store, lowerFor(layer))];
+    const below = await Promise.all(unpacked.slice(present, index).map(({ promise }) => promise));
+    // One that another process has committed before us was taken from there, and our copy is gone.
+    const own = below.map((staged, at) => (committed.get(present + at) ?? staged).diffDir);
+    const parent = present === 0 ? undefined : useLayer(store, lease, chain[present - 1]!);
+    return [...own.reverse(), ...stackOf(store, lowerFor(parent))];
   }
 
   async function unpack(index: number): Promise<StagedLayer> {
@@ -212,40 +214,52 @@ function newStaging(run: Installation, lease: Lease, chain: readonly string[], p
     }
   }
 
-  function commitFrom(layers: readonly StagedLayer[]): void {
-    commitLayers(store, lease, layers, parent);
-    for (const source of sources.slice(present, present + layers.length)) {
-      if (source.blob !== undefined) rememberBlob(store, source.diffId, source.blob);
+  /** The complete layers from here up to the first that is missing. Who commits them removes them too if that fails. */
+  function takeComplete(first: number): StagedLayer[] {
+    const batch: StagedLayer[] = [];
+    for (let at = first; complete.has(at); at++) {
+      const { blob, diffId } = sources[at]!;
+      // Before it is a layer: a kill in between must not make the next pull fetch it for comparison.
+      if (blob !== undefined) rememberBlob(store, diffId, blob, lease);
+    }
+    for (let at = first; complete.has(at); at++) {
+      batch.push(complete.get(at)!);
+      complete.delete(at);
+    }
+    return batch;
+  }
+
+  async function commitFromBase(): Promise<void> {
+    for (let next = present; next < sources.length; ) {
+      await unpacked[next]!.promise;
+      if (discarding) return;
+      for (const layer of await commitLayers(store, lease, takeComplete(next), chain[next - 1])) {
+        committed.set(next, layer);
+        run.say(sources[next++]!, run.options.statuses.done);
+      }
     }
   }
 
-  function completeFromBase(): StagedLayer[] {
-    const layers: StagedLayer[] = [];
-    for (let index = present; staged.has(index); index++) layers.push(staged.get(index)!);
-    return layers;
-  }
-
+  const committing = commitFromBase();
+  // Whoever waits for one of these may not have come yet when it fails, or have left.
+  for (const promise of [committing, ...unpacked.map((one) => one.promise)]) promise.catch(() => {});
   return {
+    committed: committing,
     async stage(index) {
-      const unpacking = unpack(index);
-      pending.set(index, unpacking);
-      // Who waits for it from above may come later than the failure.
-      unpacking.catch(() => {});
-      staged.set(index, await unpacking);
-      run.say(sources[index]!, run.options.statuses.done);
+      const { promise, resolve, reject } = unpacked[index]!;
+      started.push(promise);
+      unpack(index).then((layer) => {
+        complete.set(index, layer);
+        resolve(layer);
+      }, reject);
+      await promise;
     },
-    settled: () => Promise.allSettled(pending.values()),
-    commit() {
-      if (present < sources.length) commitFrom(completeFromBase());
-    },
-    giveUp(keepComplete) {
-      const layers = keepComplete ? completeFromBase() : [];
-      for (const layer of staged.values()) if (!layers.includes(layer)) discardStaged(store, lease, layer);
-      try {
-        if (layers.length > 0) commitFrom(layers);
-      } catch {
-        // The error that brought us here is the one to tell; what could not be committed is removed.
-      }
+    async giveUp(reason, keepComplete) {
+      discarding = !keepComplete;
+      await Promise.allSettled(started);
+      for (const { reject } of unpacked) reject(reason);
+      await Promise.allSettled([committing]);
+      for (const layer of complete.values()) discardStaged(store, lease, layer);
     },
   };
 }

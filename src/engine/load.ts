@@ -3,11 +3,11 @@ import type { Platform } from '../spec/platform.ts';
 import { defaultPlatform } from '../spec/platform.ts';
 import { familiarString, type Reference } from '../spec/reference.ts';
 import { digestOf } from '../store/chain.ts';
-import { putImage, setReference } from '../store/image-changes.ts';
-import { newLease, releaseLease } from '../store/leases.ts';
+import { putImage, setReferences } from '../store/image-changes.ts';
 import { withStore } from '../store/lock.ts';
 import { imageOf, readReferences } from '../store/references.ts';
 import { type Store, shortId } from '../store/store.ts';
+import { withLease } from '../store/take-back.ts';
 import type { OnProgress } from './api.ts';
 import { openArchive } from './archive-read.ts';
 import { type ArchivedImage, readImageArchive } from './image-archive.ts';
@@ -42,14 +42,8 @@ export function loadImages(engine: Engine, { input }: LoadOptions, onProgress: O
   });
 }
 
-async function loadImage(
-  store: Store,
-  image: ArchivedImage,
-  onProgress: OnProgress,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const lease = newLease();
-  try {
+function loadImage(store: Store, image: ArchivedImage, onProgress: OnProgress, signal: AbortSignal): Promise<string[]> {
+  return withLease(store, async (lease) => {
     const sources = image.layers.map((layer) => ({
       ...layer,
       what: `load layer ${layer.diffId}`,
@@ -59,26 +53,26 @@ async function loadImage(
     await installLayers(store, lease, sources, {
       parallel: PARALLEL,
       statuses: { reading: 'Loading layer' },
-      resumable: false,
       onProgress,
       signal,
     });
-    const id = putImage(store, image.config);
+    const id = putImage(store, image.config, { lease });
     if (image.references.length === 0) return [`Loaded image ID: ${digestOf(image.config)}`];
-    return image.references.flatMap((reference) => nameImage(store, reference, id));
-  } finally {
-    releaseLease(lease);
-  }
+    return nameImage(store, image.references, id);
+  });
 }
 
-function nameImage(store: Store, reference: Reference, id: string): string[] {
-  const name = familiarString(reference);
-  const before = withStore(store, (locked) => {
-    const old = imageOf(readReferences(store), reference);
-    setReference(locked, reference, id);
-    return old;
+/** Gives the image all its names. @returns Docker's lines */
+function nameImage(store: Store, references: readonly Reference[], id: string): string[] {
+  return withStore(store, (locked) => {
+    const before = readReferences(store);
+    setReferences(locked, references, id);
+    return references.flatMap((reference) => {
+      const name = familiarString(reference);
+      const old = imageOf(before, reference);
+      const loaded = `Loaded image: ${name}`;
+      if (old === undefined || old === id) return [loaded];
+      return [`The image ${name} already exists, renaming the old one with ID ${old} to empty string`, loaded];
+    });
   });
-  const loaded = `Loaded image: ${name}`;
-  if (before === undefined || before === id) return [loaded];
-  return [`The image ${name} already exists, renaming the old one with ID ${before} to empty string`, loaded];
 }

@@ -14,11 +14,11 @@ import {
   type Reference,
 } from '../spec/reference.ts';
 import { diffIdOfBlob } from '../store/distribution.ts';
-import { putImage, setReference } from '../store/image-changes.ts';
-import { newLease, releaseLease } from '../store/leases.ts';
+import { putImage, setReferences } from '../store/image-changes.ts';
 import { withStore } from '../store/lock.ts';
 import { imageOf, readReferences } from '../store/references.ts';
 import { type Store, shortId } from '../store/store.ts';
+import { withLease } from '../store/take-back.ts';
 import type { OnProgress } from './api.ts';
 import { checkLayerCount, installLayers, type LayerSource } from './install-layers.ts';
 import { interruptible } from './interrupt.ts';
@@ -114,30 +114,38 @@ async function pullOne(pull: Pull, reference: Reference): Promise<Pulled> {
   const resolved = await client.resolveManifest(reference, wanted, { signal });
   const digest = resolved.index?.digest ?? resolved.digest;
   const bytes = await fetchConfig(pull, reference, resolved);
-  const lease = newLease();
-  try {
-    const sources = layerSources(pull, reference, resolved, checkedConfig(pull, reference, resolved, bytes));
-    await installLayers(store, lease, sources, {
-      parallel: PARALLEL,
-      statuses: {
-        listed: 'Pulling fs layer',
-        waiting: 'Waiting',
-        present: 'Already exists',
-        reading: 'Downloading',
-        read: ['Verifying Checksum', 'Download complete'],
-        done: 'Pull complete',
-      },
-      resumable: true,
-      onProgress,
-      signal,
-    });
-    const id = putImage(store, bytes);
-    const upToDate = setNames(store, reference, digest, id);
-    onProgress({ kind: 'text', text: `Digest: ${digest}` });
-    return { id, digest, upToDate, reference: canonicalString(reference) };
-  } finally {
-    releaseLease(lease);
-  }
+  return withLease(
+    store,
+    async (lease) => {
+      const sources = layerSources(pull, reference, resolved, checkedConfig(pull, reference, resolved, bytes));
+      await installLayers(store, lease, sources, {
+        parallel: PARALLEL,
+        statuses: {
+          listed: 'Pulling fs layer',
+          waiting: 'Waiting',
+          present: 'Already exists',
+          reading: 'Downloading',
+          read: ['Verifying Checksum', 'Download complete'],
+          done: 'Pull complete',
+        },
+        keeps: isInterruption,
+        onProgress,
+        signal,
+      });
+      const id = putImage(store, bytes, { lease });
+      const upToDate = setNames(store, reference, digest, id);
+      onProgress({ kind: 'text', text: `Digest: ${digest}` });
+      return { id, digest, upToDate, reference: canonicalString(reference) };
+    },
+    isInterruption,
+  );
+}
+
+/** Errors that say nothing against the layers that are complete: the next pull goes on from them. */
+const INTERRUPTIONS: readonly string[] = ['ERR_TSBOX_REGISTRY', 'ERR_TSBOX_UNAUTHORIZED', 'ERR_TSBOX_CONFLICT'];
+
+function isInterruption(error: unknown): boolean {
+  return error instanceof TsboxError && INTERRUPTIONS.includes(error.code);
 }
 
 /** The config is read again from the registry even when the image is here: it is small, and this way nothing has to be trusted. */
@@ -198,8 +206,8 @@ function setNames(store: Store, reference: Reference, digest: string, id: string
   const { domain, path } = reference;
   return withStore(store, (locked) => {
     const before = imageOf(readReferences(store), reference);
-    setReference(locked, { domain, path, digest }, id);
-    if (reference.digest === undefined) setReference(locked, reference, id);
+    const byDigest: Reference = { domain, path, digest };
+    setReferences(locked, reference.digest === undefined ? [byDigest, reference] : [byDigest], id);
     return before === id;
   });
 }

@@ -8,8 +8,8 @@ import { isUtf8 } from 'node:buffer';
 import { closeSync, createWriteStream, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { wrapError } from '../errors.ts';
 import { close, OPEN, openat, pread } from '../sys/file.ts';
+import { refusal } from '../sys/node-error.ts';
 import { type Crc64, crc64Bytes, newCrc64, updateCrc64 } from './crc64.ts';
 import { bytesOf, pathOf } from './entry.ts';
 import { readTarSplit } from './tar-split-read.ts';
@@ -79,14 +79,14 @@ function createLineWriter(path: string): LineWriter {
         wake = resolve;
       });
     }
-    if (failure !== undefined) throw wrapError(`write ${path}`, failure);
+    if (failure !== undefined) throw refusal(`write ${path}`, failure);
   }
 
   async function finish(): Promise<void> {
     flush(0);
     gzip.end();
     await finished(file).catch(fail);
-    if (failure !== undefined) throw wrapError(`write ${path}`, failure);
+    if (failure !== undefined) throw refusal(`write ${path}`, failure);
   }
 
   return {

@@ -4,7 +4,8 @@
  */
 import { isDigest } from '../spec/digest.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
-import { isObject, readText } from './io.ts';
+import { attempt, isObject, readText, removeTree } from './io.ts';
+import type { Lease } from './leases.ts';
 import { sharingStore } from './lock.ts';
 import { hexOf, type Store } from './store.ts';
 
@@ -47,15 +48,35 @@ export function blobsOfLayer(store: Store, diffId: string): BlobSource[] {
   }
 }
 
-/** Notes that the blob unpacks to the layer. Does nothing for digests other than sha256. */
-export function rememberBlob(store: Store, diffId: string, source: BlobSource): void {
+function isSame(one: BlobSource, other: BlobSource): boolean {
+  return one.Digest === other.Digest && one.SourceRepository === other.SourceRepository;
+}
+
+function writeSources(store: Store, diffId: string, sources: readonly BlobSource[]): void {
+  writeFileAtomic(sourcesPath(store, diffId), JSON.stringify(sources), { mode: 0o644 });
+}
+
+/** Notes that the blob unpacks to the layer. Does nothing for digests other than sha256.
+ *  @param lease notes what was not known before */
+export function rememberBlob(store: Store, diffId: string, source: BlobSource, lease?: Lease): void {
   if (!diffId.startsWith('sha256:') || !source.Digest.startsWith('sha256:')) return;
+  attempt(`remember blob ${source.Digest}`, () =>
+    sharingStore(store, () => {
+      const known = blobsOfLayer(store, diffId);
+      const others = known.filter((one) => !isSame(one, source));
+      if (others.length === known.length) lease?.added.blobs.push({ diffId, source });
+      writeFileAtomic(diffIdPath(store, source.Digest), diffId, { mode: 0o644 });
+      writeSources(store, diffId, [...others, { HMAC: '', ...source }].slice(-SOURCES_MAX));
+    }),
+  );
+}
+
+/** Takes {@link rememberBlob} back. */
+export function forgetBlob(store: Store, diffId: string, source: BlobSource): void {
   sharingStore(store, () => {
-    writeFileAtomic(diffIdPath(store, source.Digest), diffId, { mode: 0o644 });
-    const known = blobsOfLayer(store, diffId).filter(
-      (one) => one.Digest !== source.Digest || one.SourceRepository !== source.SourceRepository,
-    );
-    const sources = [...known, { HMAC: '', ...source }].slice(-SOURCES_MAX);
-    writeFileAtomic(sourcesPath(store, diffId), JSON.stringify(sources), { mode: 0o644 });
+    const others = blobsOfLayer(store, diffId).filter((one) => !isSame(one, source));
+    if (!others.some((one) => one.Digest === source.Digest)) removeTree(diffIdPath(store, source.Digest));
+    if (others.length > 0) writeSources(store, diffId, others);
+    else removeTree(sourcesPath(store, diffId));
   });
 }

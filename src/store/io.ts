@@ -1,7 +1,7 @@
 /** Small files of the store, and refusals of the kernel in tsbox's own words. */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { SyscallError, TsboxError } from '../errors.ts';
-import { errnoOf } from '../spec/errno.ts';
+import { TsboxError } from '../errors.ts';
+import { refusal as nodeRefusal } from '../sys/node-error.ts';
 
 const HINTS: Readonly<Record<string, string>> = {
   ENOSPC:
@@ -23,15 +23,7 @@ export function attempt<T>(what: string, work: () => T): T {
 
 /** As {@link attempt} for an error that was caught. */
 export function refusal(what: string, error: unknown): unknown {
-  if (error instanceof TsboxError || !(error instanceof Error)) return error;
-  const { errno, syscall } = error as NodeJS.ErrnoException;
-  if (typeof errno !== 'number' || errno >= 0) return error;
-  const described = errnoOf(-errno);
-  const hint = HINTS[described.name];
-  return new SyscallError(syscall ?? 'open', what, described, {
-    cause: error,
-    ...(hint === undefined ? {} : { hint }),
-  });
+  return nodeRefusal(what, error, HINTS);
 }
 
 /** A file's text, or undefined where there is none. */

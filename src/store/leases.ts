@@ -5,6 +5,7 @@
  */
 import { isErrno } from '../errors.ts';
 import { type Lock, lock, tryLock } from '../sys/lock.ts';
+import type { BlobSource } from './distribution.ts';
 import { hasLayer, type LayerRecord, layerLockPath, readLayer } from './layers.ts';
 import { sharingStore } from './lock.ts';
 import type { Store } from './store.ts';
@@ -12,10 +13,21 @@ import type { Store } from './store.ts';
 export interface Lease {
   /** By cache id. */
   readonly locks: Map<string, Lock>;
+  /** What came into the store under it: see take-back.ts. */
+  readonly added: Added;
+}
+
+export interface Added {
+  /** Chain ids of layers, those below first. */
+  layers: string[];
+  /** Ids. */
+  images: string[];
+  /** What was learnt of blobs. */
+  blobs: { diffId: string; source: BlobSource }[];
 }
 
 export function newLease(): Lease {
-  return { locks: new Map() };
+  return { locks: new Map(), added: { layers: [], images: [], blobs: [] } };
 }
 
 /** Lets go of all layers of the lease. Calling it twice does no harm. */

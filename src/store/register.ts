@@ -6,13 +6,14 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { isDigest } from '../spec/digest.ts';
+import { writeFileAtomic } from '../sys/atomic.ts';
 import { randomHex } from '../sys/random.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 import { chainIdOn } from './chain.ts';
 import { attempt, refusal, withoutUmask } from './io.ts';
 import { hasLayer, type LayerRecord, lowerFor, readLayer, stackOf } from './layers.ts';
 import { holdDirectory, type Lease, useLayer } from './leases.ts';
-import { newLink, writeLink } from './links.ts';
+import { newLink, removeLink, writeLink } from './links.ts';
 import { sharingStore, withStore } from './lock.ts';
 import { layerEntry, type Store } from './store.ts';
 
@@ -109,8 +110,9 @@ function prepare(store: Store, staged: StagedLayer, below: LayerRecord | Prepare
     writeFileSync(`${entry}/parent`, below.chainId, { mode: 0o644 });
     mkdirSync(`${directory}/work`, 0o700);
   }
-  writeLink(store, staged.cacheId, link, lower);
   writeFileSync(`${directory}/committed`, '', { mode: 0o600 });
+  // Last: the short name is outside of the two directories, and has to be removed by itself.
+  writeLink(store, staged.cacheId, link, lower);
   return { staged, chainId, parent: below?.chainId, link, lower };
 }
 
@@ -124,39 +126,39 @@ function publish(store: Store, lease: Lease, one: Prepared, below: LayerRecord |
   }
   const lower = lowerFor(below);
   // The layer below may have come from another process since: then it has another short name.
-  if (lower !== one.lower) writeFileSync(`${store.overlay}/${cacheId}/lower`, lower, { mode: 0o644 });
+  if (lower !== one.lower) writeFileAtomic(`${store.overlay}/${cacheId}/lower`, lower, { mode: 0o644, sync: true });
   renameSync(stagingEntry(store, cacheId), layerEntry(store, one.chainId));
+  lease.added.layers.push(one.chainId);
   return readLayer(store, one.chainId);
 }
 
 /**
  * Makes staged layers, the base first, layers of the store on top of `parent` (none: the first is a base). A layer that is in the
- * store already is taken from there and the staged copy dropped. Synced before it is visible. The layers stay in the lease.
+ * store already is taken from there and the staged copy dropped. Synced before it is visible, all of them at once; other work goes on
+ * meanwhile. The layers stay in the lease.
  * @throws ERR_TSBOX_NOT_FOUND when the parent is not in the store. On an error every layer that is not committed is dropped.
  */
-export function commitLayers(
+export async function commitLayers(
   store: Store,
   lease: Lease,
   staged: readonly StagedLayer[],
   parent?: string,
-): LayerRecord[] {
-  const links: string[] = [];
+): Promise<LayerRecord[]> {
+  const prepared: Prepared[] = [];
   const layers: LayerRecord[] = [];
   try {
     const base = parent === undefined ? undefined : useLayer(store, lease, parent);
     if (parent !== undefined && base === undefined) {
       throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such layer: ${parent}`);
     }
-    const prepared: Prepared[] = [];
     let below: LayerRecord | Prepared | undefined = base;
     withoutUmask(() => {
       for (const one of staged) {
-        below = prepare(store, one, below);
-        links.push(below.link);
+        below = attempt(`store layer ${one.diffId}`, () => prepare(store, one, below));
         prepared.push(below);
       }
     });
-    syncFileSystem(store.dataRoot);
+    await syncFileSystem(store.dataRoot);
     withStore(store, () => {
       for (const one of prepared) layers.push(publish(store, lease, one, layers.at(-1) ?? base));
     });
@@ -167,7 +169,7 @@ export function commitLayers(
     const used = new Set(layers.map((layer) => layer.cacheId));
     for (const [index, { cacheId }] of staged.entries()) {
       if (used.has(cacheId)) continue;
-      if (links[index] !== undefined) rmSync(`${store.overlay}/l/${links[index]}`, { force: true });
+      removeLink(store, prepared[index]?.link);
       discard(store, lease, cacheId);
     }
   }
@@ -183,7 +185,7 @@ export async function registerLayer(
 ): Promise<LayerRecord> {
   const below = parent === undefined ? undefined : useLayer(store, lease, parent);
   const staged = await stageLayer(store, lease, apply, stackOf(store, lowerFor(below)));
-  const [layer] = commitLayers(store, lease, [staged], parent);
+  const [layer] = await commitLayers(store, lease, [staged], parent);
   if (layer === undefined) throw new Error('a committed layer is missing');
   return layer;
 }

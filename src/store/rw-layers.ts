@@ -1,12 +1,12 @@
 /** The layers that a container adds to its image: `<mount-id>-init`, which tsbox fills, and `<mount-id>`, which the container fills. */
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { randomHex } from '../sys/random.ts';
 import type { LayerMount } from './drivers/driver.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
 import { attempt, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
 import { lowerFor, readLayer, stackOf } from './layers.ts';
-import { newLink, writeLink } from './links.ts';
+import { newLink, removeLink, writeLink } from './links.ts';
 import { isHexId, layerEntry, mountEntry, REMOVING, type Store, shortId } from './store.ts';
 
 export interface RwLayer extends LayerMount {
@@ -109,8 +109,7 @@ export function plannedRwLayer(store: Store, topChainId: string | undefined): Rw
 
 /** Removes a directory of overlay2/ with its short name, as far as it is there. */
 function discardDirectory(store: Store, id: string): void {
-  const link = readText(`${store.overlay}/${id}/link`);
-  if (link !== undefined) rmSync(`${store.overlay}/l/${link}`, { force: true });
+  removeLink(store, readText(`${store.overlay}/${id}/link`));
   rmSync(`${store.overlay}/${id}`, { recursive: true, force: true });
 }
 
@@ -136,11 +135,7 @@ export function rwLayer(store: Store, containerId: string): RwLayer {
 export function retireDirectory(store: Store, id: string): string | undefined {
   const path = `${store.overlay}/${id}`;
   unlessGone(`remove ${path}/merged`, () => rmdirSync(`${path}/merged`));
-  const link = readText(`${path}/link`);
-  if (link !== undefined && /^[A-Z0-9]+$/.test(link)) {
-    const name = `${store.overlay}/l/${link}`;
-    unlessGone(`remove ${name}`, () => unlinkSync(name));
-  }
+  attempt(`remove the short name of ${path}`, () => removeLink(store, readText(`${path}/link`)));
   return unlessGone(`rename ${path}`, () => renameSync(path, path + REMOVING)) ? path + REMOVING : undefined;
 }
 

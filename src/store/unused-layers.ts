@@ -58,6 +58,18 @@ function removeDownwards(locked: Locked, top: string | undefined, uses: Map<stri
   }
 }
 
+/** Removes those of these layers that nothing uses. @param chainIds those above first */
+export function removeUnusedAmong(locked: Locked, chainIds: readonly string[]): RemovedLayers {
+  const removed: RemovedLayers = { chainIds: [], waiting: [] };
+  const uses = layerUses(locked.store);
+  for (const chainId of chainIds) {
+    const parent = readText(`${layerEntry(locked.store, chainId)}/parent`);
+    if ((uses.get(chainId) ?? 0) > 0 || !retireLayer(locked, chainId, removed)) continue;
+    if (parent !== undefined) uses.set(parent, (uses.get(parent) ?? 1) - 1);
+  }
+  return removed;
+}
+
 /** Removes a layer and those below it, down to the first that is still used. For an image that has just been removed. */
 export function removeUnusedChain(locked: Locked, top: string | undefined): RemovedLayers {
   const removed: RemovedLayers = { chainIds: [], waiting: [] };

@@ -10,8 +10,13 @@ import { errnoNumber, errnoOf } from '../spec/errno.ts';
 
 export type NativeFunction = (...args: unknown[]) => number;
 
+interface BoundFunction extends NativeFunction {
+  /** Calls it on a thread of libuv's pool. The last argument is called back on this thread. */
+  async(...argsAndCallback: unknown[]): void;
+}
+
 interface Library {
-  func(name: string, result: string, args: string[]): NativeFunction;
+  func(name: string, result: string, args: string[]): BoundFunction;
   func(prototype: string): NativeFunction;
 }
 
@@ -51,6 +56,32 @@ export function bind(result: string, name: string, args: string[], soname: strin
   return (...values) => {
     bound ??= library(soname).func(name, result, args);
     return bound(...values);
+  };
+}
+
+/** As {@link bind} for a system call that takes its time: it runs on another thread.
+ *  @param what verb and object for the error
+ *  @returns a function whose result -1 is thrown as a {@link SyscallError}, `name` being the system call */
+export function bindSlow(
+  result: string,
+  name: string,
+  args: string[],
+): (what: string, ...values: unknown[]) => Promise<number> {
+  let bound: BoundFunction | undefined;
+  return (what, ...values) => {
+    bound ??= library(null).func(name, result, args);
+    const { async: start } = bound;
+    return new Promise((resolve, reject) => {
+      start(...values, (error: Error | null, value: number) => {
+        if (error !== null) return reject(error);
+        // Within this callback errno is that of the call.
+        try {
+          resolve(check(value, name, () => what));
+        } catch (refusal) {
+          reject(refusal);
+        }
+      });
+    });
   };
 }
 

@@ -253,7 +253,14 @@ test('pull: an interrupted one keeps what is complete, and the next goes on from
 /** `tsbox pull` in a process of its own, whose third layer never ends. */
 async function hanging(
   context: TestContext,
-): Promise<{ child: ChildProcess; engine: ReturnType<typeof engineIn>; free(): void; name: string }> {
+): Promise<{
+  child: ChildProcess;
+  engine: ReturnType<typeof engineIn>;
+  free(): void;
+  name: string;
+  server: TestServer;
+  one: Image;
+}> {
   const one = image(layers);
   const hang: Answer = (blob, response) => void response.writeHead(200).write(blob.bytes.subarray(0, 1_000_000));
   const answers = new Map([[one.layers[2]!.digest, hang]]);
@@ -263,9 +270,11 @@ async function hanging(
   const child = spawn(TSBOX, [...roots, 'pull', `${server.host}/x:1`], { stdio: 'ignore' });
   context.after(() => child.kill('SIGKILL'));
   const staged = () => readdirSync(`${engine.store.images}/layerdb/tmp`).length;
-  await until('three layers that are being unpacked', () => staged() === 3);
-  await sleep(200);
-  return { child, engine, free: () => answers.clear(), name: `${server.host}/x:1` };
+  await until(
+    'two layers, and one that is being unpacked',
+    () => layerIds(engine.store).length === 2 && staged() === 1,
+  );
+  return { child, engine, free: () => answers.clear(), name: `${server.host}/x:1`, server, one };
 }
 
 const ended = (child: ChildProcess) =>
@@ -287,17 +296,66 @@ test('pull: after Ctrl-C nothing is left but complete layers', async (context) =
   assert.equal((await pullImage(engine, name, {}, () => {})).id, id);
 });
 
-test('pull: after SIGKILL nothing is taken for a layer, and what is left is found', async (context) => {
+test('pull: after SIGKILL complete layers are there for the next one, and what else is left is found', async (context) => {
   if (!requires(context, 'root')) return;
-  const { child, engine, free, name } = await hanging(context);
+  const { child, engine, server, one, free, name } = await hanging(context);
   const end = ended(child);
   child.kill('SIGKILL');
   await end;
-  assert.deepEqual([imageIds(engine.store), layerIds(engine.store)], [[], []]);
+  assert.deepEqual([imageIds(engine.store), layerIds(engine.store).length], [[], 2]);
   collectGarbage(engine.store);
-  assert.deepEqual([readdirSync(`${engine.store.images}/layerdb/tmp`), readdirSync(engine.store.overlay)], [[], ['l']]);
+  assert.deepEqual(readdirSync(`${engine.store.images}/layerdb/tmp`), []);
+  assert.equal(readdirSync(engine.store.overlay).length, 3);
   free();
   assert.equal((await pullImage(engine, name, {}, () => {})).id, id);
+  assert.deepEqual(
+    one.layers.map((blob) => blobRequests(server, blob)),
+    [1, 1, 2],
+  );
+});
+
+test('pull: a bad layer that comes last takes those back that were in the store already, but not what others use', async (context) => {
+  if (!requires(context, 'root')) return;
+  const one = image(layers);
+  let release = (): void => {};
+  const bad: Answer = (blob, response) => {
+    release = () => void response.end(Buffer.alloc(blob.size));
+  };
+  const server = await serve(context, registry(one, new Map([[one.layers[2]!.digest, bad]])));
+  const engine = engineIn(context);
+  const alone = failing(engine, () => pullImage(engine, `${server.host}/x:1`, {}, () => {}));
+  await until('two layers in the store', () => layerIds(engine.store).length === 2);
+  release();
+  assert.match((await alone).message, /digest/);
+
+  const other = await serve(context, registry(image(layers.slice(0, 1))));
+  await pullImage(engine, `${other.host}/y:1`, {}, () => {});
+  const shared = failing(engine, () => pullImage(engine, `${server.host}/x:1`, {}, () => {}));
+  await until('two layers in the store', () => layerIds(engine.store).length === 2);
+  release();
+  assert.match((await shared).message, /digest/);
+  assert.equal(layerIds(engine.store).length, 1);
+});
+
+test('pull: a layer below that another pull has stored first serves the links of those above', async (context) => {
+  if (!requires(context, 'root')) return;
+  const directory = temporary(context);
+  writeFiles(directory, { 'data/kept': 'kept' });
+  await run('ln', [join(directory, 'data/kept'), join(directory, 'linked')]);
+  const links = (await run('tar', ['-cC', directory, '--format=ustar', 'data/kept', 'linked'])).subarray(1024);
+  const one = image([layers[0]!, links]);
+  const held: (() => void)[] = [];
+  const hold: Answer = (blob, response) => void held.push(() => response.end(blob.bytes));
+  const server = await serve(context, registry(one, new Map([[one.layers[1]!.digest, hold]])));
+  const engine = engineIn(context);
+  const pulls = [1, 2].map(() => pullImage(engine, `${server.host}/x:1`, {}, () => {}));
+  // One base layer, two copies of the layer above that are being unpacked.
+  const directories = () => readdirSync(engine.store.overlay).length - 1;
+  await until('one base', () => held.length === 2 && layerIds(engine.store).length === 1 && directories() === 3);
+  for (const release of held) release();
+  await Promise.all(pulls);
+  assert.equal(readFileSync(`${layerDirectories(engine, `${server.host}/x:1`)[1]}/linked`, 'utf8'), 'kept');
+  assert.equal(directories(), 2);
 });
 
 test('pull: two of the same image at once', async (context) => {

@@ -62,7 +62,7 @@ test('garbage: a layer that is being unpacked is left alone', async (t) => {
     return applied;
   });
   assert.deepEqual(collectGarbage(store), []);
-  commitLayers(store, lease, [staged]);
+  await commitLayers(store, lease, [staged]);
   releaseLease(lease);
   assert.deepEqual(collectGarbage(store), [], 'a complete layer is not garbage, the next pull uses it');
 });

@@ -2,13 +2,15 @@ import assert from 'node:assert/strict';
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { test } from 'node:test';
 import { chainIds } from '../../src/store/chain.ts';
-import { blobsOfLayer, diffIdOfBlob, rememberBlob } from '../../src/store/distribution.ts';
+import { blobsOfLayer, diffIdOfBlob, forgetBlob, rememberBlob } from '../../src/store/distribution.ts';
+import { putImage } from '../../src/store/image-changes.ts';
 import { removeTree } from '../../src/store/io.ts';
 import { hasLayer, layerChain, layerIds, readLayer } from '../../src/store/layers.ts';
-import { newLease, releaseLease, useLayer } from '../../src/store/leases.ts';
+import { type Lease, newLease, releaseLease, useLayer } from '../../src/store/leases.ts';
 import { withStore } from '../../src/store/lock.ts';
 import { commitLayers, registerLayer, stageLayer } from '../../src/store/register.ts';
-import { layerEntry } from '../../src/store/store.ts';
+import { layerEntry, type Store } from '../../src/store/store.ts';
+import { withLease } from '../../src/store/take-back.ts';
 import { layerUses, removeUnusedChain, removeUnusedLayers } from '../../src/store/unused-layers.ts';
 import { filesLayer, makeContainer, makeImage, sha256, temporaryStore } from './store-fixture.ts';
 
@@ -74,7 +76,7 @@ test('layers: unpacked in any order and at once, committed from the base up', as
   const contents = [{ a: '1' }, { b: '2' }, { c: '3' }];
   const staged = await Promise.all(contents.map((files) => stageLayer(store, lease, filesLayer(files))));
   assert.deepEqual(layerIds(store), [base.chainId], 'nothing is a layer before it is committed');
-  const layers = commitLayers(store, lease, staged, base.chainId);
+  const layers = await commitLayers(store, lease, staged, base.chainId);
   releaseLease(lease);
   assert.deepEqual(
     layers.map((layer) => layer.chainId),
@@ -91,7 +93,7 @@ test('layers: one that another process has committed meanwhile is taken over, an
     await stageLayer(store, mine, filesLayer({ b: '2' })),
   ];
   const faster = await registerLayer(store, theirs, undefined, filesLayer({ a: '1' }));
-  const [low, high] = commitLayers(store, mine, staged);
+  const [low, high] = await commitLayers(store, mine, staged);
   assert.equal(low?.cacheId, faster.cacheId);
   assert.equal(high?.lower, `l/${faster.link}`);
   assert.equal(readdirSync(store.overlay).length, 3);
@@ -120,7 +122,7 @@ test('layers: without its parent a layer is not committed, and its copy is dropp
   const store = temporaryStore(t);
   const lease = newLease();
   const staged = await stageLayer(store, lease, filesLayer({ a: '1' }));
-  assert.throws(() => commitLayers(store, lease, [staged], sha256('gone')), { code: 'ERR_TSBOX_NOT_FOUND' });
+  await assert.rejects(commitLayers(store, lease, [staged], sha256('gone')), { code: 'ERR_TSBOX_NOT_FOUND' });
   assert.deepEqual(readdirSync(store.overlay), ['l']);
 });
 
@@ -165,6 +167,63 @@ test('layers: removed with the last of image, layer above, container and lease',
   assert.deepEqual(readdirSync(`${store.images}/layerdb/tmp`), []);
 });
 
+/** Every path of the data root, with the content of what is small. */
+function everything({ dataRoot }: Store): string[] {
+  return (readdirSync(dataRoot, { recursive: true }) as string[])
+    .filter((path) => !path.endsWith('repositories.json'))
+    .map((path) => `${path} ${lstatSync(`${dataRoot}/${path}`).isFile() ? readFileSync(`${dataRoot}/${path}`) : ''}`)
+    .sort();
+}
+
+test('layers: what fails takes back what it has put into the store', async (t) => {
+  const store = temporaryStore(t);
+  const image = await makeImage(store, [{ a: '1' }], { names: ['x'] });
+  const before = everything(store);
+  const source = { Digest: sha256('blob'), SourceRepository: 'docker.io/library/x' };
+  const config = (diffIds: string[]) =>
+    Buffer.from(
+      JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: diffIds }, salt: '1' }),
+    );
+  const work = async (lease: Lease) => {
+    const base = useLayer(store, lease, image.chainIds[0]!)!;
+    const one = await registerLayer(store, lease, base.chainId, filesLayer({ b: '2' }));
+    const two = await registerLayer(store, lease, one.chainId, filesLayer({ c: '3' }));
+    rememberBlob(store, two.diffId, source, lease);
+    putImage(store, config([base.diffId, one.diffId, two.diffId]), { lease });
+    return [one, two] as const;
+  };
+  const failing = async (lease: Lease) => {
+    await work(lease);
+    throw new Error('later');
+  };
+  await assert.rejects(withLease(store, failing), { message: 'later' });
+  assert.deepEqual(everything(store), before);
+
+  await assert.rejects(
+    withLease(store, failing, () => true),
+    { message: 'later' },
+  );
+  assert.equal(layerIds(store).length, 3, 'an interruption takes nothing back');
+  await assert.rejects(withLease(store, failing), { message: 'later' });
+  assert.equal(layerIds(store).length, 3, 'it has found them there: they are not its own');
+});
+
+test('layers: what somebody else uses by then is not taken back', async (t) => {
+  const store = temporaryStore(t);
+  const other = newLease();
+  let chain: string[] = [];
+  const failing = async (lease: Lease) => {
+    const one = await registerLayer(store, lease, undefined, filesLayer({ a: '1' }));
+    const two = await registerLayer(store, lease, one.chainId, filesLayer({ b: '2' }));
+    useLayer(store, other, one.chainId);
+    chain = [one.chainId, two.chainId];
+    throw new Error('later');
+  };
+  await assert.rejects(withLease(store, failing), { message: 'later' });
+  assert.deepEqual(layerIds(store), [chain[0]]);
+  releaseLease(other);
+});
+
 test("distribution: blobs and diffIDs are kept in Docker's files", (t) => {
   const store = temporaryStore(t);
   const [diffId, blob] = [sha256('diff'), sha256('blob')];
@@ -180,4 +239,12 @@ test("distribution: blobs and diffIDs are kept in Docker's files", (t) => {
   const path = `${store.images}/distribution/v2metadata-by-diffid/sha256/${diffId.slice(7)}`;
   assert.match(readFileSync(path, 'utf8'), /^\[\{"HMAC":"","Digest":"sha256:/);
   assert.equal(statSync(path).mode & 0o777, 0o644);
+
+  const known = newLease();
+  rememberBlob(store, diffId, { Digest: blob, SourceRepository: 'docker.io/library/x' }, known);
+  assert.deepEqual(known.added.blobs, [], 'not news');
+  forgetBlob(store, diffId, { Digest: blob, SourceRepository: 'docker.io/library/x' });
+  assert.equal(diffIdOfBlob(store, blob), diffId, 'known from the other repository');
+  forgetBlob(store, diffId, { Digest: blob, SourceRepository: 'docker.io/library/y' });
+  assert.deepEqual([diffIdOfBlob(store, blob), blobsOfLayer(store, diffId), existsSync(path)], [undefined, [], false]);
 });
