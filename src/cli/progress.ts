@@ -1,6 +1,6 @@
 /**
- * The progress of a pull or a load. On a terminal a line for each layer, redrawn in place, one write a frame; otherwise a plain line
- * for each change. Wording and order are Docker's.
+ * The progress of a pull, a push or a load. On a terminal a line for each layer, redrawn in place, one write a frame; otherwise a
+ * plain line for each change. Wording and order are Docker's.
  */
 import { isatty } from 'node:tty';
 import type { LayerStatus, Progress } from '../engine/api.ts';
@@ -27,7 +27,7 @@ export function openProgress(fd: 1 | 2): ProgressView {
 }
 
 /** What moves is not told line by line. */
-const MOVING: readonly LayerStatus[] = ['Downloading', 'Extracting', 'Loading layer'];
+const MOVING: readonly LayerStatus[] = ['Downloading', 'Extracting', 'Loading layer', 'Pushing'];
 
 /** A line whenever a layer's status is another; a text as it comes. */
 export function plainProgress(write: (text: string) => void): ProgressView {
@@ -120,7 +120,8 @@ function frameLines(layers: readonly Layer[], room: number, columns: number, now
 
 function isDone({ status, current, total }: Layer): boolean {
   if (status === 'Loading layer') return current !== undefined && current === total;
-  return status === 'Pull complete' || status === 'Already exists';
+  if (['Pull complete', 'Already exists', 'Pushed', 'Layer already exists'].includes(status)) return true;
+  return status.startsWith('Mounted from ');
 }
 
 const BAR = 50;

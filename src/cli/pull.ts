@@ -2,6 +2,7 @@
 import { canonicalString, DEFAULT_TAG, parseNamed } from '../spec/reference.ts';
 import { FLAG_ERROR, UsageError } from './args.ts';
 import { command } from './command.ts';
+import { CONTENT_TRUST_FLAG, refuseContentTrust } from './content-trust.ts';
 import { lazyProgress } from './lazy-progress.ts';
 import { print } from './output.ts';
 
@@ -11,12 +12,13 @@ export const verb = command({
   count: [1, 1],
   flags: {
     'all-tags': { kind: 'bool', short: 'a', help: 'Get every tag of the repository' },
+    ...CONTENT_TRUST_FLAG,
     platform: { kind: 'string', help: 'Platform of the image: os/arch[/variant]' },
     quiet: { kind: 'bool', short: 'q', help: 'Print nothing but the name' },
   },
-  unsupported: 'disable-content-trust',
   async run(context, flags, [name]) {
     const { 'all-tags': allTags, platform, quiet } = flags;
+    refuseContentTrust(flags['disable-content-trust']);
     const reference = parseNamed(name!);
     const isWhole = reference.tag !== undefined || reference.digest !== undefined;
     if (allTags && isWhole) throw new UsageError("tag can't be used with --all-tags/-a", FLAG_ERROR);

@@ -19,9 +19,12 @@ export const VERBS: Readonly<Record<string, Load>> = {
   inspect: () => import('./inspect.ts'),
   kill: () => import('./kill.ts'),
   load: () => import('./load.ts'),
+  login: () => import('./login.ts'),
+  logout: () => import('./logout.ts'),
   logs: () => import('./logs.ts'),
   ps: () => import('./ps.ts'),
   pull: () => import('./pull.ts'),
+  push: () => import('./push.ts'),
   rm: () => import('./rm.ts'),
   rmi: () => import('./rmi.ts'),
   run: () => import('./run.ts'),
@@ -37,7 +40,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
 
 /** The verbs as `tsbox --help` lists them: all that are one word. */
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
-  'Common Commands': ['run', 'exec', 'ps', 'pull', 'images', 'info', 'version'],
+  'Common Commands': ['run', 'exec', 'ps', 'pull', 'push', 'images', 'login', 'logout', 'info', 'version'],
   'Container Commands': [
     'attach',
     'commit',
@@ -92,6 +95,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     list: 'images',
     prune: 'image prune',
     pull: 'pull',
+    push: 'push',
     rm: 'rmi',
     remove: 'rmi',
     save: 'save',
@@ -102,6 +106,6 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
-  'build builder buildx checkpoint compose config context cp diff events login logout manifest network node pause plugin port push ' +
+  'build builder buildx checkpoint compose config context cp diff events manifest network node pause plugin port ' +
   'rename restart search secret service stack stats swarm top trust unpause update volume'
 ).split(' ');

@@ -1,5 +1,6 @@
 /** What the engine's verbs take and give back: plain data, shared by the engine and its callers. Types only. */
 import type { Plan, Step } from '../plan/step.ts';
+import type { ClientOptions } from '../registry/client.ts';
 import type { ExitStatus, StreamName } from '../runtime/session.ts';
 import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
 import type { ImageConfig } from '../spec/oci-image.ts';
@@ -11,6 +12,20 @@ export interface EngineOptions {
   runRoot: string;
   /** `--registry-mirror`, in the order of the command line. */
   registryMirrors?: readonly string[];
+  /** Patience with registries; the client's own where absent. */
+  registry?: Pick<ClientOptions, 'timeouts' | 'retry'>;
+  /** What a layer may unpack to; the codec's own limits where absent. */
+  limits?: UnpackLimits;
+}
+
+/** Limits against archives that are made to fill a disk. */
+export interface UnpackLimits {
+  /** Bytes that come out. */
+  maxBytes?: number;
+  /** How many times larger than what went in. */
+  maxRatio?: number;
+  /** Files, directories and so on. */
+  maxEntries?: number;
 }
 
 /** `run` and `create`: what the user asked for, nothing looked up yet. */
@@ -103,6 +118,8 @@ export interface ExecRequest {
 
 export interface ContainerSummary {
   record: ContainerRecord;
+  /** The name by which its image was asked for, or the image's id where that name leads elsewhere by now. */
+  image: string;
   state: ContainerState;
   hostConfig: HostConfig;
 }
@@ -130,7 +147,7 @@ export interface HistoryEntry {
   tags: string[];
 }
 
-/** Progress of a pull, a load or a save. `layer` is the short digest that Docker shows. */
+/** Progress of a pull, a push or a load. `layer` is the short digest that Docker shows. */
 export type Progress =
   | { kind: 'text'; text: string }
   | { kind: 'layer'; layer: string; status: LayerStatus; current?: number; total?: number };
@@ -145,7 +162,12 @@ export type LayerStatus =
   | 'Pull complete'
   | 'Already exists'
   | 'Loading layer'
-  | 'Retrying';
+  | 'Preparing'
+  | 'Pushing'
+  | 'Pushed'
+  | 'Layer already exists'
+  | `Mounted from ${string}`
+  | `Retrying in ${string}`;
 
 export type OnProgress = (progress: Progress) => void;
 
@@ -161,8 +183,9 @@ export interface CommitRequest {
 }
 
 export interface Removed {
-  /** Docker's lines, in order: `Untagged: ...`, `Deleted: ...`. */
+  /** Names, in the order in which they went. */
   untagged: string[];
+  /** Ids of images, each followed by the chain ids of its layers. */
   deleted: string[];
 }
 

@@ -17,6 +17,7 @@ import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, type LayerTarget, type StagedLayer, stageLayer } from '../store/register.ts';
 import type { Store } from '../store/store.ts';
 import type { LayerStatus, OnProgress } from './api.ts';
+import { inParallel } from './parallel.ts';
 
 /** The most lower directories, beside a container's own, that fit into the one page of options that mount(2) takes. */
 export const MOST_LAYERS = 127;
@@ -54,6 +55,8 @@ export interface InstallOptions {
   };
   /** Does this error say nothing against the layers that are complete? Then another try goes on from them. */
   keeps?(error: unknown): boolean;
+  /** Of the codec. */
+  limits?: UnpackLimits | undefined;
   onProgress: OnProgress;
   signal: AbortSignal;
 }
@@ -120,23 +123,6 @@ export async function installLayers(
   }
 }
 
-/** Runs `work` on the items in order, at most `limit` at once. @throws the first error, at once: the others may still be running */
-async function inParallel<T>(items: readonly T[], limit: number, work: (item: T) => Promise<void>): Promise<void> {
-  let next = 0;
-  let failed = false;
-  const worker = async (): Promise<void> => {
-    while (next < items.length && !failed) {
-      try {
-        await work(items[next++]!);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-}
-
 async function* counted(run: Installation, source: LayerSource): AsyncGenerator<Buffer> {
   let read = 0;
   run.say(source, run.options.statuses.reading, 0);
@@ -158,7 +144,7 @@ function wrongDiffId(source: LayerSource, found: string): TsboxError {
 async function compare(run: Installation, source: LayerSource): Promise<void> {
   const hash = createHash('sha256');
   try {
-    for await (const chunk of decompress(counted(run, source))) hash.update(chunk);
+    for await (const chunk of decompress(counted(run, source), run.options.limits)) hash.update(chunk);
   } catch (error) {
     throw wrapError(source.what, error);
   }

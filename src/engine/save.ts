@@ -3,9 +3,7 @@
  * Both point to the same blobs, so each layer is in it once, with the exact bytes that it came with. The documents come first: who
  * reads it as a stream knows at once what is coming.
  */
-import { createHash } from 'node:crypto';
-import { TsboxError, wrapError } from '../errors.ts';
-import { readTarSplit, reassembleLayer } from '../layer/tar-split-read.ts';
+import { readTarSplit } from '../layer/tar-split-read.ts';
 import { type Descriptor, type IndexEntry, MEDIA_TYPE } from '../spec/oci-image.ts';
 import { canonicalString, familiarName, parseNamed, parseReference, type Reference } from '../spec/reference.ts';
 import { digestOf } from '../store/chain.ts';
@@ -15,6 +13,7 @@ import { type Lease, newLease, releaseLease, useLayer } from '../store/leases.ts
 import { readReferences } from '../store/references.ts';
 import { hexOf, isHexId, type Store } from '../store/store.ts';
 import { type ArchiveFile, writeArchive } from './archive-write.ts';
+import { layerContent } from './layer-content.ts';
 import type { Engine } from './open.ts';
 
 interface SavedImage {
@@ -84,22 +83,6 @@ async function choose(store: Store, references: readonly string[], lease: Lease)
     }
   }
   return [...images.values()];
-}
-
-/** A layer's bytes. @throws ERR_TSBOX_DAMAGED when a file of it was changed; by then most of it has been given */
-async function* layerBytes({ layer }: SavedLayer): AsyncGenerator<Buffer> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of reassembleLayer(layer.diffDir, layer.tarSplit)) {
-      hash.update(chunk);
-      yield chunk;
-    }
-  } catch (error) {
-    throw wrapError(`save layer ${layer.diffId}`, error);
-  }
-  const found = `sha256:${hash.digest('hex')}`;
-  if (found === layer.diffId) return;
-  throw new TsboxError('ERR_TSBOX_DAMAGED', `save layer ${layer.diffId}: it has the digest ${found}`);
 }
 
 function descriptor(mediaType: string, digest: string, size: number): Descriptor {
@@ -172,7 +155,8 @@ function blobs(images: readonly SavedImage[], manifests: readonly Buffer[]): Arc
   };
   for (const manifest of manifests) add(digestOf(manifest), manifest.length, () => manifest);
   for (const { id, config } of images) add(id, config.length, () => config);
-  for (const { layers } of images) for (const one of layers) add(one.layer.diffId, one.size, () => layerBytes(one));
+  for (const { layers } of images)
+    for (const one of layers) add(one.layer.diffId, one.size, () => layerContent(one.layer, 'save'));
   return [...files.values()];
 }
 

@@ -132,6 +132,10 @@ function realmUrl(server: Server, challenge: Challenge, secret: boolean, insecur
   return url;
 }
 
+function loginCommand({ domain }: Server): string {
+  return domain === 'docker.io' ? 'tsbox login' : `tsbox login ${domain}`;
+}
+
 async function fetchToken(
   server: Server,
   scopes: Scopes,
@@ -150,8 +154,8 @@ async function fetchToken(
     const wrong = refusal.status === 401 && credentials !== undefined;
     throw statusError(`log in to ${server.domain}`, refusal, {
       hint: wrong
-        ? 'The stored name or password is wrong: log in again, or log out to go on without.'
-        : 'Log in first.',
+        ? `The stored name or password is wrong: log in again with "${loginCommand(server)}", or log out to go on without.`
+        : `Log in with "${loginCommand(server)}" first.`,
     });
   }
   return readToken(await readBody(response, MOST_BYTES, 'read a token'), asked, url.host);

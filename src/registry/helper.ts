@@ -28,6 +28,10 @@ async function run(name: string, action: string, input: string): Promise<Outcome
     // A helper that does not read its input has its own way to say so.
     child.stdin.on('error', () => {});
     child.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.name === 'AbortError') {
+        const message = `run ${program} ${action}: no answer for ${LONGEST / 1000} s`;
+        return reject(new TsboxError('ERR_TSBOX_REGISTRY', message, { cause: error }));
+      }
       const hint = `config.json names this credential helper. Install ${program}, or remove it from credsStore and credHelpers.`;
       const text = error.code === 'ENOENT' ? 'ENOENT (No such file or directory)' : error.message;
       reject(new TsboxError('ERR_TSBOX_NOT_FOUND', `run ${program}: ${text}`, { hint, cause: error }));

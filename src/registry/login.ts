@@ -11,10 +11,12 @@ import type { Session } from './session.ts';
  *  @see distribution-spec, Determining Support */
 export async function checkLogin(session: Session, domain: string, signal?: AbortSignal): Promise<void> {
   const what = `log in to ${domain}`;
-  const response = await session.send(originEndpoint(domain, session.config), {
-    method: 'GET',
-    target: '/v2/',
-    signal,
+  const wrong = (): TsboxError =>
+    new TsboxError('ERR_TSBOX_UNAUTHORIZED', `${what}: unauthorized: incorrect username or password`);
+  const request = { method: 'GET', target: '/v2/', signal } as const;
+  const response = await session.send(originEndpoint(domain, session.config), request).catch((error: unknown) => {
+    // Of its token server.
+    throw error instanceof TsboxError && error.code === 'ERR_TSBOX_UNAUTHORIZED' ? wrong() : error;
   });
   if (response.status === 200) {
     refuseHtml(response, what);
@@ -22,9 +24,7 @@ export async function checkLogin(session: Session, domain: string, signal?: Abor
     return;
   }
   const refusal = await readRefusal(response);
-  if (response.status === 401) {
-    throw new TsboxError('ERR_TSBOX_UNAUTHORIZED', `${what}: unauthorized: incorrect username or password`);
-  }
+  if (response.status === 401) throw wrong();
   throw statusError(what, refusal, { hint: `Is ${domain} a registry? Its address /v2/ should answer.` });
 }
 

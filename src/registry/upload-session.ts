@@ -35,7 +35,11 @@ export function pushError(reference: Reference, refusal: Refusal): TsboxError {
   const denied = refusal.status === 401 || refusal.status === 403;
   if (!denied) return statusError(what, refusal);
   const host = reference.domain === 'docker.io' ? '' : ` ${reference.domain}`;
-  const text = refusal.codes.length > 0 ? refusal.text : 'denied: requested access to the resource is denied';
+  const words =
+    refusal.status === 401
+      ? 'unauthorized: authentication required'
+      : 'denied: requested access to the resource is denied';
+  const text = refusal.codes.length > 0 ? refusal.text : words;
   return new TsboxError('ERR_TSBOX_UNAUTHORIZED', `${what}: ${text}`, {
     hint: `Log in with "tsbox login${host}" as somebody who may write to this repository.`,
   });

@@ -17,6 +17,8 @@ export interface BlobSource {
   SourceRepository: string;
   /** Docker's proof that the credentials could read it; kept, not made. */
   HMAC?: string;
+  /** tsbox's own: what kind of blob it is, where that was seen. */
+  MediaType?: string;
 }
 
 /** As many as Docker keeps a layer. */
@@ -36,13 +38,17 @@ export function diffIdOfBlob(store: Store, blobDigest: string): string | undefin
   return isDigest(diffId) ? diffId : undefined;
 }
 
+function isBlobSource(one: unknown): one is BlobSource {
+  return isObject(one) && isDigest(one['Digest']) && typeof one['SourceRepository'] === 'string';
+}
+
 /** Blobs that a layer is known as, the latest last; none when the file is unreadable. */
 export function blobsOfLayer(store: Store, diffId: string): BlobSource[] {
   const text = readText(sourcesPath(store, diffId));
   if (text === undefined) return [];
   try {
     const stored: unknown = JSON.parse(text);
-    return Array.isArray(stored) ? stored.filter((one) => isObject(one) && isDigest(one['Digest'])) : [];
+    return Array.isArray(stored) ? stored.filter(isBlobSource) : [];
   } catch {
     return [];
   }

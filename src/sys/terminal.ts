@@ -1,6 +1,6 @@
 /**
- * The terminal of the caller: raw mode and window size. Node's own raw mode leaves output processing on, which puts a carriage
- * return before each line feed that a full-screen program in the container has sent on purpose.
+ * The terminal of the caller: raw mode, hidden input, window size. Node's own raw mode leaves output processing on, which puts a
+ * carriage return before each line feed that a full-screen program in the container has sent on purpose.
  * @see termios(3), ioctl_tty(2)
  */
 import { bind, check } from './ffi.ts';
@@ -13,6 +13,9 @@ const ioctl = bind('int', 'ioctl', ['int', 'unsigned long', 'void *']);
 /** Larger than glibc's and musl's `struct termios` (60 bytes). */
 const TERMIOS_SIZE = 128;
 const TCSADRAIN = 1;
+/** `c_lflag` in `struct termios`. */
+const LOCAL_MODES = 12;
+const ECHO = 0o10;
 const TIOCGWINSZ = 0x5413;
 
 /** What a terminal is set to; only good for `restoreTerminal`. */
@@ -27,6 +30,18 @@ export function makeRaw(fd: number): TerminalSettings {
   const raw = Buffer.from(before);
   cfmakeraw(raw);
   check(tcsetattr(fd, TCSADRAIN, raw), 'tcsetattr', () => `set terminal ${fd} to raw mode`);
+  return before;
+}
+
+/** What is typed is not shown from here on; lines are edited as before.
+ *  @returns the settings to restore
+ *  @throws SyscallError ENOTTY when `fd` is no terminal */
+export function hideInput(fd: number): TerminalSettings {
+  const before = Buffer.alloc(TERMIOS_SIZE);
+  check(tcgetattr(fd, before), 'tcgetattr', () => `get the settings of terminal ${fd}`);
+  const hidden = Buffer.from(before);
+  hidden.writeUInt32LE((hidden.readUInt32LE(LOCAL_MODES) & ~ECHO) >>> 0, LOCAL_MODES);
+  check(tcsetattr(fd, TCSADRAIN, hidden), 'tcsetattr', () => `hide the input of terminal ${fd}`);
   return before;
 }
 

@@ -130,7 +130,8 @@ test('credentials: an error about a file does not show what is in it', async (co
 test('credentials: login writes a whole file that only its owner reads, and keeps what others wrote', async (context) => {
   const at = join(directory(context), 'deep', 'tsbox');
   const file = join(at, 'config.json');
-  assert.deepEqual(await storeCredentials('a.test', alice, [file]), { file });
+  assert.deepEqual(await storeCredentials('a.test', alice, [file]), { file, changed: true });
+  assert.deepEqual(await storeCredentials('a.test', alice, [file]), { file, changed: false });
   assert.equal(statSync(file).mode & 0o777, 0o600);
   assert.equal(statSync(at).mode & 0o777, 0o700);
   const written = JSON.parse(readFileSync(file, 'utf8'));
@@ -188,7 +189,11 @@ esac
     credHelpers: { 'b.test': 'broken', 'c.test': 'absent', 'd.test': '../x' },
   });
   assert.equal(await findCredentials('docker.io', [file]), undefined);
-  assert.deepEqual(await storeCredentials('docker.io', alice, [file]), { file, helper: 'testbox' });
+  assert.deepEqual(await storeCredentials('docker.io', alice, [file]), {
+    file,
+    helper: 'testbox',
+    changed: true,
+  });
   assert.deepEqual(readdirSync(kept), ['https:__index.docker.io_v1_']);
   assert.doesNotMatch(readFileSync(file, 'utf8'), /alice|p:ä/);
   assert.deepEqual(await findCredentials('docker.io', [file]), alice);
