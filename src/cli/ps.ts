@@ -99,7 +99,7 @@ export interface RowOptions {
 }
 
 /** A row of the list, by Docker's field names. Pure. */
-export function containerRow({ record, state, hostConfig }: ContainerSummary, options: RowOptions): Row {
+export function containerRow({ record, image, state, hostConfig }: ContainerSummary, options: RowOptions): Row {
   const { now, whole, size } = options;
   const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
   const labels = record.Config.Labels ?? {};
@@ -108,7 +108,7 @@ export function containerRow({ record, state, hostConfig }: ContainerSummary, op
     Command: JSON.stringify(whole ? words : ellipsis(words, 20)),
     CreatedAt: localTime(record.Created),
     ID: whole ? record.ID : shortId(record.ID),
-    Image: imageText(record.Config.Image, whole),
+    Image: imageText(image, whole),
     Labels: Object.entries(labels)
       .map(([key, value]) => `${key}=${value}`)
       .sort()

@@ -17,7 +17,7 @@ export const verb = command({
     return forEach(images, async (image) => {
       const options = { force: flags.force, noPrune: flags['no-prune'] };
       const { untagged, deleted } = await removeImage(engine, image, options);
-      return [...untagged, ...deleted].map((line) => `${line}\n`).join('');
+      return [...untagged.map((name) => `Untagged: ${name}\n`), ...deleted.map((id) => `Deleted: ${id}\n`)].join('');
     });
   },
 });

@@ -77,7 +77,9 @@ export async function pruneContainers(engine: Engine, filter: PruneFilter): Prom
   );
   await each(stopped, pruned.errors, async ({ ID: id }) => {
     const bytes = containerBytes(store, id);
-    await removeContainer(engine, id, { force: false });
+    await removeContainer(engine, id, { force: false }, (path) => {
+      pruned.bytes += removeCounted(path);
+    });
     pruned.removed.push(id);
     pruned.bytes += bytes;
   });

@@ -4,7 +4,7 @@
  */
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
-import { parseReference } from '../spec/reference.ts';
+import { familiarString, parseReference, type Reference } from '../spec/reference.ts';
 import { listContainers } from '../store/containers.ts';
 import { collectGarbage } from '../store/gc.ts';
 import { dropImage, removeReferences } from '../store/image-changes.ts';
@@ -87,9 +87,11 @@ function untagAll({ locked, removed }: Removal, keys: readonly string[]): void {
 }
 
 /** Takes a name off. Digests of its repository go too when it was the last tag there. @returns whether other names are left */
-function untagName(removal: Removal, id: string, key: string): boolean {
+function untagName(removal: Removal, id: string, reference: Reference): boolean {
   const { store } = removal.locked;
-  untagAll(removal, [key]);
+  const key = referenceKey(reference);
+  removeReferences(removal.locked, [key]);
+  removal.removed.untagged.push(familiarString(reference));
   const repository = repositoryOf(key);
   const left = imageNames(store, id);
   if (!key.includes('@') && !left.tags.some((tag) => repositoryOf(tag) === repository)) {
@@ -134,7 +136,7 @@ function removeByName(removal: Removal, id: string, name: string, options: Remov
         `container ${shortId(user.ID)} is using its referenced image ${shortId(id)}`,
     );
   }
-  if (untagName(removal, id, referenceKey(parseReference(name)))) return;
+  if (untagName(removal, id, parseReference(name))) return;
   deleteImage(removal, id, options, true);
 }
 

@@ -1,5 +1,5 @@
 /** Removes a container and all that belongs to it. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { cgroupCleanup, cgroupDirectories } from '../plan/cgroup.ts';
 import type { Step } from '../plan/step.ts';
@@ -8,9 +8,12 @@ import type { ContainerRecord } from '../spec/container.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
 import { findContainerId, requireContainer } from '../store/containers.ts';
 import { collectGarbage } from '../store/gc.ts';
+import { readText, removeTree } from '../store/io.ts';
+import { withStore } from '../store/lock.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, monitorLives, readRun } from '../store/state.ts';
-import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
+import { containerDirectory, imageFile, mountEntry, runDirectory, type Store } from '../store/store.ts';
+import { removeUnusedChain } from '../store/unused-layers.ts';
 import { type Lock, lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
 import { thaw } from './freeze.ts';
@@ -126,13 +129,18 @@ function recordOrDamaged(store: Store, name: string): ContainerRecord | string {
   }
 }
 
-/** The container's files, and with them what clients that were killed have left in the store. */
-function removeFiles(store: Store, id: string): void {
+/** The container's files, its image's layers when it was the last to use them, and what clients that were killed have left in the
+ *  store. */
+function removeFiles(store: Store, id: string, remove: (path: string) => void, image?: string): void {
+  const top = readText(`${mountEntry(store, id)}/parent`);
   removeContainerFiles(store, id);
   try {
-    collectGarbage(store);
+    if (image === undefined || !existsSync(imageFile(store, image))) {
+      withStore(store, (locked) => removeUnusedChain(locked, top)).waiting.forEach(remove);
+    }
+    collectGarbage(store, remove);
   } catch {
-    // The container is removed; the next removal tries again.
+    // The container is removed; the next removal or prune tries again.
   }
 }
 
@@ -144,12 +152,18 @@ function runs(id: string, paused: boolean): TsboxError {
   );
 }
 
-/** @throws ERR_TSBOX_CONFLICT when it runs and `force` is not given */
-export async function removeContainer(engine: Engine, name: string, options: { force: boolean }): Promise<void> {
+/** @param remove deletes what nothing refers to any more beside the container itself
+ *  @throws ERR_TSBOX_CONFLICT when it runs and `force` is not given */
+export async function removeContainer(
+  engine: Engine,
+  name: string,
+  options: { force: boolean },
+  remove: (path: string) => void = removeTree,
+): Promise<void> {
   const { store } = engine;
   const record = recordOrDamaged(store, name);
   if (typeof record === 'string') {
-    if ((await cleanUnderLock(engine, record)) === 'clean') removeFiles(store, record);
+    if ((await cleanUnderLock(engine, record)) === 'clean') removeFiles(store, record, remove);
     return;
   }
   for (;;) {
@@ -158,7 +172,7 @@ export async function removeContainer(engine: Engine, name: string, options: { f
     if (state.Running) await killAndWait(engine, record.ID);
     const found = await cleanUnderLock(engine, record.ID);
     if (found === 'running') continue;
-    if (found === 'clean') removeFiles(store, record.ID);
+    if (found === 'clean') removeFiles(store, record.ID, remove, record.Image);
     return;
   }
 }

@@ -1,7 +1,7 @@
 /** `repositories.json`: which image a name stands for. Familiar names, as Docker writes it; rewritten whole, under the store's lock. */
 import { TsboxError } from '../errors.ts';
 import { isDigest } from '../spec/digest.ts';
-import { familiarName, type Reference } from '../spec/reference.ts';
+import { canonicalString, familiarName, parseNamed, type Reference } from '../spec/reference.ts';
 import { isObject, parseStored, readText } from './io.ts';
 import type { Store } from './store.ts';
 
@@ -44,7 +44,7 @@ export function imageOf(references: References, reference: Reference): string | 
   return references.get(familiarName(reference))?.get(referenceKey(reference));
 }
 
-/** Tags and digests of one image, sorted. */
+/** Tags and digests of one image, in Docker's order. */
 export interface ImageNames {
   /** `name:tag` */
   tags: string[];
@@ -66,10 +66,20 @@ export function namesByImage(references: References): Map<string, ImageNames> {
     }
   }
   for (const own of names.values()) {
-    own.tags.sort();
-    own.digests.sort();
+    own.tags.sort(byFullName);
+    own.digests.sort(byFullName);
   }
   return names;
+}
+
+/** Docker's order: by the name with its host, so that `zebra` (`docker.io/library/zebra`) stands before `localhost:5000/a`. */
+function byFullName(a: string, b: string): number {
+  const [first, second] = [fullName(a), fullName(b)];
+  return first < second ? -1 : first > second ? 1 : 0;
+}
+
+function fullName(key: string): string {
+  return canonicalString(parseNamed(key));
 }
 
 /** The repository part of a key. */

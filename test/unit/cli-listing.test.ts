@@ -38,6 +38,7 @@ const summary = {
     Config: { Image: 'ubuntu', Labels: { b: '2', a: '1' } },
     MountPoints: {},
   },
+  image: 'ubuntu',
   state,
   hostConfig: { NetworkMode: 'none' },
 } as unknown as ContainerSummary;
