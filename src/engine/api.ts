@@ -120,8 +120,6 @@ export interface ContainerSummary {
   record: ContainerRecord;
   /** The name by which its image was asked for, or the image's id where that name leads elsewhere by now. */
   image: string;
-  /** The name by which its image was asked for, or the image's id where that name leads elsewhere by now. */
-  image: string;
   state: ContainerState;
   hostConfig: HostConfig;
 }
