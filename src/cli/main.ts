@@ -1,5 +1,6 @@
 /** `tsbox`: finds the verb, runs it, ends with its exit code. Loads nothing but the verb. */
-import { checkCount, FLAG_ERROR, type FlagTable, parseFlags, UsageError } from './args.ts';
+import type { UnpackLimits } from '../engine/api.ts';
+import { checkCount, FLAG_ERROR, type FlagTable, type FlagValues, parseFlags, UsageError } from './args.ts';
 import type { Command, Context } from './command.ts';
 import { OutputClosed, print, SIGPIPE_EXIT } from './output.ts';
 import { ALIASES, UNSUPPORTED_VERBS, VERBS } from './verbs.ts';
@@ -9,6 +10,21 @@ const GLOBAL_FLAGS = {
   debug: { kind: 'bool', short: 'D', help: 'Print where in tsbox an error comes from' },
   'dry-run': { kind: 'bool', help: 'Of run and create: print the plan and change nothing' },
   explain: { kind: 'bool', help: 'Of run and start: print each step of the plan as it is run' },
+  'max-layer-entries': {
+    kind: 'string',
+    help: 'Most files in a layer, 4000000 unless given (TSBOX_MAX_LAYER_ENTRIES)',
+    value: 'n',
+  },
+  'max-layer-ratio': {
+    kind: 'string',
+    help: 'How many times its size a large layer may unpack to, 500 unless given (TSBOX_MAX_LAYER_RATIO)',
+    value: 'n',
+  },
+  'max-layer-size': {
+    kind: 'string',
+    help: 'Most bytes that a layer may unpack to, 64g unless given (TSBOX_MAX_LAYER_SIZE)',
+    value: 'bytes',
+  },
   'registry-mirror': { kind: 'list', help: 'Registry that is asked before Docker Hub' },
   'run-root': {
     kind: 'string',
@@ -32,6 +48,9 @@ function withEnvironment(): typeof GLOBAL_FLAGS {
     ...GLOBAL_FLAGS,
     ...given('data-root', process.env['TSBOX_ROOT']),
     ...given('run-root', process.env['TSBOX_RUN_ROOT']),
+    ...given('max-layer-entries', process.env['TSBOX_MAX_LAYER_ENTRIES']),
+    ...given('max-layer-ratio', process.env['TSBOX_MAX_LAYER_RATIO']),
+    ...given('max-layer-size', process.env['TSBOX_MAX_LAYER_SIZE']),
   };
 }
 
@@ -124,17 +143,33 @@ async function findVerb(args: readonly string[]): Promise<Call | undefined> {
   return { name: `${word} ${second}`, verb, argv: verb === 'inspect' ? ['--type', word, ...argv] : argv };
 }
 
-function context(values: { 'data-root': string; 'run-root': string; 'registry-mirror': string[] }): Context {
+type GlobalValues = FlagValues<typeof GLOBAL_FLAGS>;
+
+function context(values: GlobalValues): Context {
   let engine: ReturnType<Context['engine']> | undefined;
   const open = async () => {
+    const limits = await unpackLimits(values);
     const [{ openEngine }, { resolve }] = await Promise.all([import('../engine/open.ts'), import('node:path')]);
     return openEngine({
       dataRoot: resolve(values['data-root']),
       runRoot: resolve(values['run-root']),
       registryMirrors: values['registry-mirror'],
+      ...(limits !== undefined && { limits }),
     });
   };
   return { engine: () => (engine ??= open()) };
+}
+
+/** Limits that are not the codec's own. */
+async function unpackLimits(values: GlobalValues): Promise<UnpackLimits | undefined> {
+  const { 'max-layer-size': bytes, 'max-layer-ratio': ratio, 'max-layer-entries': entries } = values;
+  if (bytes === undefined && ratio === undefined && entries === undefined) return undefined;
+  const { parseLimit } = await import('./limits.ts');
+  return {
+    ...(bytes !== undefined && { maxBytes: parseLimit('max-layer-size', bytes, true) }),
+    ...(ratio !== undefined && { maxRatio: parseLimit('max-layer-ratio', ratio) }),
+    ...(entries !== undefined && { maxEntries: parseLimit('max-layer-entries', entries) }),
+  };
 }
 
 async function printHelp(): Promise<number> {

@@ -1,20 +1,20 @@
 /** OCI image layouts: index.json leads to manifests, all content lies under its digest. @see image-spec image-layout.md */
+import { Readable } from 'node:stream';
 import * as v from 'valibot';
 import { TsboxError } from '../errors.ts';
-import { createCheck, verifyDocument } from '../registry/verify.ts';
+import { createCheck, embeddedData, verifyDocument } from '../registry/verify.ts';
 import { parseDigest } from '../spec/digest.ts';
 import { parseUntrustedJson } from '../spec/json.ts';
 import { type Descriptor, type IndexEntry, MEDIA_TYPE } from '../spec/oci-image.ts';
 import { parseImageIndex, parseImageManifest } from '../spec/oci-image-schema.ts';
 import { formatPlatform, type Platform, platformMatches, selectPlatform } from '../spec/platform.ts';
-import type { Reference } from '../spec/reference.ts';
-import { archivedReference } from './archive-docker.ts';
+import { parseReference, type Reference } from '../spec/reference.ts';
 import type { Archive } from './archive-read.ts';
 import { type ArchivedImage, type ArchivedLayer, joinLayers, LARGEST_DOCUMENT } from './image-archive.ts';
 import { checkLayerCount } from './install-layers.ts';
 import { requireLayerType } from './layer-types.ts';
 
-/** Full names, of containerd and of everybody else. The second may be only a tag. */
+/** Names, of containerd and of everybody else. The second may be only a tag. */
 const NAMES = ['io.containerd.image.name', 'org.opencontainers.image.ref.name'];
 const INDEXES: readonly string[] = [MEDIA_TYPE.ociIndex, MEDIA_TYPE.dockerManifestList];
 const MANIFESTS: readonly string[] = [MEDIA_TYPE.ociManifest, MEDIA_TYPE.dockerManifest];
@@ -23,6 +23,9 @@ const CONFIGS: readonly string[] = [MEDIA_TYPE.ociConfig, MEDIA_TYPE.dockerConfi
 const DEEPEST = 3;
 
 const layoutSchema = v.looseObject({ imageLayoutVersion: v.string() });
+
+/** Charts, signatures and the like lie beside images. */
+class NoImage extends TsboxError {}
 
 function damaged(message: string): TsboxError {
   return new TsboxError('ERR_TSBOX_DAMAGED', message);
@@ -34,6 +37,8 @@ function blobPath({ digest }: Descriptor): string {
 }
 
 async function readBlob(archive: Archive, descriptor: Descriptor, what: string): Promise<Buffer> {
+  const given = embeddedData(descriptor, what);
+  if (given !== undefined) return given;
   const bytes = await archive.document(blobPath(descriptor), LARGEST_DOCUMENT);
   verifyDocument(bytes, descriptor, what);
   return bytes;
@@ -51,6 +56,8 @@ async function* streamBlob(archive: Archive, descriptor: Descriptor, what: strin
 
 function layerOf(archive: Archive, descriptor: Descriptor, what: string): Omit<ArchivedLayer, 'diffId'> {
   requireLayerType(descriptor, what);
+  const given = embeddedData(descriptor, what);
+  if (given !== undefined) return { size: given.length, open: () => Readable.from([given]) };
   const blob = `${what}: blob ${descriptor.digest}`;
   if (archive.size(blobPath(descriptor)) !== descriptor.size) {
     throw damaged(`${blob}: has ${archive.size(blobPath(descriptor))} bytes, should have ${descriptor.size}`);
@@ -65,10 +72,8 @@ async function readManifest(archive: Archive, descriptor: Descriptor, what: stri
     throw damaged(`${what}: the index says ${descriptor.mediaType}, the manifest ${manifest.mediaType.slice(0, 200)}`);
   }
   if (!CONFIGS.includes(manifest.config.mediaType)) {
-    throw new TsboxError(
-      'ERR_TSBOX_UNSUPPORTED',
-      `${what}: not a container image but ${JSON.stringify(manifest.config.mediaType.slice(0, 200))}`,
-    );
+    const type = JSON.stringify((manifest.artifactType ?? manifest.config.mediaType).slice(0, 200));
+    throw new NoImage('ERR_TSBOX_UNSUPPORTED', `${what}: not a container image but ${type}`);
   }
   checkLayerCount(what, manifest.layers.length);
   const config = await readBlob(archive, manifest.config, `${what}: config`);
@@ -93,7 +98,7 @@ async function findManifest(
     seen.add(found.digest);
     if (seen.size > DEEPEST) throw damaged(`${what}: more than ${DEEPEST} indexes in each other`);
     const index = parseImageIndex(await readBlob(archive, found, what), what);
-    const next = selectPlatform(index.manifests, platform) ?? onlyOne(index.manifests);
+    const next = selectPlatform(index.manifests, platform);
     if (next === undefined) {
       throw new TsboxError(
         'ERR_TSBOX_NOT_FOUND',
@@ -103,21 +108,20 @@ async function findManifest(
     found = next;
   }
   if (MANIFESTS.includes(found.mediaType)) return found;
-  throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `${what}: media type ${JSON.stringify(found.mediaType.slice(0, 200))}`);
+  throw new NoImage('ERR_TSBOX_UNSUPPORTED', `${what}: media type ${JSON.stringify(found.mediaType.slice(0, 200))}`);
 }
 
-/** An index need not say what its entries are for. */
-function onlyOne(entries: readonly IndexEntry[]): IndexEntry | undefined {
-  return entries.length === 1 && !entries[0]!.platform ? entries[0] : undefined;
-}
-
-function referenceOf(entry: IndexEntry, what: string): Reference | undefined {
-  for (const key of NAMES) {
-    const name = entry.annotations?.[key];
-    // A name without colon and slash is a tag of a repository that the layout does not name.
-    if (name !== undefined && /[:/]/.test(name)) return archivedReference(name, what);
+/** What the layout calls an entry: a full name; or something that names no repository, mostly a tag alone, as the specification allows. */
+function nameOf({ annotations }: IndexEntry): { reference: Reference } | { calledThere: string } | undefined {
+  const [name] = NAMES.map((key) => annotations?.[key]).filter((each) => each !== undefined && each !== '');
+  if (name === undefined) return undefined;
+  try {
+    const { domain, path, tag } = parseReference(name);
+    if (/[:/]/.test(name) && tag !== undefined) return { reference: { domain, path, tag } };
+  } catch {
+    // No name that Docker knows, but one that this layout may use.
   }
-  return undefined;
+  return { calledThere: name };
 }
 
 /** Entries that make no sense here: signatures and attestations, and images of other platforms beside one that fits. */
@@ -140,13 +144,20 @@ export async function readOciArchive(archive: Archive, platform: Platform): Prom
   }
   const index = parseImageIndex(await archive.document('index.json', LARGEST_DOCUMENT), `${what}: index.json`);
   const images = new Map<string, ArchivedImage>();
+  let otherThing: unknown;
   for (const entry of wanted(index.manifests, platform)) {
-    const manifest = await findManifest(archive, entry, platform, what);
-    const image = images.get(manifest.digest) ?? { ...(await readManifest(archive, manifest, what)), references: [] };
-    images.set(manifest.digest, image);
-    const reference = referenceOf(entry, what);
-    if (reference !== undefined) image.references.push(reference);
+    try {
+      const manifest = await findManifest(archive, entry, platform, what);
+      const image = images.get(manifest.digest) ?? { ...(await readManifest(archive, manifest, what)), references: [] };
+      images.set(manifest.digest, image);
+      const name = nameOf(entry);
+      if (name !== undefined && 'reference' in name) image.references.push(name.reference);
+      else if (name !== undefined) image.calledThere = name.calledThere;
+    } catch (error) {
+      if (!(error instanceof NoImage)) throw error;
+      otherThing ??= error;
+    }
   }
-  if (images.size === 0) throw damaged(`${what}: index.json names no image`);
+  if (images.size === 0) throw otherThing ?? damaged(`${what}: index.json names no image`);
   return [...images.values()];
 }

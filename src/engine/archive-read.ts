@@ -23,6 +23,7 @@ import { decompress, detectCompression } from '../layer/decompress.ts';
 import { refusal } from '../store/io.ts';
 import { OPEN, openat, openat2, RESOLVE } from '../sys/file.ts';
 import { randomHex } from '../sys/random.ts';
+import type { EngineOptions } from './api.ts';
 import { type ArchiveIndex, type Indexed, indexArchive, readRange } from './archive-index.ts';
 import { abortable } from './interrupt.ts';
 
@@ -158,15 +159,15 @@ function openSpool(dataRoot: string): number {
 /** Decompresses and keeps a stream. */
 async function openSpooled(
   source: AsyncIterable<Buffer>,
-  dataRoot: string,
   name: string,
+  { dataRoot, limits }: Pick<EngineOptions, 'dataRoot' | 'limits'>,
   signal: AbortSignal,
 ): Promise<Archive> {
   let fd: number | undefined;
   try {
     fd = openSpool(dataRoot);
     let size = 0;
-    for await (const chunk of decompress(abortable(source, signal))) {
+    for await (const chunk of decompress(abortable(source, signal), limits)) {
       for (let at = 0; at < chunk.length; )
         at += (await writeAt(fd, chunk, at, chunk.length - at, size + at)).bytesWritten;
       size += chunk.length;
@@ -186,15 +187,20 @@ function isFreshFile(fd: number, stat: Stats): boolean {
 const STDIN = 0;
 
 /** Opens an archive. The caller closes it.
- *  @param input path of a file or directory; standard input when absent
+ *  @param input path of a file or directory; standard input when absent @param options where a copy is kept, and how large it may be
  *  @throws ERR_TSBOX_DAMAGED when it is no tar archive or cut off; SyscallError */
-export async function openArchive(input: string | undefined, dataRoot: string, signal: AbortSignal): Promise<Archive> {
+export async function openArchive(
+  input: string | undefined,
+  options: Pick<EngineOptions, 'dataRoot' | 'limits'>,
+  signal: AbortSignal,
+): Promise<Archive> {
   const name = input ?? 'standard input';
   const stat = input === undefined ? fstatSync(STDIN) : statInput(input);
   if (stat.isDirectory()) return openDirectory(input ?? '/proc/self/fd/0');
   const seekable = input === undefined ? isFreshFile(STDIN, stat) : stat.isFile();
-  if (!seekable)
-    return openSpooled(input === undefined ? process.stdin : createReadStream(input), dataRoot, name, signal);
+  if (!seekable) {
+    return openSpooled(input === undefined ? process.stdin : createReadStream(input), name, options, signal);
+  }
   const fd = openSync(input ?? '/proc/self/fd/0', 'r');
   try {
     if (!isCompressed(fd)) return await openTar(fd, stat.size, name);
@@ -202,7 +208,7 @@ export async function openArchive(input: string | undefined, dataRoot: string, s
     closeSync(fd);
     throw error;
   }
-  return openSpooled(createReadStream('', { fd, start: 0, highWaterMark: 0x40000 }), dataRoot, name, signal);
+  return openSpooled(createReadStream('', { fd, start: 0, highWaterMark: 0x40000 }), name, options, signal);
 }
 
 function statInput(path: string): Stats {

@@ -4,6 +4,7 @@ import type { ImageConfig } from '../spec/oci-image.ts';
 import { parseImageConfig } from '../spec/oci-image-schema.ts';
 import type { Platform } from '../spec/platform.ts';
 import type { Reference } from '../spec/reference.ts';
+import type { UnpackLimits } from './api.ts';
 import { readDockerArchive } from './archive-docker.ts';
 import { readLegacyArchive } from './archive-legacy.ts';
 import { readOciArchive } from './archive-oci.ts';
@@ -26,6 +27,8 @@ export interface ArchivedImage {
   /** The base first. */
   layers: ArchivedLayer[];
   references: Reference[];
+  /** What the archive calls it, where that is no name of an image: a tag alone, for example. */
+  calledThere?: string;
 }
 
 /** Configs and manifests may have this many bytes. */
@@ -50,11 +53,15 @@ export function joinLayers(
 
 /** All images of an archive that can run on `platform`.
  *  @throws ERR_TSBOX_DAMAGED when it is none, or not what it says; ERR_TSBOX_LIMIT */
-export async function readImageArchive(archive: Archive, platform: Platform): Promise<ArchivedImage[]> {
+export async function readImageArchive(
+  archive: Archive,
+  platform: Platform,
+  limits?: UnpackLimits,
+): Promise<ArchivedImage[]> {
   // Newer versions of docker write several forms into one archive. The one with the names comes first.
   if (archive.has('manifest.json')) return readDockerArchive(archive);
   if (archive.has('index.json')) return readOciArchive(archive, platform);
-  if (archive.has('repositories')) return readLegacyArchive(archive);
+  if (archive.has('repositories')) return readLegacyArchive(archive, limits);
   throw new TsboxError(
     'ERR_TSBOX_DAMAGED',
     `load ${archive.name}: no manifest.json, index.json or repositories in it`,

@@ -73,7 +73,7 @@ function imageConfig(
 /** Makes an image. Wrong changes and a wrong name are found before anything is read.
  *  @returns the image's id
  *  @throws ERR_TSBOX_USAGE, ERR_TSBOX_SPEC; ERR_TSBOX_DAMAGED, ERR_TSBOX_LIMIT, SyscallError: then nothing stays behind */
-export function importImage({ store }: Engine, request: ImportRequest): Promise<string> {
+export function importImage({ store, options }: Engine, request: ImportRequest): Promise<string> {
   return interruptible(async (signal) => {
     const config = applyChanges(EMPTY_CONFIG, request.changes);
     const reference = request.reference === undefined ? undefined : parseReference(request.reference);
@@ -81,8 +81,9 @@ export function importImage({ store }: Engine, request: ImportRequest): Promise<
     try {
       return await withLease(store, async (lease) => {
         const layer = await registerLayer(store, lease, undefined, (target) =>
-          applyLayer(decompress(abortable(openSource(request.source, signal), signal)), target.dir, {
+          applyLayer(decompress(abortable(openSource(request.source, signal), signal), options.limits), target.dir, {
             ...unpackAs(),
+            limits: options.limits ?? {},
             tarSplit: target.tarSplit,
           }),
         );

@@ -16,7 +16,7 @@ import { type LayerRecord, lowerFor, stackOf } from '../store/layers.ts';
 import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, type LayerTarget, type StagedLayer, stageLayer } from '../store/register.ts';
 import type { Store } from '../store/store.ts';
-import type { LayerStatus, OnProgress } from './api.ts';
+import type { LayerStatus, OnProgress, UnpackLimits } from './api.ts';
 import { inParallel } from './parallel.ts';
 
 /** The most lower directories, beside a container's own, that fit into the one page of options that mount(2) takes. */
@@ -185,8 +185,9 @@ function newStaging(run: Installation, lease: Lease, chain: readonly string[], p
   async function unpack(index: number): Promise<StagedLayer> {
     const source = sources[index]!;
     const apply = (target: LayerTarget) =>
-      applyLayer(decompress(counted(run, source)), target.dir, {
+      applyLayer(decompress(counted(run, source), run.options.limits), target.dir, {
         ...unpackAs(),
+        limits: run.options.limits ?? {},
         tarSplit: target.tarSplit,
         lowers: () => lowersOf(index),
       });

@@ -1,7 +1,7 @@
 /** `load`: images from an archive or a layout into the store. */
-import type { Platform } from '../spec/platform.ts';
+import { plainText } from '../registry/refusal.ts';
 import { defaultPlatform } from '../spec/platform.ts';
-import { familiarString, type Reference } from '../spec/reference.ts';
+import { DEFAULT_TAG, familiarString, isTag, type Reference } from '../spec/reference.ts';
 import { digestOf } from '../store/chain.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import { withStore } from '../store/lock.ts';
@@ -28,12 +28,14 @@ const PARALLEL = 2;
  *  @throws ERR_TSBOX_DAMAGED, ERR_TSBOX_LIMIT, ERR_TSBOX_UNSUPPORTED, SyscallError; images before the one that failed stay loaded */
 export function loadImages(engine: Engine, { input }: LoadOptions, onProgress: OnProgress): Promise<string[]> {
   return interruptible(async (signal) => {
-    const platform: Platform = defaultPlatform();
-    const archive = await openArchive(input, engine.options.dataRoot, signal);
+    const archive = await openArchive(input, engine.options, signal);
     try {
       const lines: string[] = [];
-      for (const image of await readImageArchive(archive, platform)) {
-        lines.push(...(await loadImage(engine.store, image, onProgress, signal)));
+      for (const image of await readImageArchive(archive, defaultPlatform(), engine.options.limits)) {
+        lines.push(...(await loadImage(engine, image, onProgress, signal)));
+        if (image.references.length === 0 && image.calledThere !== undefined) {
+          onProgress({ kind: 'text', text: howToName(image.calledThere, digestOf(image.config)) });
+        }
       }
       return lines;
     } finally {
@@ -42,7 +44,19 @@ export function loadImages(engine: Engine, { input }: LoadOptions, onProgress: O
   });
 }
 
-function loadImage(store: Store, image: ArchivedImage, onProgress: OnProgress, signal: AbortSignal): Promise<string[]> {
+/** What to do with an image whose name is none here. */
+function howToName(calledThere: string, id: string): string {
+  const tag = isTag(calledThere) ? calledThere : DEFAULT_TAG;
+  const name = plainText(calledThere);
+  return `The archive calls it "${name}", which names no repository. Name it: tsbox tag ${shortId(id)} NAME:${tag}`;
+}
+
+function loadImage(
+  { store, options }: Engine,
+  image: ArchivedImage,
+  onProgress: OnProgress,
+  signal: AbortSignal,
+): Promise<string[]> {
   return withLease(store, async (lease) => {
     const sources = image.layers.map((layer) => ({
       ...layer,
@@ -53,6 +67,7 @@ function loadImage(store: Store, image: ArchivedImage, onProgress: OnProgress, s
     await installLayers(store, lease, sources, {
       parallel: PARALLEL,
       statuses: { reading: 'Loading layer' },
+      limits: options.limits,
       onProgress,
       signal,
     });

@@ -1,7 +1,9 @@
 /** `pull`: an image from a registry into the store. */
 import { TsboxError } from '../errors.ts';
+import type { Trust } from '../registry/blob.ts';
 import { createClient, type RegistryClient } from '../registry/client.ts';
 import type { ResolvedManifest } from '../registry/manifest.ts';
+import { plainText } from '../registry/refusal.ts';
 import type { Descriptor, ImageConfig } from '../spec/oci-image.ts';
 import { parseImageConfig } from '../spec/oci-image-schema.ts';
 import { defaultPlatform, formatPlatform, parsePlatform, platformMatches } from '../spec/platform.ts';
@@ -19,8 +21,8 @@ import { withStore } from '../store/lock.ts';
 import { imageOf, readReferences } from '../store/references.ts';
 import { type Store, shortId } from '../store/store.ts';
 import { withLease } from '../store/take-back.ts';
-import type { OnProgress } from './api.ts';
-import { checkLayerCount, installLayers, type LayerSource } from './install-layers.ts';
+import type { OnProgress, UnpackLimits } from './api.ts';
+import { checkLayerCount, type InstallOptions, installLayers, type LayerSource } from './install-layers.ts';
 import { interruptible } from './interrupt.ts';
 import { requireLayerType, requireLinux } from './layer-types.ts';
 import type { Engine } from './open.ts';
@@ -52,6 +54,7 @@ interface Pull {
   store: Store;
   client: RegistryClient;
   platform: string | undefined;
+  limits: UnpackLimits | undefined;
   onProgress: OnProgress;
   signal: AbortSignal;
 }
@@ -74,9 +77,10 @@ export async function pullImage(
   const say: OnProgress = options.quiet === true ? () => {} : onProgress;
   return interruptible(async (signal) => {
     const notice = (text: string): void => say({ kind: 'text', text });
-    const client = createClient({ mirrors: engine.options.registryMirrors ?? [], notice });
+    const { registryMirrors: mirrors = [], registry, limits } = engine.options;
+    const client = createClient({ ...registry, mirrors, notice });
     try {
-      const pull: Pull = { store: engine.store, client, platform: options.platform, onProgress: say, signal };
+      const pull: Pull = { store: engine.store, client, platform: options.platform, limits, onProgress: say, signal };
       if (options.allTags === true) return await pullTags(pull, named);
       const full = named.tag === undefined && named.digest === undefined ? { ...named, tag: DEFAULT_TAG } : named;
       const pulled = await pullOne(pull, full);
@@ -114,24 +118,20 @@ async function pullOne(pull: Pull, reference: Reference): Promise<Pulled> {
   const resolved = await client.resolveManifest(reference, wanted, { signal });
   const digest = resolved.index?.digest ?? resolved.digest;
   const bytes = await fetchConfig(pull, reference, resolved);
+  const config = checkedConfig(pull, reference, resolved, bytes);
   return withLease(
     store,
     async (lease) => {
-      const sources = layerSources(pull, reference, resolved, checkedConfig(pull, reference, resolved, bytes));
-      await installLayers(store, lease, sources, {
-        parallel: PARALLEL,
-        statuses: {
-          listed: 'Pulling fs layer',
-          waiting: 'Waiting',
-          present: 'Already exists',
-          reading: 'Downloading',
-          read: ['Verifying Checksum', 'Download complete'],
-          done: 'Pull complete',
-        },
-        keeps: isInterruption,
-        onProgress,
-        signal,
-      });
+      await client.withoutLiars((trust) =>
+        installLayers(store, lease, layerSources(pull, reference, resolved, config, trust), {
+          parallel: PARALLEL,
+          statuses: STATUSES,
+          keeps: (error) => isInterruption(error) || trust.doubtful.size > 0,
+          limits: pull.limits,
+          onProgress,
+          signal,
+        }),
+      );
       const id = putImage(store, bytes, { lease });
       const upToDate = setNames(store, reference, digest, id);
       onProgress({ kind: 'text', text: `Digest: ${digest}` });
@@ -140,6 +140,15 @@ async function pullOne(pull: Pull, reference: Reference): Promise<Pulled> {
     isInterruption,
   );
 }
+
+const STATUSES: InstallOptions['statuses'] = {
+  listed: 'Pulling fs layer',
+  waiting: 'Waiting',
+  present: 'Already exists',
+  reading: 'Downloading',
+  read: ['Verifying Checksum', 'Download complete'],
+  done: 'Pull complete',
+};
 
 /** Errors that say nothing against the layers that are complete: the next pull goes on from them. */
 const INTERRUPTIONS: readonly string[] = ['ERR_TSBOX_REGISTRY', 'ERR_TSBOX_UNAUTHORIZED', 'ERR_TSBOX_CONFLICT'];
@@ -154,12 +163,8 @@ function fetchConfig({ client, signal }: Pull, reference: Reference, { manifest 
   return client.readBlob(reference, manifest.config, { signal });
 }
 
-function checkedConfig(
-  { platform }: Pull,
-  reference: Reference,
-  { manifest }: ResolvedManifest,
-  bytes: Buffer,
-): ImageConfig {
+function checkedConfig(pull: Pull, reference: Reference, resolved: ResolvedManifest, bytes: Buffer): ImageConfig {
+  const { manifest } = resolved;
   const what = `pull ${familiarString(reference)}`;
   const config = parseImageConfig(bytes, `${what}: config ${manifest.config.digest}`);
   requireLinux(config, what);
@@ -168,11 +173,23 @@ function checkedConfig(
     const message = `${what}: the manifest has ${manifest.layers.length} layers, the config ${diffIds.length}`;
     throw new TsboxError('ERR_TSBOX_DAMAGED', message);
   }
+  if (resolved.index === undefined) checkPlatform(pull, config, what);
+  return config;
+}
+
+/** An image that stands in no index is for one platform, which only its config tells. Asked for another one it is refused; asked for none it
+ *  is taken, as Docker does, for one may want to look at it, or have an emulator. */
+function checkPlatform({ platform, onProgress }: Pull, config: ImageConfig, what: string): void {
   const built = { os: config.os || 'linux', architecture: config.architecture, ...variantOf(config) };
-  if (platform !== undefined && !platformMatches(parsePlatform(platform), built)) {
+  if (platform !== undefined) {
+    if (platformMatches(parsePlatform(platform), built)) return;
     throw new TsboxError('ERR_TSBOX_NOT_FOUND', `${what}: it is for ${formatPlatform(built)} and not for ${platform}`);
   }
-  return config;
+  const host = defaultPlatform();
+  if (config.architecture === '' || platformMatches(host, built)) return;
+  const [theirs, ours] = [plainText(formatPlatform(built)), formatPlatform(host)];
+  const text = `WARNING: The requested image's platform (${theirs}) does not match the detected host platform (${ours}) and no specific platform was requested`;
+  onProgress({ kind: 'text', text });
 }
 
 function variantOf({ variant }: ImageConfig): { variant?: string } {
@@ -184,6 +201,7 @@ function layerSources(
   reference: Reference,
   { manifest }: ResolvedManifest,
   config: ImageConfig,
+  trust: Trust,
 ): LayerSource[] {
   const repository = `${reference.domain}/${reference.path}`;
   return manifest.layers.map((descriptor: Descriptor, index) => {
@@ -194,7 +212,7 @@ function layerSources(
       what: `pull layer ${descriptor.digest}`,
       label: shortId(descriptor.digest),
       size: descriptor.size,
-      open: (signal) => client.fetchBlob(reference, descriptor, { signal }),
+      open: (signal) => client.fetchBlob(reference, descriptor, { signal, ...trust }),
       known: descriptor.digest.startsWith('sha256:') && diffIdOfBlob(store, descriptor.digest) === diffId,
       blob: { Digest: descriptor.digest, SourceRepository: repository },
     };

@@ -6,6 +6,7 @@ import { AT_EMPTY_PATH, close, deviceNumber, mknodat, symlinkat } from '../sys/f
 import { statAt } from '../sys/stat.ts';
 import { baseOf, bytesOf, damaged, nameTooLong, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
 import { createFileMaker, type FileMaker } from './files.ts';
+import { overLimit } from './limits.ts';
 import { createLinker, pathOfLink } from './links.ts';
 import { createMetadataWriter, type MetadataWriter } from './metadata.ts';
 import { createTarReader, type TarHandler } from './read.ts';
@@ -124,7 +125,7 @@ async function feed(
 }
 
 function tooLarge(maxBytes: number): TsboxError {
-  return new TsboxError('ERR_TSBOX_LIMIT', `the layer unpacks to more than ${maxBytes} bytes`);
+  return overLimit(`the layer unpacks to more than ${maxBytes} bytes`, '--max-layer-size');
 }
 
 interface Unpacker {
@@ -150,7 +151,7 @@ function createUnpacker(
 
   function entry(found: TarEntry): void {
     if (++entries > limits.maxEntries) {
-      throw new TsboxError('ERR_TSBOX_LIMIT', `the layer has more than ${limits.maxEntries} entries`);
+      throw overLimit(`the layer has more than ${limits.maxEntries} entries`, '--max-layer-entries');
     }
     if (found.type === 'none') {
       split?.entry(found.name, 0);

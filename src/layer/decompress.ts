@@ -3,6 +3,7 @@ import type { Transform } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { TsboxError } from '../errors.ts';
 import { runDecompressor } from './decompress-command.ts';
+import { overLimit } from './limits.ts';
 
 export interface DecompressOptions {
   /** The most that may come out, in bytes; 64 GiB when absent. */
@@ -52,9 +53,10 @@ export async function* decompress(
     const kind = detectCompression(await input.peek(MAGIC));
     for await (const chunk of unpackedBy(kind, input)) {
       out += chunk.length;
-      if (out > limits.maxBytes) throw tooLarge(`more than ${limits.maxBytes} bytes`);
+      if (out > limits.maxBytes)
+        throw overLimit(`the archive unpacks to more than ${limits.maxBytes} bytes`, '--max-layer-size');
       if (kind !== 'none' && out > RATIO_FROM && out > input.taken() * limits.maxRatio) {
-        throw tooLarge(`${limits.maxRatio} times its size`);
+        throw overLimit(`the archive unpacks to more than ${limits.maxRatio} times its size`, '--max-layer-ratio');
       }
       yield chunk;
     }
@@ -67,11 +69,6 @@ function unpackedBy(kind: Compression, input: Input): AsyncGenerator<Buffer> {
   if (kind === 'none') return input.rest();
   if (kind === 'gzip') return gunzip(input);
   return kind === 'zstd' ? unzstd(input) : runDecompressor(kind, input.rest());
-}
-
-function tooLarge(what: string): TsboxError {
-  const hint = 'This may be a bomb. If it is not, raise the limit.';
-  return new TsboxError('ERR_TSBOX_LIMIT', `the archive unpacks to ${what}`, { hint });
 }
 
 /** The source, with a way to look ahead and to put a part back. */

@@ -10,14 +10,18 @@ import { backoff, pause } from './retry.ts';
 import type { Session } from './session.ts';
 import { type Check, createCheck, embeddedData, type Prefix } from './verify.ts';
 
-export interface BlobOptions {
+export interface BlobOptions extends Partial<Trust> {
   signal?: AbortSignal | undefined;
   /** What the caller has from an interrupted transfer: the stream begins behind it. */
   prefix?: Prefix;
-  /** Hosts of mirrors that are not asked. */
-  without?: ReadonlySet<string>;
-  /** Gets the hosts of the mirrors that gave bytes, when the stream does not end well: those may be at fault. */
-  doubtful?: Set<string>;
+}
+
+/** Which mirrors are believed. */
+export interface Trust {
+  /** Hosts of those that are not asked. */
+  without: ReadonlySet<string>;
+  /** Gets the hosts of those that gave bytes, when the stream does not end well: they may be at fault. */
+  doubtful: Set<string>;
 }
 
 /** A transfer that got so far since the last cut starts counting its tries anew. Bytes. */
@@ -201,10 +205,7 @@ const WRONG_CONTENT: readonly string[] = ['ERR_TSBOX_DAMAGED', 'ERR_TSBOX_LIMIT'
 
 /** Does something that reads blobs, again without the mirrors that gave wrong bytes, until none of them is to blame.
  *  @param work hands what it is given on to `fetchBlob` */
-export async function withoutLiars<T>(
-  notice: (text: string) => void,
-  work: (trust: { without: ReadonlySet<string>; doubtful: Set<string> }) => Promise<T>,
-): Promise<T> {
+export async function withoutLiars<T>(notice: (text: string) => void, work: (trust: Trust) => Promise<T>): Promise<T> {
   const without = new Set<string>();
   for (;;) {
     const doubtful = new Set<string>();

@@ -3,7 +3,7 @@ import type { Descriptor } from '../spec/oci-image.ts';
 import type { Platform } from '../spec/platform.ts';
 import type { Reference } from '../spec/reference.ts';
 import type { CredentialSource, Credentials } from './auth.ts';
-import { type BlobOptions, fetchBlob, readBlob } from './blob.ts';
+import { type BlobOptions, fetchBlob, readBlob, type Trust, withoutLiars } from './blob.ts';
 import { configDirectories, type RegistryConfig, readRegistryConfig } from './config.ts';
 import { findCredentials } from './credentials.ts';
 import { isInsecure } from './endpoint.ts';
@@ -53,6 +53,7 @@ export interface RegistryClient {
     options?: BlobOptions,
   ): AsyncGenerator<Buffer, void, undefined>;
   readBlob(reference: Reference, descriptor: Descriptor, options?: FetchOptions): Promise<Buffer>;
+  withoutLiars<T>(work: (trust: Trust) => Promise<T>): Promise<T>;
   listTags(reference: Reference, options?: FetchOptions): Promise<string[]>;
   blobSize(reference: Reference, digest: string, options?: FetchOptions): Promise<number | undefined>;
   isGzipBlob(reference: Reference, digest: string, options?: FetchOptions): Promise<boolean>;
@@ -99,6 +100,7 @@ export function createClient(options: ClientOptions = {}): RegistryClient {
     fetchManifest: (reference, each) => fetchManifest(session, reference, each),
     fetchBlob: (reference, descriptor, each) => fetchBlob(session, reference, descriptor, each),
     readBlob: (reference, descriptor, each) => readBlob(session, reference, descriptor, each),
+    withoutLiars: (work) => withoutLiars(session.notice, work),
     listTags: (reference, each) => listTags(session, reference, each),
     blobSize: (reference, digest, each) => blobSize(session, reference, digest, each),
     isGzipBlob: (reference, digest, each) => isGzipBlob(session, reference, digest, each),

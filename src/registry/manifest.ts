@@ -222,11 +222,11 @@ function chooseEntry(index: ImageIndex, platform: Platform, reference: Reference
 }
 
 /** Charts, signatures and other things live in registries as well: their config tells. */
-function requireImage({ config }: ImageManifest, reference: Reference): void {
+function requireImage({ config, artifactType }: ImageManifest, reference: Reference): void {
   const { mediaType } = config;
   if (mediaType === MEDIA_TYPE.ociConfig || mediaType === MEDIA_TYPE.dockerConfig) return;
   // What old builders wrote; the config itself is checked when it is read.
   if (mediaType === 'application/octet-stream' || mediaType === 'application/json') return;
-  const message = `pull ${familiarString(reference)}: not a container image but ${plainText(mediaType)}`;
+  const message = `pull ${familiarString(reference)}: not a container image but ${plainText(artifactType ?? mediaType)}`;
   throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message);
 }

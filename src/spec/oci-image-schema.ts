@@ -63,6 +63,7 @@ function list<T>(item: v.GenericSchema<unknown, T>): v.GenericSchema<unknown, T[
 const manifestSchema: v.GenericSchema<unknown, ImageManifest> = v.looseObject({
   schemaVersion: version2,
   mediaType: text,
+  artifactType: text,
   config: descriptor,
   layers: list(descriptor),
   annotations: textMap,

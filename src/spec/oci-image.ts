@@ -49,6 +49,8 @@ export interface ImageManifest {
   /** Docker always writes it, OCI may leave it out. */
   mediaType?: string;
   config: Descriptor;
+  /** What it is, when it is no image. */
+  artifactType?: string;
   /** The base first. */
   layers: Descriptor[];
   annotations?: Record<string, string> | null;
