@@ -100,7 +100,8 @@ export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOp
   const remove = (path: string) => {
     pruned.bytes += removeCounted(path);
   };
-  const images = listImages(engine, { all: false }).filter(({ created, config }) =>
+  const damaged = (_: string, error: Error) => void pruned.errors.push(error);
+  const images = listImages(engine, { all: false }, damaged).filter(({ created, config }) =>
     fits(filter, created, config.config?.Labels),
   );
   await each(images, pruned.errors, ({ id }) => {
