@@ -82,13 +82,22 @@ int main(void) {
   }
   CHECK(tsbox_writer_wait(w, &done, &at) == 0 && done == 2 + 3 * WRITER_BATCHES);
 
-  /* An end while an operation is refused, with a file in hand. */
+  /* An end while an operation is refused, with a file in hand, and directories to be closed. */
+  int inBatch = fcntl(directory, F_DUPFD_CLOEXEC, 0);
+  int inNext = fcntl(directory, F_DUPFD_CLOEXEC, 0);
   filled = 0;
   add(WRITER_CREATE, "e", 2)->fd = directory;
   add(99, "", 0);
+  add(WRITER_CLOSE, "", 0)->fd = inBatch;
   tsbox_writer_give(w, batch, filled);
+  uint32_t next = filled;
+  add(WRITER_CLOSE, "", 0)->fd = inNext;
+  tsbox_writer_give(w, batch + next, filled - next);
   CHECK(tsbox_writer_wait(w, &done, &at) == EINVAL);
+  CHECK(fcntl(inBatch, F_GETFD) != -1 && fcntl(inNext, F_GETFD) != -1);
   tsbox_writer_close(w);
+  CHECK(fcntl(inBatch, F_GETFD) == -1 && fcntl(inNext, F_GETFD) == -1);
+  CHECK(fcntl(directory, F_GETFD) != -1);
 
   const char *names[] = {"a", "b", "c", "d", "e"};
   for (size_t i = 0; i < 5; i++) CHECK(unlinkat(directory, names[i], 0) == 0);

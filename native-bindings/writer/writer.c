@@ -93,9 +93,11 @@ static bool run_batch(struct writer *w, const char *bytes, uint32_t length)
   for (w->at = 0; w->at < length;) {
     const struct writer_op *op = (const struct writer_op *)(const void *)(bytes + w->at);
     int error = run(w, op);
-    if (error == 0) w->at += op->total;
-    else if (!ask(w, error)) return false;
+    if (error != 0 && ask(w, error)) continue;
+    w->at += op->total;
+    if (error != 0) return false;
   }
+  w->at = 0;
   return true;
 }
 
@@ -180,6 +182,19 @@ void tsbox_writer_again(struct writer *w)
   pthread_mutex_unlock(&w->mutex);
 }
 
+/* Of what was not begun, only the directories are closed. */
+static void close_rest(struct writer *w)
+{
+  for (; w->done < w->given; w->done++, w->at = 0) {
+    const char *bytes = w->batches[w->done % WRITER_BATCHES].bytes;
+    while (w->at < w->batches[w->done % WRITER_BATCHES].length) {
+      const struct writer_op *op = (const struct writer_op *)(const void *)(bytes + w->at);
+      if (op->kind == WRITER_CLOSE) close(op->fd);
+      w->at += op->total;
+    }
+  }
+}
+
 void tsbox_writer_close(struct writer *w)
 {
   pthread_mutex_lock(&w->mutex);
@@ -188,6 +203,7 @@ void tsbox_writer_close(struct writer *w)
   pthread_mutex_unlock(&w->mutex);
   pthread_join(w->thread, NULL);
   if (w->fd != -1) close(w->fd);
+  close_rest(w);
   pthread_cond_destroy(&w->work);
   pthread_cond_destroy(&w->progress);
   pthread_mutex_destroy(&w->mutex);

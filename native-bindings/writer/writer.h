@@ -42,7 +42,7 @@ int tsbox_writer_wait(struct writer *w, uint64_t *done, uint32_t *at);
 void tsbox_writer_give(struct writer *w, const char *bytes, uint32_t length);
 /* The operation that was refused is tried once more. */
 void tsbox_writer_again(struct writer *w);
-/* Ends the thread after the operation in hand, and closes a file that is not finished. */
+/* Ends the thread after the operation in hand. A file that is not finished is closed, and so are the directories that were to be. */
 void tsbox_writer_close(struct writer *w);
 
 #endif

@@ -85,7 +85,7 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
   function isMissing(to: string, name: string): boolean {
     if (target.isHidden(to)) return true;
     const type = typeAt(to);
-    if (type === S.S_IFDIR) throw damaged(name, `a hard link to the directory ${quoted(to)}`);
+    if (type === S.S_IFDIR) throw toDirectory(name, to);
     return type === undefined;
   }
 
@@ -136,6 +136,7 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
     const found = hidden ? undefined : findInLowers(lowers, path);
     if (found === undefined) throw damaged(name, `the hard link's file ${quoted(path)} is not there`);
     try {
+      if ((found.status.mode & TYPE_MASK) === S.S_IFDIR) throw toDirectory(name, path);
       copyParents(path, name, lowers);
       const dirfd = target.directory(parentOf(path), name);
       const base = bytesOf(baseOf(path));
@@ -171,6 +172,10 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
   }
 
   return { link, isWaiting: () => waiting.size > 0 || target.implied().length > 0, finish, hideRoot };
+}
+
+function toDirectory(name: string, to: string): TsboxError {
+  return damaged(name, `a hard link to the directory ${quoted(to)}`);
 }
 
 function replacesItself(name: string, to: string): TsboxError {

@@ -1,9 +1,9 @@
 /** Owner, permissions, attributes and times, in the order that keeps them all: a chown clears set-user-ID bits and capabilities. */
-import { isErrno } from '../errors.ts';
+import { isErrno, wrapError } from '../errors.ts';
 import { fchmod, fchmodat, fchown, futimens, lchownat, lutimensat } from '../sys/file.ts';
 import { fsetxattr, lsetxattr } from '../sys/xattr.ts';
 import { aclBytes } from './acl.ts';
-import { bytesOf, type TarEntry } from './entry.ts';
+import { bytesOf, quoted, type TarEntry } from './entry.ts';
 import { isOverlayXattr } from './whiteout.ts';
 
 /** What is set on a file or directory; no time for a directory that was made because an entry needed it. */
@@ -41,31 +41,33 @@ export function createMetadataWriter(options: MetadataOptions): MetadataWriter {
     refused.set(what, (refused.get(what) ?? 0) + 1);
   }
 
-  function setXattr(name: string, set: () => void): void {
+  function setXattr(name: string, attributes: Attributes, set: () => void): void {
     if (isOverlayXattr(name)) return;
     try {
       set();
     } catch (error) {
       if (isErrno(error, 'EPERM')) leaveOut(`attribute ${name}: not permitted`);
       else if (isErrno(error, 'EOPNOTSUPP') || isErrno(error, 'ENOTSUP')) leaveOut(`attribute ${name}: not supported`);
-      else throw error;
+      else throw wrapError(`tar entry ${quoted(attributes.name)}`, error);
     }
   }
 
   function setXattrs(attributes: Attributes, set: (name: string, value: Buffer) => void): void {
-    for (const [name, value] of attributes.xattrs ?? []) setXattr(name, () => set(name, value));
+    for (const [name, value] of attributes.xattrs ?? []) setXattr(name, attributes, () => set(name, value));
     for (const [kind, text] of attributes.acls ?? []) {
-      if (attributes.xattrs?.has(`system.posix_acl_${kind}`) !== true) setAcl(kind, text, set);
+      const name = `system.posix_acl_${kind}`;
+      const value = kind === 'access' || kind === 'default' ? aclBytes(text) : undefined;
+      if (attributes.xattrs?.has(name) === true) continue;
+      if (value === undefined) leaveOut('an ACL that names users or groups, or is none of POSIX');
+      else setXattr(name, attributes, () => setAcl(kind, () => set(name, value)));
     }
   }
 
-  function setAcl(kind: string, text: string, set: (name: string, value: Buffer) => void): void {
-    const value = kind === 'access' || kind === 'default' ? aclBytes(text) : undefined;
+  /** One that is incomplete, or a default for what is no directory, is left out: GNU tar goes on too. */
+  function setAcl(kind: string, set: () => void): void {
     try {
-      if (value === undefined) leaveOut('an ACL that names users or groups, or is none of POSIX');
-      else setXattr(`system.posix_acl_${kind}`, () => set(`system.posix_acl_${kind}`, value));
+      set();
     } catch (error) {
-      // Incomplete, or a default for what is no directory: GNU tar goes on too.
       if (!isErrno(error, 'EINVAL') && !isErrno(error, 'EACCES')) throw error;
       leaveOut(`an ACL that cannot be (${kind})`);
     }

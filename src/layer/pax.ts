@@ -97,9 +97,9 @@ function setTime(into: PaxRecords, value: Buffer, name: string): void {
     into.mtime = null;
     return;
   }
-  const parts = /^(-?)([0-9]{1,15})(?:\.([0-9]*))?$/.exec(value.toString('latin1'));
-  if (parts === null) throw damaged(name, 'the PAX record mtime is not a time');
-  const seconds = Number(parts[2]);
+  const parts = /^(-?)([0-9]{1,16})(?:\.([0-9]*))?$/.exec(value.toString('latin1'));
+  const seconds = Number(parts?.[2]);
+  if (parts === null || seconds > Number.MAX_SAFE_INTEGER) throw damaged(name, 'the PAX record mtime is not a time');
   const nanoseconds = Number((parts[3] ?? '').slice(0, 9).padEnd(9, '0'));
   const borrow = parts[1] === '-' && nanoseconds !== 0;
   into.mtime = parts[1] === '-' ? 0 - seconds - (borrow ? 1 : 0) : seconds;

@@ -76,7 +76,12 @@ function changed(name: string): TsboxError {
 function openFile(root: number, name: string, size: number): number {
   let fd: number;
   try {
-    fd = openat2(root, bytesOf(name), OPEN.RDONLY | OPEN.NONBLOCK, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS);
+    // As it stands in the archive: a file may be called `./a` or `a/.`.
+    const path = name
+      .split('/')
+      .filter((part) => part !== '' && part !== '.')
+      .join('/');
+    fd = openat2(root, bytesOf(path), OPEN.RDONLY | OPEN.NONBLOCK, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS);
   } catch (error) {
     if (!['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].some((code) => isErrno(error, code))) throw error;
     throw wrapError(

@@ -6,6 +6,7 @@ import { SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
 import { builtFile } from './built-file.ts';
 import { check, library, type NativeFunction, refuse } from './ffi.ts';
+import { close } from './file.ts';
 
 /** An operation that the kernel refused. Nothing behind it was begun. */
 export interface Refused {
@@ -196,6 +197,10 @@ export function openWriter(onRefused: (refused: Refused) => true): BatchWriter |
     done: () => filesDone,
     close() {
       calls.close(handle);
+      // What was never handed over has directories to close too.
+      for (let at = 0; at < filled; at += batch.view.getUint32(at + 4, true)) {
+        if (batch.view.getUint32(at, true) === KIND.close) close(batch.view.getInt32(at + 8, true));
+      }
     },
   };
 }

@@ -102,6 +102,9 @@ test('links: to what this layer hides, or what a directory that starts empty hid
   for (const entries of refused) {
     await assert.rejects(unpacked(t, entries, [lower]), { code: 'ERR_TSBOX_DAMAGED', message: /is not there/ });
   }
+  const directory = { code: 'ERR_TSBOX_DAMAGED', message: /the directory "d"/ };
+  await assert.rejects(unpacked(t, [link('x', 'd')], [lower]), directory);
+  await assert.rejects(unpacked(t, [link('d', 'd')], [lower]), directory);
 });
 
 test('links: what a link cannot be', async (t) => {

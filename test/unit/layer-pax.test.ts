@@ -146,7 +146,8 @@ test('pax: times with and without fractions, before 1970, and far away', () => {
   assert.deepEqual(time('-0.000000001'), [-1, 999_999_999]);
   assert.deepEqual(time('5.1234567899'), [5, 123_456_789]);
   assert.deepEqual(time('15032385535'), [15_032_385_535, 0]);
-  for (const bad of ['x', '1e3', '--1', '1.x', ' 1', '99999999999999999', 'NaN']) {
+  assert.deepEqual(time('-9007199254740991'), [-9_007_199_254_740_991, 0]);
+  for (const bad of ['x', '1e3', '--1', '1.x', ' 1', '9007199254740992', '99999999999999999', 'NaN']) {
     assert.throws(() => time(bad), { code: 'ERR_TSBOX_DAMAGED', message: /not a time/ }, bad);
   }
 });
