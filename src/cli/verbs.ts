@@ -22,6 +22,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
   login: () => import('./login.ts'),
   logout: () => import('./logout.ts'),
   logs: () => import('./logs.ts'),
+  'manifest inspect': () => import('./manifest-inspect.ts'),
   ps: () => import('./ps.ts'),
   pull: () => import('./pull.ts'),
   push: () => import('./push.ts'),
@@ -61,6 +62,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
 export const MANAGEMENT: Readonly<Record<string, string>> = {
   container: "The container commands by Docker's longer names",
   image: "The image commands by Docker's longer names",
+  manifest: 'What registries have: inspect',
   system: 'What is used and what can go: df, prune, info',
 };
 
@@ -101,11 +103,12 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     save: 'save',
     tag: 'tag',
   },
+  manifest: { inspect: 'manifest inspect' },
   system: { df: 'system df', info: 'info', prune: 'system prune' },
 };
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
-  'build builder buildx checkpoint compose config context cp diff events manifest network node pause plugin port ' +
+  'build builder buildx checkpoint compose config context cp diff events network node pause plugin port ' +
   'rename restart search secret service stack stats swarm top trust unpause update volume'
 ).split(' ');

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import { TsboxError } from '../errors.ts';
 import { decompress } from '../layer/decompress.ts';
-import { parseUntrustedJson } from '../spec/json.ts';
+import { escapeAsGo, parseUntrustedJson } from '../spec/json.ts';
 import type { UnpackLimits } from './api.ts';
 import { archivedReference } from './archive-docker.ts';
 import type { Archive } from './archive-read.ts';
@@ -79,8 +79,7 @@ function configOf(chain: readonly LegacyLayer[], diffIds: readonly string[]): Bu
   });
   const own = Object.entries(chain.at(-1)!.fields).filter(([name]) => !DROPPED.includes(name));
   const fields = Object.entries({ ...Object.fromEntries(own), history, rootfs: { type: 'layers', diff_ids: diffIds } });
-  const json = JSON.stringify(Object.fromEntries(fields.sort(([a], [b]) => (a < b ? -1 : 1))));
-  return Buffer.from(json.replace(/[<>&\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`));
+  return Buffer.from(escapeAsGo(JSON.stringify(Object.fromEntries(fields.sort(([a], [b]) => (a < b ? -1 : 1))))));
 }
 
 /** @throws ERR_TSBOX_DAMAGED, ERR_TSBOX_LIMIT */

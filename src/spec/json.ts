@@ -39,3 +39,17 @@ function dropPrototypeKeys(root: unknown): boolean {
   }
   return true;
 }
+
+/** JSON text as Go writes it: `<`, `>`, `&` and two separators as escapes. The value is the same. */
+export function escapeAsGo(json: string): string {
+  return json.replace(/[<>&\u2028\u2029]/g, escaped);
+}
+
+/** JSON text without characters that could do something to a terminal. The value is the same: they can stand within strings only. */
+export function escapeForTerminal(json: string): string {
+  return json.replace(/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}

@@ -23,6 +23,7 @@ const DOCKER: Record<string, string> = {
   login: 'password/p password-stdin username/u',
   logout: '',
   logs: 'details follow/f since tail/n timestamps/t until',
+  'manifest inspect': 'insecure verbose/v',
   ps: 'all/a filter/f format last/n latest/l no-trunc quiet/q size/s',
   pull: 'all-tags/a disable-content-trust platform quiet/q',
   push: 'all-tags/a disable-content-trust quiet/q',
