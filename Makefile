@@ -7,8 +7,7 @@ SHELL := /bin/sh
 PREFIX ?= /usr/local
 # For make run: another image, another command.
 export IMAGE CMD MAKE
-# For make bench and make soak.
-RUNS ?= 30
+# For make soak.
 TSBOX_FUZZ_CASES ?= 200000
 # dot prints a character a test, spec a line; a skipped test and its reason are printed by spec only.
 REPORTER ?= spec
@@ -21,10 +20,10 @@ built := $(fixtures)/build
 node_modules := node_modules/.package-lock.json
 sources := $(shell find src scripts -name '*.ts') package.json
 
-.PHONY: help run build native check test unit system fixtures bench soak install clean setup-image setup-test
+.PHONY: help run build native check test unit system fixtures bench bench-start bench-images soak install clean setup-image setup-test
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 run: ## build what is missing, get an image, and start a shell in a container (IMAGE=.., CMD=..)
 	@scripts/setup.sh build
@@ -54,8 +53,15 @@ system: build fixtures ## tests with real containers; needs root
 
 fixtures: $(addprefix $(built)/,busybox.tar debian.tar layers.tar many-layers.tar) ## the images that tests and make run use
 
-bench: build $(built)/busybox.tar ## start to exit of `true`, beside docker, podman and runc (RUNS=30)
-	@$(NODE) bench/run.ts $(RUNS)
+bench: ## all measurements beside docker, podman, runc and tar
+	@$(MAKE) --no-print-directory bench-start
+	@$(MAKE) --no-print-directory bench-images
+
+bench-start: build $(built)/busybox.tar ## start to exit of `true` in a container (RUNS=30)
+	@$(NODE) bench/run.ts $(or $(RUNS),30)
+
+bench-images: build $(built)/busybox.tar ## pull, load, save, push, commit (RUNS=3 ONLY='pull tmpfs')
+	@$(NODE) bench/images.ts $(or $(RUNS),3) $(ONLY)
 
 soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says
 	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*fuzz*.test.ts'
