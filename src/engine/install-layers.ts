@@ -16,6 +16,7 @@ import { type LayerRecord, lowerFor, stackOf } from '../store/layers.ts';
 import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, type LayerTarget, type StagedLayer, stageLayer } from '../store/register.ts';
 import type { Store } from '../store/store.ts';
+import { keepYoungSpaceSmall } from '../sys/heap.ts';
 import type { LayerStatus, OnProgress, UnpackLimits } from './api.ts';
 import { inParallel } from './parallel.ts';
 
@@ -87,6 +88,7 @@ export async function installLayers(
   sources: readonly LayerSource[],
   options: InstallOptions,
 ): Promise<void> {
+  keepYoungSpaceSmall();
   const chain = chainIds(sources.map(({ diffId }) => diffId));
   let present = 0;
   while (present < chain.length && useLayer(store, lease, chain[present]!) !== undefined) present++;
