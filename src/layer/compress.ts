@@ -7,8 +7,8 @@ import { promisify } from 'node:util';
 import { constants, crc32, deflateRaw } from 'node:zlib';
 
 const LEVEL = 6;
-/** Bytes of a block. Part of what the result looks like: another value gives other digests. */
-const BLOCK = 512 * 1024;
+/** Bytes of a block, as many as a chunk of `reassembleLayer` has. Part of the result: with another value it has another digest. */
+const BLOCK = 256 * 1024;
 /** As far back as deflate looks. */
 const WINDOW = 32 * 1024;
 /** Blocks of one stream that are compressed at a time: libuv has four threads. */
@@ -29,7 +29,7 @@ function compressBlock(block: Buffer, before: Buffer | undefined): Promise<Buffe
   return compressed;
 }
 
-/** The stream as gzip. Memory is bounded: about 5 MB. @throws what the source throws */
+/** The stream as gzip. Memory is bounded: a few MB. @throws what the source throws */
 export async function* gzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
   const pending: Promise<Buffer>[] = [];
   let checksum = 0;
@@ -61,9 +61,13 @@ async function* inBlocks(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, 
       held += piece.length;
       rest = rest.subarray(piece.length);
       if (held < BLOCK) continue;
-      yield Buffer.concat(parts);
+      yield joined(parts);
       [parts, held] = [[], 0];
     }
   }
-  if (held > 0) yield Buffer.concat(parts);
+  if (held > 0) yield joined(parts);
+}
+
+function joined(parts: Buffer[]): Buffer {
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
 }

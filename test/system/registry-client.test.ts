@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createPrivateKey, randomBytes, sign, X509Certificate } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { TsboxError } from '../../src/errors.ts';
@@ -20,12 +18,12 @@ import {
   skopeo,
   startRegistry,
   temporary,
+  withPassword,
 } from './registry-daemon.ts';
+import { tokenServer } from './token-server.ts';
 
 const AMD64 = parsePlatform('linux/amd64');
 const TEXTS = ['base', 'middle', randomBytes(3_000_000).toString('base64')];
-/** bcrypt of `s3cret`. */
-const HTPASSWD = 'alice:$2b$04$f/RA5mULNAr14kxHkxC1HOEJz0zDHZsEhj/Ta0kSNrn1N4DtlFGdK\n';
 const ALICE = { username: 'alice', password: 's3cret' };
 
 function client(context: TestContext, options: ClientOptions = {}) {
@@ -208,10 +206,7 @@ test('registry: a manifest with a part missing is refused by the registry', asyn
 
 test('registry: basic auth: login, pull and push with the password, nothing without', async (context) => {
   if (!requires(context, 'command:docker-registry', 'command:skopeo')) return;
-  const registry = await startRegistry(context, (directory) => {
-    writeFileSync(join(directory, 'htpasswd'), HTPASSWD);
-    return `auth: {htpasswd: {realm: lab, path: ${join(directory, 'htpasswd')}}}`;
-  });
+  const registry = await startRegistry(context, withPassword);
   const layout = makeLayout(registry.directory, ['one']);
   const to = `docker://${registry.host}/lab/one:v1`;
   await skopeo(
@@ -244,46 +239,10 @@ test('registry: basic auth: login, pull and push with the password, nothing with
   assert.match(await wrong, /^ERR_TSBOX_UNAUTHORIZED: log in to .*: unauthorized: incorrect username or password$/);
 });
 
-/** A token server that gives everybody what they ask for, and counts. */
-async function tokenServer(context: TestContext, directory: string) {
-  const [key, cert] = [join(directory, 'token.key'), join(directory, 'token.crt')];
-  const subject = ['-subj', '/CN=token.test', '-keyout', key, '-out', cert];
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', ...subject], {
-    stdio: 'pipe',
-  });
-  const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const x5c = [new X509Certificate(readFileSync(cert)).raw.toString('base64')];
-  const scopes: string[][] = [];
-  const server = createServer((request, response) => {
-    const query = new URL(request.url ?? '', 'http://x').searchParams;
-    scopes.push(query.getAll('scope'));
-    const access = query.getAll('scope').map((scope) => {
-      const [type, name, actions = ''] = scope.split(':');
-      return { type, name, actions: actions.split(',') };
-    });
-    const now = Math.floor(Date.now() / 1000);
-    const times = { exp: now + 300, nbf: now - 10, iat: now, jti: randomBytes(8).toString('hex') };
-    const claims = { iss: 'token.test', sub: '', aud: query.get('service'), ...times, access };
-    const signed = `${encode({ typ: 'JWT', alg: 'RS256', x5c })}.${encode(claims)}`;
-    const signature = sign('sha256', Buffer.from(signed), createPrivateKey(readFileSync(key))).toString('base64url');
-    response.end(JSON.stringify({ token: `${signed}.${signature}`, expires_in: 300 }));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  context.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
-  return { realm: `http://127.0.0.1:${port}/token`, cert, scopes };
-}
-
 test('registry: bearer tokens: pull, push and mount each get the scope they need', async (context) => {
   if (!requires(context, 'command:docker-registry', 'command:skopeo', 'command:openssl')) return;
-  const { realm, cert, scopes } = await tokenServer(context, temporary(context));
-  const registry = await startRegistry(
-    context,
-    () => `auth: {token: {realm: '${realm}', service: lab, issuer: token.test, rootcertbundle: ${cert}}}`,
-  );
+  const { settings, scopes } = await tokenServer(context, temporary(context));
+  const registry = await startRegistry(context, () => settings);
   const layout = makeLayout(registry.directory, ['one']);
   await skopeo(
     registry.directory,

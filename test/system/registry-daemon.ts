@@ -40,6 +40,13 @@ function answers(host: string): Promise<boolean> {
   });
 }
 
+/** Settings of a registry that lets in `alice` with the password `s3cret` and nobody else. */
+export function withPassword(directory: string): string {
+  const path = join(directory, 'htpasswd');
+  writeFileSync(path, 'alice:$2b$04$f/RA5mULNAr14kxHkxC1HOEJz0zDHZsEhj/Ta0kSNrn1N4DtlFGdK\n');
+  return `auth: {htpasswd: {realm: lab, path: ${path}}}`;
+}
+
 export function temporary(context: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'tsbox-registry-'));
   context.after(() => rmSync(directory, { recursive: true, force: true }));

@@ -10,7 +10,7 @@ async function* inPieces(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
-const BLOCK = 512 * 1024;
+const BLOCK = 256 * 1024;
 /** Text that repeats over the borders of blocks, with some noise in it. */
 const text = Buffer.concat(
   Array.from({ length: 3000 }, (_, at) =>
