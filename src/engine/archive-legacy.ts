@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import { TsboxError } from '../errors.ts';
 import { decompress } from '../layer/decompress.ts';
+import { goTime } from '../spec/go-time.ts';
 import { escapeAsGo, parseUntrustedJson } from '../spec/json.ts';
 import type { UnpackLimits } from './api.ts';
 import { archivedReference } from './archive-docker.ts';
@@ -71,7 +72,7 @@ function configOf(chain: readonly LegacyLayer[], diffIds: readonly string[]): Bu
   const history = chain.map(({ checked: { created, author, comment, container_config: container } }) => {
     const createdBy = (container?.Cmd ?? []).join(' ');
     return {
-      created: (created ?? '').replace(/(\.\d*?)0+(?=Z|[+-]\d\d:\d\d$)/, '$1').replace(/\.(?=Z|[+-])/, ''),
+      created: goTime(created ?? ''),
       ...(author ? { author } : {}),
       ...(createdBy ? { created_by: createdBy } : {}),
       ...(comment ? { comment } : {}),

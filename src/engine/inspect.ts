@@ -1,14 +1,12 @@
 /** `inspect`: everything that is known of a container or an image, in Docker's shape. */
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
-import { chainIds } from '../store/chain.ts';
 import { findContainer, readHostConfig } from '../store/containers.ts';
-import { findImage, type ImageRecord } from '../store/images.ts';
-import { readLayer } from '../store/layers.ts';
+import { findImage } from '../store/images.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
-import { summarizeImage } from './images.ts';
 import { HOST_CONFIG_DEFAULTS, networkSettings } from './inspect-defaults.ts';
+import { inspectImage } from './inspect-image.ts';
 import type { Engine } from './open.ts';
 
 function graphDriver(name: string, layer: RwLayer) {
@@ -47,35 +45,6 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
     Mounts: Object.values(record.MountPoints),
     Config: record.Config,
     NetworkSettings: networkSettings(hostConfig.NetworkMode, state.Pid),
-  };
-}
-
-function inspectImage(engine: Engine, image: ImageRecord): object {
-  const summary = summarizeImage(engine, image.id);
-  const { config } = image;
-  const chain = chainIds(config.rootfs.diff_ids);
-  const directories = chain.map((id) => readLayer(engine.store, id).diffDir).reverse();
-  const [upper = '', ...lower] = directories;
-  return {
-    Id: image.id,
-    RepoTags: summary.tags,
-    RepoDigests: summary.digests,
-    Parent: summary.parent,
-    Comment: (config as { comment?: string }).comment ?? '',
-    Created: summary.created,
-    DockerVersion: (config as { docker_version?: string }).docker_version ?? '',
-    Author: config.author ?? '',
-    Config: config.config ?? {},
-    Architecture: config.architecture,
-    Os: config.os,
-    Size: summary.size,
-    VirtualSize: summary.size,
-    GraphDriver: {
-      Data: { ...(lower.length === 0 ? {} : { LowerDir: lower.join(':') }), UpperDir: upper },
-      Name: engine.store.driver.name,
-    },
-    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
-    Metadata: { LastTagTime: '0001-01-01T00:00:00Z' },
   };
 }
 
