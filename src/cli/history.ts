@@ -1,6 +1,6 @@
 /** `tsbox history` */
 import { command } from './command.ts';
-import { ellipsis, humanAge, humanSize, localTime, shortId } from './human.ts';
+import { ellipsis, humanAge, humanSize, localRfc3339, shortId } from './human.ts';
 import { printListing } from './listing.ts';
 import { print } from './output.ts';
 
@@ -21,15 +21,15 @@ export const verb = command({
     const now = Date.now();
     const rows = imageHistory(engine, image!).map((entry) => ({
       Comment: entry.comment,
-      CreatedAt: localTime(entry.created),
+      CreatedAt: localRfc3339(entry.created),
       CreatedBy: createdBy(entry.createdBy, flags['no-trunc']),
-      CreatedSince: flags.human ? humanAge(entry.created, now) : localTime(entry.created),
+      CreatedSince: flags.human ? humanAge(entry.created, now) : localRfc3339(entry.created),
       ID: flags['no-trunc'] ? entry.id : shortId(entry.id),
       Size: flags.human ? humanSize(entry.size, 3) : String(entry.size),
     }));
     if (flags.quiet && flags.format === undefined) print(rows.map(({ ID }) => `${ID}\n`).join(''));
     else {
-      const columns = ['ID', 'CreatedSince', 'CreatedBy', 'Size', 'Comment'];
+      const columns = ['ID', flags.human ? 'CreatedSince' : 'CreatedAt', 'CreatedBy', 'Size', 'Comment'];
       await printListing({ headers: HEADERS, columns, rows }, flags.format);
     }
     return 0;

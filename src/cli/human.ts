@@ -58,12 +58,26 @@ export function humanAge(time: string, now: number): string {
 export function localTime(time: string): string {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return time;
+  const { day, clock, zone } = localParts(date);
+  return `${day} ${clock} ${zone.join('')} ${date.getTimezoneOffset() === 0 ? 'UTC' : zoneName(date)}`;
+}
+
+/** `2024-05-01T12:30:00+02:00`: RFC 3339 in the caller's time zone, which may be `Z`. */
+export function localRfc3339(time: string): string {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  const { day, clock, zone } = localParts(date);
+  return `${day}T${clock}${date.getTimezoneOffset() === 0 ? 'Z' : zone.join(':')}`;
+}
+
+function localParts(date: Date): { day: string; clock: string; zone: [string, string] } {
   const two = (number: number) => String(number).padStart(2, '0');
   const offset = -date.getTimezoneOffset();
-  const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(Math.abs(offset) / 60))}${two(Math.abs(offset) % 60)}`;
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
-  const clock = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-  return `${day} ${clock} ${zone} ${offset === 0 ? 'UTC' : zoneName(date)}`;
+  return {
+    day: `${String(date.getFullYear()).padStart(4, '0')}-${two(date.getMonth() + 1)}-${two(date.getDate())}`,
+    clock: `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`,
+    zone: [`${offset < 0 ? '-' : '+'}${two(Math.floor(Math.abs(offset) / 60))}`, two(Math.abs(offset) % 60)],
+  };
 }
 
 function zoneName(date: Date): string {

@@ -21,7 +21,7 @@ export async function printListing(listing: Listing, format: string | undefined)
 }
 
 export async function listingText({ headers, columns, rows }: Listing, format = 'table'): Promise<string> {
-  if (format === 'json') return rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+  if (format === 'json') return rows.map((row) => `${goJson(row)}\n`).join('');
   if (format === 'table') {
     const cells = rows.map((row) => columns.map((column) => String(row[column])));
     return tableText([columns.map((column) => headers[column] ?? column), ...cells]);
@@ -32,6 +32,12 @@ export async function listingText({ headers, columns, rows }: Listing, format = 
   if (asTable === undefined) return rows.map((row) => `${template(row)}\n`).join('');
   const title = template(new Proxy({}, headerProxy(headers)));
   return tableText([title, ...rows.map(template)].map((line) => line.split('\t')));
+}
+
+/** JSON as Go writes it: safe within HTML. */
+export function goJson(value: unknown): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, escaped);
 }
 
 /** Every field is its own title, and so is a method's. */
@@ -45,14 +51,19 @@ function headerProxy(headers: Readonly<Record<string, string>>): ProxyHandler<ob
 }
 
 /** Docker's `--filter key=value` flags by key; `key!=value` has the key `key!`.
+ *  @param flag how the verb's help calls the flag
  *  @throws UsageError when one has no `=` or a key that `known` does not have */
-export function parseFilters(filters: readonly string[], known: readonly string[]): Map<string, string[]> {
+export function parseFilters(
+  filters: readonly string[],
+  known: readonly string[],
+  flag = '-f, --filter',
+): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const filter of filters) {
     const equals = filter.indexOf('=');
     if (equals < 0) {
-      const message = `invalid argument ${JSON.stringify(filter)} for "--filter" flag: bad format of filter (expected name=value)`;
-      throw new UsageError(message, FLAG_ERROR);
+      const what = `invalid argument ${JSON.stringify(filter)} for "${flag}" flag`;
+      throw new UsageError(`${what}: bad format of filter (expected name=value)`, FLAG_ERROR);
     }
     const key = filter.slice(0, equals).trim().toLowerCase();
     if (!known.includes(key)) {

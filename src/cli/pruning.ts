@@ -20,7 +20,7 @@ export const PRUNE_FLAGS = {
 
 /** What the `--filter` flags ask for. @throws UsageError */
 export function pruneFilter(flags: readonly string[]): PruneFilter {
-  const filters = parseFilters(flags, FILTERS);
+  const filters = parseFilters(flags, FILTERS, '--filter');
   const until = untilOf(filters, Date.now());
   return {
     ...(until === undefined ? {} : { until }),

@@ -3,7 +3,7 @@ import type { ContainerUsage, DiskUsage, ImageUsage } from '../engine/disk-usage
 import { command } from './command.ts';
 import { humanSize } from './human.ts';
 import { IMAGE_HEADERS, imageRows } from './images.ts';
-import { listingText, printListing, type Row } from './listing.ts';
+import { goJson, listingText, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 import { CONTAINER_HEADERS, containerRow } from './ps.ts';
 
@@ -100,7 +100,7 @@ async function verboseText({ Images, Containers }: Verbose): Promise<string> {
 
 /** A template gets all rows at once: `{{range .Images}}{{.ID}}{{end}}`. */
 async function formatted(rows: Verbose, format: string): Promise<string> {
-  if (format === 'json') return `${JSON.stringify(rows)}\n`;
+  if (format === 'json') return `${goJson(rows)}\n`;
   const { compileTemplate } = await import('./template.ts');
   return compileTemplate(format.replaceAll('\\t', '\t').replaceAll('\\n', '\n'))(rows);
 }

@@ -6,6 +6,7 @@ export const verb = command({
   summary: 'Give an image a further name',
   count: [2, 2],
   flags: {},
+  stopAtArgument: true,
   async run(context, _flags, [source, target]) {
     const engine = await context.engine();
     const { tagImage } = await import('../engine/images.ts');

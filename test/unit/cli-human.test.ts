@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { factsText } from '../../src/cli/facts.ts';
-import { ellipsis, humanAge, humanDuration, humanSize, localTime, shortId } from '../../src/cli/human.ts';
+import { ellipsis, humanAge, humanDuration, humanSize, localRfc3339, localTime, shortId } from '../../src/cli/human.ts';
 import { tableText, wrapWords } from '../../src/cli/table.ts';
 import { cutTo, displayWidth, padEnd } from '../../src/cli/width.ts';
 
@@ -58,8 +58,10 @@ test('human: a time is shown in the zone of the caller', () => {
   try {
     process.env['TZ'] = 'UTC';
     assert.equal(localTime('2024-05-01T12:30:00.5Z'), '2024-05-01 12:30:00 +0000 UTC');
+    assert.equal(localRfc3339('2024-05-01T12:30:00.5Z'), '2024-05-01T12:30:00Z');
     process.env['TZ'] = 'Asia/Kolkata';
     assert.match(localTime('2024-05-01T12:30:00Z'), /^2024-05-01 18:00:00 \+0530 /);
+    assert.equal(localRfc3339('2024-05-01T12:30:00Z'), '2024-05-01T18:00:00+05:30');
     process.env['TZ'] = 'America/New_York';
     assert.equal(localTime('2024-01-01T12:30:00Z'), '2024-01-01 07:30:00 -0500 EST');
   } finally {

@@ -4,7 +4,7 @@ import { FLAG_ERROR } from '../../src/cli/args.ts';
 import { containerRequest, environment } from '../../src/cli/container-flags.ts';
 import { referenceMatcher } from '../../src/cli/image-filters.ts';
 import { imageRows } from '../../src/cli/images.ts';
-import { parseFilters } from '../../src/cli/listing.ts';
+import { listingText, parseFilters } from '../../src/cli/listing.ts';
 import { containerRow, statusText } from '../../src/cli/ps.ts';
 import type { ContainerSummary, ImageSummary } from '../../src/engine/api.ts';
 import { NEVER } from '../../src/spec/container.ts';
@@ -147,6 +147,12 @@ test('images: a pattern that is none is refused', () => {
   for (const pattern of ['[', 'u[', '[]', 'u\\', '[a-]']) {
     assert.throws(() => referenceMatcher([pattern]), { message: /^syntax error in pattern/, exitCode: 1 }, pattern);
   }
+});
+
+test('lists: JSON has its angle brackets and ampersands as Go has them', async () => {
+  const text = await listingText({ headers: {}, columns: [], rows: [{ a: '<none> & "x"', b: 1 }] }, 'json');
+  assert.equal(text, '{"a":"\\u003cnone\\u003e \\u0026 \\"x\\"","b":1}\n');
+  assert.deepEqual(JSON.parse(text), { a: '<none> & "x"', b: 1 });
 });
 
 test('filters: the same key may come twice; an unknown one is refused', () => {

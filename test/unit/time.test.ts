@@ -9,7 +9,7 @@ test('time: a length of time is so long before now', () => {
   assert.equal(parseTime('1h30m', NOW), NOW - 5_400_000);
   assert.equal(parseTime('1.5h', NOW), NOW - 5_400_000);
   assert.equal(parseTime('-1m', NOW), NOW + 60_000);
-  assert.equal(parseDuration('1h1m1s1ms1us1000ns'), 3_661_001.002);
+  assert.equal(parseDuration('1h1m1s250ms500us'), 3_661_250.5);
   for (const text of ['', '1', '1d', 'h', '1h ', '1h-30m', '--1h']) assert.equal(parseDuration(text), undefined, text);
 });
 
