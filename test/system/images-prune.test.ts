@@ -11,6 +11,7 @@ import { requires } from '../requires.ts';
 import { filesLayer } from '../unit/store-fixture.ts';
 import { besideDocker, type Said } from './beside-docker.ts';
 import { REPOSITORY, type Sandbox, sandbox } from './harness.ts';
+import { terminal } from './tmux.ts';
 
 const BUSYBOX = join(REPOSITORY, 'rootfs-fixtures/build/busybox.tar');
 
@@ -178,6 +179,25 @@ test('prune: asks, and takes nothing but y for a yes; without standard input it 
   assert.equal(box.ok(['ps', '-aq']).split('\n').length, 1);
   const { stdout } = box.tsbox(['container', 'prune'], { input: ' Y \nn\n' });
   assert.match(stdout, /^WARNING! .*\n.*\[y\/N\] Deleted Containers:\n[0-9a-f]{64}\n\nTotal reclaimed space: 0B\n$/);
+  assert.equal(box.ok(['ps', '-aq']), '');
+});
+
+test('prune: in a terminal Ctrl-C is a no, and y a yes', async (context) => {
+  if (!needs(context) || !requires(context, 'command:tmux')) return;
+  const box = sandbox(context);
+  box.ok(['create', '--name', 'stopped', '--network', 'none', box.image('busybox')]);
+  const tty = terminal(context, { env: box.env });
+  tty.type('tsbox container prune; echo "ended with $?"');
+  await tty.see(/\[y\/N\] $|\[y\/N\]$/m);
+  tty.press('C-c');
+  await tty.see(/\^C/);
+  tty.type('echo "ended with $?"');
+  await tty.see(/^ended with 130$/m);
+  assert.notEqual(box.ok(['ps', '-aq']), '');
+  tty.type('clear; tsbox container prune');
+  await tty.see(/\[y\/N\]$/m);
+  tty.type('y');
+  await tty.see(/^Total reclaimed space: 0B$/m);
   assert.equal(box.ok(['ps', '-aq']), '');
 });
 
