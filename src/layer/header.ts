@@ -16,6 +16,8 @@ export interface RawHeader {
   linkname: string;
   deviceMajor: number;
   deviceMinor: number;
+  /** Does it hold a map of a sparse file? */
+  sparse: boolean;
 }
 
 /** Where the fields are: offset, length. */
@@ -131,7 +133,9 @@ export function parseHeader(block: Buffer, at: number, previous: string | undefi
   const posix = matches(block, at + 257, 'ustar\0');
   const name = (posix ? prefixOf(block, at) : '') + parseText(block, at, 100);
   const typeflag = String.fromCharCode(block[at + 156]!);
-  const device = typeflag === '3' || typeflag === '4';
+  // The oldest archives have no such fields: other bytes may be there.
+  const gnu = matches(block, at + 257, 'ustar  \0');
+  const device = (posix || gnu) && (typeflag === '3' || typeflag === '4');
   return {
     name,
     mode: parseNumber(block, at + 100, 8, 'mode', name) & 0o7777,
@@ -143,5 +147,6 @@ export function parseHeader(block: Buffer, at: number, previous: string | undefi
     linkname: block[at + 157] === 0 ? '' : parseText(block, at + 157, 100),
     deviceMajor: device ? parseNumber(block, at + 329, 8, 'device number', name) : 0,
     deviceMinor: device ? parseNumber(block, at + 337, 8, 'device number', name) : 0,
+    sparse: typeflag === 'S' && (gnu || isStar(block, at)),
   };
 }

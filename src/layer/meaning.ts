@@ -34,7 +34,8 @@ export function sparseKind(
   entry: TarEntry,
   pax: PaxRecords | undefined,
 ): 'old' | 'records' | 'data' | undefined {
-  if (header.typeflag === 'S') return 'old';
+  if (header.sparse) return 'old';
+  if (header.typeflag === 'S') throw damaged(entry.name, 'a sparse file without the map of GNU or star');
   const sparse = pax?.sparse;
   if (sparse === undefined || entry.type !== 'file') return undefined;
   if (sparse.major === 0) return 'records';

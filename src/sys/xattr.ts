@@ -14,6 +14,7 @@ const native = {
   fremove: bind('int', 'fremovexattr', ['int', POINTER]),
 };
 
+const EINVAL = 22;
 const ENODATA = 61;
 const ENOTSUP = 95;
 
@@ -27,13 +28,14 @@ function nameArgument(name: string): Buffer {
   return nameBytes;
 }
 
+/** EINVAL: an empty `security.capability`, which the kernel lets one set and not read. */
 function taken(length: number, call: string, what: () => string): Buffer | undefined {
-  if (length === -1 && (lastErrno() === ENODATA || lastErrno() === ENOTSUP)) return undefined;
+  if (length === -1 && [ENODATA, ENOTSUP, EINVAL].includes(lastErrno())) return undefined;
   check(length, call, what);
   return Buffer.from(room!.subarray(0, length));
 }
 
-/** The value, or undefined where there is none or the file system has no attributes. Needs a readable descriptor. */
+/** The value, or undefined where there is none, none that means something, or the file system has no attributes. Needs a readable descriptor. */
 export function fgetxattr(fd: number, name: string): Buffer | undefined {
   room ??= Buffer.alloc(ROOM);
   return taken(native.fget(fd, nameArgument(name), room, ROOM), 'fgetxattr', () => `read xattr ${name}`);

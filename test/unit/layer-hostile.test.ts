@@ -249,7 +249,7 @@ test('layer: maps of sparse files that lie', async (t) => {
 });
 
 test('layer: a sparse file of 8 EiB', (t) => {
-  const head = patch(entryBytes({ name: 'f' }), 0, 156, 'S');
+  const head = patch(patch(entryBytes({ name: 'f' }), 0, 156, 'S'), 0, 257, 'ustar  \0');
   const big = Buffer.concat([head.subarray(0, 512), Buffer.alloc(1024)]);
   const size = Buffer.from([0x80, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
   return refused(t, patch(big, 0, 483, size), /more than .* bytes/, 'ERR_TSBOX_LIMIT');

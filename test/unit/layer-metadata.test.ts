@@ -144,6 +144,14 @@ test('metadata: capabilities of both versions, with owner and set-user-ID bit', 
   assert.ok((await collect(diffLayer(target, { whiteouts: 'overlay' }))).equals(archive(...made.reverse())));
 });
 
+test('metadata: an empty capability, which can be set and not read, is packed as none', async (t) => {
+  if (!requires(t, 'root')) return;
+  const target = scratch(t);
+  const xattrs = new Map([['security.capability', Buffer.alloc(0)]]);
+  await apply(archive({ name: 'f', xattrs }), target);
+  assert.ok((await collect(diffLayer(target, { whiteouts: 'overlay' }))).equals(archive({ name: 'f' })));
+});
+
 test('metadata: an attribute that no file of this kind can have is left out, and said', async (t) => {
   const target = scratch(t);
   const xattrs = new Map([['user.x', Buffer.from('y')]]);

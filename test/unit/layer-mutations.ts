@@ -376,26 +376,74 @@ export function mutate(archive: Buffer, other: Buffer, random: Random, canary: s
   return random(4) === 0 && bytes.length > 0 ? mutateBytes(bytes, random) : bytes;
 }
 
-/** A change after which the archive means something, to every program that unpacks it, and mostly the same. */
+/** Entries with the extended headers in front of them. */
+function groupsOf(units: readonly Unit[]): Unit[][] {
+  const groups: Unit[][] = [[]];
+  for (const unit of units) {
+    groups.at(-1)!.push(unit);
+    if (!'xgLK'.includes(typeOf(unit))) groups.push([]);
+  }
+  return groups.filter((group) => group.length > 0);
+}
+
+function octal(value: number, digits: number): string {
+  return `${value.toString(8).padStart(digits, '0')}\0`;
+}
+
+function changeGently(unit: Unit, random: Random): void {
+  const isFile = '0\x007'.includes(typeOf(unit));
+  const base256 = (...bytes: number[]): Buffer => Buffer.from(bytes);
+  switch (random(isFile ? 7 : 5)) {
+    case 0:
+      put(unit, 'mode', octal(random(0o10000), 7));
+      break;
+    case 1:
+      put(unit, 'uid', octal(random(0o10000000), 7));
+      break;
+    case 2:
+      put(unit, 'gid', base256(0x80, 0, 0, 0, random(255), random(256), random(256), random(256)));
+      break;
+    case 3:
+      put(unit, 'mtime', octal(random(2 ** 31), 11));
+      break;
+    case 4:
+      put(unit, 'mtime', base256(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, random(256), random(256), 7));
+      break;
+    case 5:
+      put(unit, 'typeflag', pick(random, ['0', '\0']));
+      break;
+    default:
+      put(unit, 'name', `${nameOf(unit)}${random(1000)}`);
+  }
+  repair(unit);
+}
+
+function gentlePax(random: Random): Unit {
+  const value = Buffer.from(Array.from({ length: random(20) }, () => random(256)));
+  const time = `${random(2) === 0 ? '' : '-'}${random(2 ** 30)}.${random(10 ** 9)}`;
+  const all = [
+    paxRecord('mtime', time),
+    paxRecord('uid', String(random(2 ** 31))),
+    paxRecord('path', Buffer.from(`renamed/${random(1000)}/\xff${'n'.repeat(random(200))}`, 'latin1')),
+    paxRecord('SCHILY.xattr.user.fuzz', value),
+    paxRecord('SCHILY.xattr.user.a%3Db', value),
+    paxRecord('SCHILY.acl.access', 'user::rw-\nuser:54321:r-x\ngroup::r--\nmask::r-x\nother::---\n'),
+  ];
+  return extendedHeader('x', ...all.filter(() => random(3) === 0), paxRecord('gid', String(random(1000))));
+}
+
+/** A change after which the archive means something, the same to every program that unpacks it. */
 export function mutateGently(archive: Buffer, random: Random): Buffer {
   const { units, end } = unitsOf(archive);
-  const plain = units.filter((unit) => '05'.includes(typeOf(unit)));
-  for (let change = 1 + random(4); change > 0 && plain.length > 0; change--) {
-    const unit = pick(random, plain);
-    const octal = (value: number, digits: number): string => `${value.toString(8).padStart(digits, '0')}\0`;
-    const kind = random(5);
-    if (kind === 0) put(unit, 'mode', octal(random(0o10000), 7));
-    else if (kind === 1) put(unit, 'uid', octal(random(0o10000000), 7));
-    else if (kind === 2)
-      put(unit, 'gid', Buffer.from([0x80, 0, 0, 0, random(255), random(256), random(256), random(256)]));
-    else if (kind === 3) put(unit, 'mtime', octal(random(2 ** 31), 11));
-    else
-      put(
-        unit,
-        'mtime',
-        Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, random(256), random(256), 7]),
-      );
-    repair(unit);
+  const groups = groupsOf(units);
+  for (let change = 1 + random(4); change > 0; change--) {
+    const at = random(groups.length);
+    const group = groups[at]!;
+    const isPlain = '05'.includes(typeOf(group.at(-1)!));
+    const kind = random(4);
+    if (kind === 0 && isPlain && group.length === 1) group.unshift(gentlePax(random));
+    else if (kind === 1) groups.splice(random(groups.length), 0, ...groups.splice(at, 1));
+    else if (isPlain) changeGently(group.at(-1)!, random);
   }
-  return Buffer.concat([...units, end]);
+  return Buffer.concat([...groups.flat(), end]);
 }

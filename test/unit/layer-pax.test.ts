@@ -133,6 +133,17 @@ test('pax: a device number that the kernel would take for another', () => {
   assert.equal(entries(patch(archive({ name: 'file' }), 0, 329, 'rubbish\0'))[0]!.deviceMajor, 0, 'files have none');
 });
 
+test('pax: magic decides what the other fields are, as for GNU tar', () => {
+  const device = archive({ name: 'dev', type: 'block', deviceMajor: 259, deviceMinor: 7 });
+  const major = (bytes: Buffer): number => entries(bytes)[0]!.deviceMajor;
+  assert.deepEqual(
+    [major(device), major(patch(device, 0, 257, 'ustar  \0')), major(patch(device, 0, 257, '\0'))],
+    [259, 259, 0],
+  );
+  const sparse = patch(archive({ name: 'f', data: 'data' }), 0, 156, 'S');
+  assert.throws(() => entries(sparse), { code: 'ERR_TSBOX_DAMAGED', message: /without the map/ });
+});
+
 test('pax: times with and without fractions, before 1970, and far away', () => {
   const time = (value: string): [number, number] => {
     const [entry] = entries(Buffer.concat([pax('x', ['mtime', value]), file]));

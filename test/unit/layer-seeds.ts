@@ -11,10 +11,13 @@ const TREE = `mkdir -p d/e/deep many; echo data > d/f; ln d/f d/link; ln -s f d/
   truncate -s 100K d/hole; echo x >> d/hole; echo y | dd of=d/hole bs=1 seek=40000 conv=notrunc status=none
   chmod 4755 d/f; chmod 1777 d/e; chmod 500 d/e/deep; touch -d @1000000000.123456789 d/f d/e d/s
   seq 300 > d/numbers; setfattr -n user.x -v 0x00ff0a3d d/f || true; setfattr -n user.dir -v y d/e || true
-  setfacl -m u:54321:rwx,d:u:5:r d/e || true`;
-const LONG = `echo long > d/e/$(printf 'n%.0s' {1..150}); ln -s $(printf 'l%.0s' {1..150}) d/longlink; mkfifo d/fifo; printf x > $'d/\\xff\\xe9'; touch -d @-5 d/empty`;
-const DEVICES = 'mknod d/null c 1 3; mknod d/disk b 259 7; chown -h 3000000:4 d/s';
-const MANY = 'for i in {1..80}; do mkdir -p many/$i; echo $i > many/$i/f; done; ln many/1/f many/80/link';
+  setfacl -m u:54321:rwx,d:u:5:r d/e || true; touch -h -d @1600000000 d d/link d/s d/e/* d/hole d/numbers`;
+const LONG = `echo long > d/e/$(printf 'n%.0s' {1..150}); ln -s $(printf 'l%.0s' {1..150}) d/longlink; mkfifo d/fifo; printf x > $'d/\\xff\\xe9'; touch -d @-5 d/empty
+  touch -h -d @1600000000 d d/e d/e/* d/longlink d/fifo`;
+const DEVICES =
+  'mknod d/null c 1 3; mknod d/disk b 259 7; chown -h 3000000:4 d/s; touch -d @1600000000 d d/null d/disk';
+const MANY =
+  'for i in {1..80}; do mkdir -p many/$i; echo $i > many/$i/f; done; ln many/1/f many/80/link; find many -exec touch -d @1600000000 {} +';
 
 /** What GNU tar and the `tar` package make of a tree in `root`, which is removed. */
 function packed(root: string): Buffer[] {
