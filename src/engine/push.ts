@@ -6,7 +6,8 @@ import { DEFAULT_TAG, familiarName, familiarString, parseNamed, type Reference }
 import { tag, verifiedImage } from '../store/image-changes.ts';
 import { imageBytes } from '../store/images.ts';
 import { type LayerRecord, layerChain } from '../store/layers.ts';
-import { type Lease, newLease, releaseLease, useLayer } from '../store/leases.ts';
+import { type Lease, newLease, useLayer } from '../store/leases.ts';
+import { letGo } from '../store/let-go.ts';
 import { imageOf, readReferences } from '../store/references.ts';
 import type { Store } from '../store/store.ts';
 import type { OnProgress } from './api.ts';
@@ -92,18 +93,19 @@ function chosen(store: Store, reference: Reference): [tag: string, id: string][]
 async function pushOne(push: Push, name: string, id: string): Promise<string> {
   const { store, client, reference, signal, onProgress } = push;
   const lease = newLease();
+  const { chainId } = verifiedImage(store, id);
   try {
-    const { chainId } = verifiedImage(store, id);
+    const image = imageBytes(store, id);
     const layers = chainId === undefined ? [] : heldLayers(store, lease, chainId);
     const descriptors = await pushLayers(push, layers);
-    const config = { mediaType: MEDIA_TYPE.dockerConfig, ...(await pushConfig(push, id)) };
+    const config = await pushConfig(push, id, image);
     const bytes = manifest(config, descriptors.reverse());
     const digest = await client.pushManifest(reference, bytes, MEDIA_TYPE.dockerManifest, { signal });
     rememberDigest(push, digest, id);
     onProgress({ kind: 'text', text: `${name}: digest: ${digest} size: ${bytes.length}` });
     return digest;
   } finally {
-    releaseLease(lease);
+    letGo(store, lease, [{ id, top: chainId }]);
   }
 }
 
@@ -137,16 +139,12 @@ async function pushLayers(push: Push, layers: readonly LayerRecord[]): Promise<D
   return layers.map(({ diffId }) => descriptors.get(diffId)!);
 }
 
-async function pushConfig(
-  { store, client, reference, signal }: Push,
-  id: string,
-): Promise<{ size: number; digest: string }> {
-  const bytes = imageBytes(store, id);
+async function pushConfig({ client, reference, signal }: Push, digest: string, bytes: Buffer): Promise<Descriptor> {
   async function* open(): AsyncGenerator<Buffer> {
     yield bytes;
   }
-  const { digest, size } = await client.pushBlob(reference, { digest: id, size: bytes.length, open }, { signal });
-  return { size, digest };
+  await client.pushBlob(reference, { digest, size: bytes.length, open }, { signal });
+  return { mediaType: MEDIA_TYPE.dockerConfig, digest, size: bytes.length };
 }
 
 /** Byte for byte as Docker writes it: the same image, with the same blobs, has the same digest. */

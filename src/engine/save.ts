@@ -10,6 +10,7 @@ import { digestOf } from '../store/chain.ts';
 import { imageBytes, isIdPrefix, requireImage } from '../store/images.ts';
 import { type LayerRecord, layerChain } from '../store/layers.ts';
 import { type Lease, newLease, releaseLease, useLayer } from '../store/leases.ts';
+import { letGo } from '../store/let-go.ts';
 import { readReferences } from '../store/references.ts';
 import { hexOf, isHexId, type Store } from '../store/store.ts';
 import { type ArchiveFile, writeArchive } from './archive-write.ts';
@@ -170,17 +171,20 @@ export async function saveImages({ store }: Engine, references: readonly string[
     const manifests = images.map(ociManifest);
     const directories = ['blobs', BLOBS].map((path) => ({ path, size: 0, mtime: TIME }));
     const files = [...documents(images, manifests), ...directories, ...blobs(images, manifests)];
-    return releasing(writeArchive(files), lease);
+    return releasing(writeArchive(files), () => {
+      const held = images.map(({ id, layers }) => ({ id, top: layers.at(-1)?.layer.chainId }));
+      letGo(store, lease, held);
+    });
   } catch (error) {
     releaseLease(lease);
     throw error;
   }
 }
 
-async function* releasing(stream: AsyncIterable<Buffer>, lease: Lease): AsyncGenerator<Buffer> {
+async function* releasing(stream: AsyncIterable<Buffer>, release: () => void): AsyncGenerator<Buffer> {
   try {
     yield* stream;
   } finally {
-    releaseLease(lease);
+    release();
   }
 }

@@ -77,19 +77,26 @@ function send(request: HttpRequest, agent: Agent, timeouts: Timeouts): Promise<A
   return new Promise<Answer>((resolve, reject) => {
     const outgoing = open(url, { method, headers, agent, ...(signal === undefined ? {} : { signal }) });
     let timer: NodeJS.Timeout | undefined;
+    let over = false;
     const watch = (milliseconds: number, what: string): void => {
       clearTimeout(timer);
+      // The source of a body may end after the answer to it.
+      if (over) return;
       timer = setTimeout(() => outgoing.destroy(timeoutError(what, milliseconds)), milliseconds);
     };
     const sent = (): void =>
       body === undefined ? watch(timeouts.stall, 'no answer') : watch(timeouts.uploaded, 'no answer to the upload');
     watch(timeouts.connect, 'no connection');
     outgoing.once('socket', (socket) => whenConnected(socket, secure, () => watch(timeouts.stall, 'no answer')));
-    outgoing.once('response', (message) => {
+    const ended = (): void => {
+      over = true;
       clearTimeout(timer);
+    };
+    outgoing.once('response', (message) => {
+      ended();
       resolve({ message, outgoing });
     });
-    outgoing.once('close', () => clearTimeout(timer));
+    outgoing.once('close', ended);
     outgoing.on('error', reject);
     if (body === undefined || Buffer.isBuffer(body)) {
       outgoing.once('finish', sent);
