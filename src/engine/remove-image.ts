@@ -6,7 +6,7 @@ import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { familiarString, parseReference, type Reference } from '../spec/reference.ts';
 import { listContainers } from '../store/containers.ts';
-import { collectGarbage } from '../store/gc.ts';
+import { collectInPassing } from '../store/gc.ts';
 import { dropImage, removeReferences } from '../store/image-changes.ts';
 import { findImageId, imageChildren, imageNames, imageParent, isIdPrefix, requireImage } from '../store/images.ts';
 import { removeTree } from '../store/io.ts';
@@ -172,7 +172,7 @@ export function removeImage(engine: Engine, name: string, options: RemoveImageOp
     else removeByName(removal, id, name, options);
   });
   try {
-    collectGarbage(engine.store);
+    collectInPassing(engine.store);
   } catch {
     // The image is removed; the next removal tries again.
   }

@@ -7,7 +7,7 @@ import { interpret } from '../runtime/interpret.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
 import { findContainerId, requireContainer } from '../store/containers.ts';
-import { collectGarbage } from '../store/gc.ts';
+import { collectInPassing } from '../store/gc.ts';
 import { readText, removeTree } from '../store/io.ts';
 import { withStore } from '../store/lock.ts';
 import { rwLayer } from '../store/rw-layers.ts';
@@ -138,7 +138,7 @@ function removeFiles(store: Store, id: string, remove: (path: string) => void, i
     if (image === undefined || !existsSync(imageFile(store, image))) {
       withStore(store, (locked) => removeUnusedChain(locked, top)).waiting.forEach(remove);
     }
-    collectGarbage(store, remove);
+    collectInPassing(store, remove);
   } catch {
     // The container is removed; the next removal or prune tries again.
   }

@@ -8,13 +8,23 @@ import { isErrno } from '../errors.ts';
 import { tryLock } from '../sys/lock.ts';
 import { containerIds } from './containers.ts';
 import { orphanMetadata } from './image-changes.ts';
+import { imageIds } from './images.ts';
 import { readText, removeTree } from './io.ts';
 import { layerIds } from './layers.ts';
 import { isFree } from './leases.ts';
 import { withStore } from './lock.ts';
 import { staleNames } from './names.ts';
 import { mountedIds, retireDirectory, retireRwLayer } from './rw-layers.ts';
-import { containerDirectory, isHexId, layerEntry, mountEntry, REMOVING, type Store, TEMPORARY } from './store.ts';
+import {
+  containerDirectory,
+  imageMetadata,
+  isHexId,
+  layerEntry,
+  mountEntry,
+  REMOVING,
+  type Store,
+  TEMPORARY,
+} from './store.ts';
 
 /** Directories in which files are replaced by way of a temporary name. */
 const REPLACED_IN = [
@@ -23,6 +33,9 @@ const REPLACED_IN = [
   '/distribution/diffid-by-digest/sha256',
   '/distribution/v2metadata-by-diffid/sha256',
 ];
+
+/** What tsbox makes in overlay2/. */
+const OWN_DIRECTORY = /^[0-9a-f]{64}(-init)?(-removing)?$/;
 
 /** Directories of overlay2/ that layers and containers refer to. */
 function referredDirectories(store: Store): Set<string> {
@@ -39,7 +52,7 @@ function overlayLeftovers(store: Store): string[] {
   const waiting: string[] = [];
   for (const name of readdirSync(store.overlay)) {
     const path = `${store.overlay}/${name}`;
-    if (name === 'l' || referred.has(name) || !/^[0-9a-f]{64}(-init)?(-removing)?$/.test(name)) continue;
+    if (name === 'l' || referred.has(name) || !OWN_DIRECTORY.test(name)) continue;
     if (name.endsWith(REMOVING)) waiting.push(path);
     else if (isFree(store, name)) waiting.push(retireDirectory(store, name) ?? path);
   }
@@ -111,12 +124,20 @@ function abandonedRwLayers(store: Store): string[] {
   return waiting;
 }
 
+/** Files beside an image's config that were about to be replaced. */
+function temporaryMetadata(store: Store): string[] {
+  return imageIds(store).flatMap((id) =>
+    existsSync(imageMetadata(store, id)) ? temporaryFiles(imageMetadata(store, id)) : [],
+  );
+}
+
 /** Small things: they are removed under the lock, since the same name may be made again. */
 function smallLeftovers(store: Store): string[] {
   return [
     ...REPLACED_IN.flatMap((directory) => temporaryFiles(store.images + directory)),
     ...layerIds(store).flatMap((chainId) => temporaryFiles(layerEntry(store, chainId))),
     ...containerIds(store).flatMap((id) => temporaryFilesOf(store, id)),
+    ...temporaryMetadata(store),
     ...orphanMetadata(store),
     ...deadLinks(store).map((link) => `${store.overlay}/l/${link}`),
     ...staleNames(store).map((name) => `${store.names}/${name}`),
@@ -142,4 +163,33 @@ export function collectGarbage(store: Store, remove: (path: string) => void = re
   const paths = [...new Set(trees)];
   for (const path of paths) remove(path);
   return [...paths, ...small];
+}
+
+/**
+ * Does the store look as if somebody had been killed? Judged by names and numbers alone, without the lock, in a few milliseconds for
+ * hundreds of images: a layer has one directory and one short name, a container two of each, an entry in layerdb/mounts and a name.
+ * Temporary files within the directories of living things are not looked for: they go with those, or when garbage is collected.
+ */
+function looksDisturbed(store: Store): boolean {
+  const directories = readdirSync(store.overlay).filter((name) => OWN_DIRECTORY.test(name));
+  const containers = containerIds(store);
+  const known = new Set(containers);
+  const mounted = mountedIds(store);
+  return (
+    directories.length !== layerIds(store).length + 2 * mounted.length ||
+    readdirSync(`${store.overlay}/l`).length !== directories.length ||
+    mounted.length !== containers.length ||
+    mounted.some((id) => !known.has(id)) ||
+    readdirSync(store.names).length !== containers.length ||
+    readdirSync(`${store.images}/layerdb/tmp`).length > 0 ||
+    orphanMetadata(store).length > 0 ||
+    [store.dataRoot, store.containers, ...REPLACED_IN.map((path) => store.images + path)].some(
+      (directory) => temporaryFiles(directory).length > 0,
+    )
+  );
+}
+
+/** Collects garbage if there seems to be some: for the verbs that remove one thing among many. @param remove as in {@link collectGarbage} */
+export function collectInPassing(store: Store, remove: (path: string) => void = removeTree): void {
+  if (looksDisturbed(store)) collectGarbage(store, remove);
 }

@@ -6,12 +6,11 @@
  * For each path below every component that is no directory is taken away; what is then missing is made, owned by root. A directory
  * of the image that gets a new entry is copied up with its mode, owner and attributes, as the kernel does.
  */
-import { chownSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
-import { randomHex } from '../sys/random.ts';
+import { chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { writeFileAtomic } from '../sys/atomic.ts';
 import { lgetxattr, llistxattr, lsetxattr } from '../sys/xattr.ts';
 import { parseStored, readText } from './io.ts';
 import { type Child, childOf, type Piece, rootPieces, type Stack } from './lookup.ts';
-import { TEMPORARY } from './store.ts';
 
 /** Path and what it is: a directory, an empty file, or a symlink's target. */
 const WANTED: readonly (readonly [string, 'directory' | 'file' | `/${string}`])[] = [
@@ -89,9 +88,7 @@ export function keptRecipe(entry: string, stack: Stack): InitRecipe {
     if (kept.version === RECIPE_VERSION && Array.isArray(kept.entries)) return kept.entries;
   }
   const entries = initRecipe(stack);
-  const half = `${entry}/${TEMPORARY}init-${randomHex(6)}`;
-  writeFileSync(half, JSON.stringify({ version: RECIPE_VERSION, entries }), { mode: 0o644 });
-  renameSync(half, path);
+  writeFileAtomic(path, JSON.stringify({ version: RECIPE_VERSION, entries }));
   return entries;
 }
 

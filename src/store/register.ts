@@ -64,17 +64,17 @@ export async function stageLayer(
   const cacheId = randomHex(32);
   const [directory, entry] = [`${store.overlay}/${cacheId}`, stagingEntry(store, cacheId)];
   const diffDir = `${directory}/diff`;
-  sharingStore(store, () =>
-    attempt(`stage a layer in ${directory}`, () =>
-      withoutUmask(() => {
-        mkdirSync(directory, 0o710);
-        holdDirectory(store, lease, cacheId);
-        mkdirSync(diffDir, 0o755);
-        mkdirSync(entry, 0o700);
-      }),
-    ),
-  );
   try {
+    sharingStore(store, () =>
+      attempt(`stage a layer in ${directory}`, () =>
+        withoutUmask(() => {
+          mkdirSync(directory, 0o710);
+          holdDirectory(store, lease, cacheId);
+          mkdirSync(diffDir, 0o755);
+          mkdirSync(entry, 0o700);
+        }),
+      ),
+    );
     const { diffId, size } = await apply({ dir: diffDir, tarSplit: `${entry}/tar-split.json.gz`, lowers });
     if (!isDigest(diffId)) throw new Error(`a layer's diffID is ${diffId}`);
     return { cacheId, diffDir, diffId, size };

@@ -1,5 +1,6 @@
 /** Which layers are in use, and the removal of those that are not. A layer is used by an image, a container, a layer above, a lease. */
 import { renameSync } from 'node:fs';
+import { isDigest } from '../spec/digest.ts';
 import { imageIds, readImage } from './images.ts';
 import { attempt, readText } from './io.ts';
 import { layerIds } from './layers.ts';
@@ -8,12 +9,14 @@ import type { Locked } from './lock.ts';
 import { mountedIds, retireDirectory } from './rw-layers.ts';
 import { imageMetadata, layerEntry, mountEntry, REMOVING, type Store } from './store.ts';
 
-/** An image's top layer, also when its config is damaged: then as it was written down. */
+/** An image's top layer, also when its config is damaged, if it was written down. */
 export function imageTop(store: Store, id: string): string | undefined {
+  const known = readText(`${imageMetadata(store, id)}/chain-id`);
+  if (isDigest(known)) return known;
   try {
     return readImage(store, id).chainId;
   } catch {
-    return readText(`${imageMetadata(store, id)}/chain-id`);
+    return undefined;
   }
 }
 

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { lstatSync, readdirSync, readFileSync } from 'node:fs';
-import type { RequestListener, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,19 +12,10 @@ import { collectGarbage } from '../../src/store/gc.ts';
 import { findImageId, imageIds } from '../../src/store/images.ts';
 import { layerIds } from '../../src/store/layers.ts';
 import { requires } from '../requires.ts';
-import {
-  blobOf,
-  configOf,
-  descriptorOf,
-  OCI,
-  ociFiles,
-  sha256,
-  tarOf,
-  temporary,
-  writeFiles,
-} from '../unit/engine-archives.ts';
+import { configOf, ociFiles, sha256, tarOf, temporary, writeFiles } from '../unit/engine-archives.ts';
 import { serve, type TestServer } from '../unit/registry-fixture.ts';
 import { sandbox, TSBOX, until } from './harness.ts';
+import { type Answer, type Blob, type Image, image, registry } from './image-server.ts';
 import { contents, engineIn, failing, layerDirectories, listener, run, startDocker } from './images-setup.ts';
 import { startRegistry } from './registry-daemon.ts';
 
@@ -36,43 +26,6 @@ const layers = [
 ];
 const id = `sha256:${sha256(configOf(layers))}`;
 const packed = [gzipSync(layers[0]!), zstdCompressSync(layers[1]!), layers[2]!];
-
-type Blob = ReturnType<typeof blobOf>;
-
-interface Image {
-  blobs: Map<string, Blob>;
-  manifest: Blob;
-  layers: Blob[];
-}
-
-function image(plain: readonly Buffer[], compressed: readonly Buffer[] = plain, config = configOf(plain)): Image {
-  const type = (bytes: Buffer) => OCI.layer + (bytes[0] === 0x1f ? '+gzip' : bytes[0] === 0x28 ? '+zstd' : '');
-  const own = blobOf(OCI.config, config);
-  const blobs = compressed.map((bytes) => blobOf(type(bytes), bytes));
-  const manifest = blobOf(OCI.manifest, {
-    schemaVersion: 2,
-    mediaType: OCI.manifest,
-    config: descriptorOf(own),
-    layers: blobs.map(descriptorOf),
-  });
-  return { blobs: new Map([own, manifest, ...blobs].map((blob) => [blob.digest, blob])), manifest, layers: blobs };
-}
-
-type Answer = (blob: Blob, response: ServerResponse) => void;
-
-/** A registry for one image; `answers` by digest replace what it would say. */
-function registry({ blobs, manifest }: Image, answers: Map<string, Answer> = new Map()): RequestListener {
-  return (request, response) => {
-    const [, kind, name = ''] = /\/(manifests|blobs|tags)\/([^/]+)$/.exec(request.url ?? '') ?? [];
-    if (kind === undefined) return void response.writeHead(200).end('{}');
-    if (kind === 'tags') return void response.end('{"tags":["1","2"]}');
-    const blob = kind === 'manifests' && !name.startsWith('sha256:') ? manifest : blobs.get(name);
-    if (blob === undefined) return void response.writeHead(404).end('{}');
-    const answer = answers.get(blob.digest);
-    if (answer !== undefined) return answer(blob, response);
-    response.writeHead(200, { 'content-type': blob.mediaType, 'content-length': blob.size }).end(blob.bytes);
-  };
-}
 
 const blobRequests = ({ seen }: TestServer, blob: Blob) => seen.filter(({ url }) => url.endsWith(blob.digest)).length;
 
@@ -251,9 +204,7 @@ test('pull: an interrupted one keeps what is complete, and the next goes on from
 });
 
 /** `tsbox pull` in a process of its own, whose third layer never ends. */
-async function hanging(
-  context: TestContext,
-): Promise<{
+async function hanging(context: TestContext): Promise<{
   child: ChildProcess;
   engine: ReturnType<typeof engineIn>;
   free(): void;

@@ -1,24 +1,22 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { removeImage } from '../../src/engine/images.ts';
 import { removeContainerFiles } from '../../src/store/change-container.ts';
-import { containerIds, listContainers, readHostConfig, requireContainer } from '../../src/store/containers.ts';
+import { containerIds } from '../../src/store/containers.ts';
 import { collectGarbage } from '../../src/store/gc.ts';
-import { verifiedImage } from '../../src/store/image-changes.ts';
-import { imageIds, readImage } from '../../src/store/images.ts';
+import { imageIds } from '../../src/store/images.ts';
 import { removeTree } from '../../src/store/io.ts';
-import { layerChain, layerIds } from '../../src/store/layers.ts';
 import { withStore } from '../../src/store/lock.ts';
 import { readReferences } from '../../src/store/references.ts';
-import { rwLayer } from '../../src/store/rw-layers.ts';
 import type { Store } from '../../src/store/store.ts';
 import { removeUnusedLayers } from '../../src/store/unused-layers.ts';
 import { makeImage, temporaryStore } from '../unit/store-fixture.ts';
 import { generator } from './store-random.ts';
+import { assertTidy, assertWhole } from './store-whole.ts';
 
 interface Worker {
   process: ChildProcess;
@@ -49,54 +47,6 @@ async function race(store: Store, task: string, count: number) {
   const results = await Promise.all(workers.map((worker) => worker.ended));
   for (const { code, stderr } of results) assert.equal(code, 0, stderr);
   return results;
-}
-
-/** What must be true of a store at any moment that the lock is free, killed processes or not. */
-function assertWhole(store: Store): void {
-  const ids = imageIds(store);
-  for (const id of ids) {
-    const image = verifiedImage(store, id);
-    assert.equal(readImage(store, id).chainId, image.chainId);
-    if (image.chainId !== undefined) layerChain(store, image.chainId);
-  }
-  for (const id of layerIds(store)) {
-    for (const layer of layerChain(store, id)) {
-      assert.equal(readlinkSync(`${store.overlay}/l/${layer.link}`), `../${layer.cacheId}/diff`);
-      readdirSync(layer.diffDir);
-    }
-  }
-  for (const entries of readReferences(store).values()) {
-    for (const id of entries.values()) assert.ok(ids.includes(id), `a name leads to ${id}, which is not there`);
-  }
-  const names = new Set<string>();
-  for (const record of listContainers(store, (id, error) => assert.fail(`${id}: ${error.message}`))) {
-    assert.equal(names.has(record.Name), false, `two containers are called ${record.Name}`);
-    names.add(record.Name);
-    readHostConfig(store, record.ID);
-  }
-}
-
-/** What must be true besides when garbage has been collected and nobody is at work. */
-function assertTidy(store: Store): void {
-  assertWhole(store);
-  const directories = new Set(['l']);
-  for (const id of layerIds(store)) directories.add(layerChain(store, id)[0]!.cacheId);
-  for (const id of containerIds(store)) {
-    let layer: ReturnType<typeof rwLayer>;
-    try {
-      layer = rwLayer(store, id);
-    } catch {
-      continue; // `rm` was killed after the layers: what is left is removed by the next `rm`
-    }
-    directories.add(layer.mountId).add(layer.initId);
-    for (const directory of layer.stack) readdirSync(directory);
-    const { Name } = requireContainer(store, id);
-    assert.equal(requireContainer(store, Name).ID, id);
-  }
-  assert.deepEqual(readdirSync(store.overlay).sort(), [...directories].sort());
-  assert.equal(readdirSync(`${store.overlay}/l`).length, directories.size - 1);
-  assert.equal(readdirSync(store.names).length, containerIds(store).length);
-  assert.deepEqual(readdirSync(`${store.images}/layerdb/tmp`), []);
 }
 
 /** Takes everything out again: then the store is as on its first day. */

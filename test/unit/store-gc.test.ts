@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { newContainerId } from '../../src/store/create-container.ts';
-import { collectGarbage } from '../../src/store/gc.ts';
+import { collectGarbage, collectInPassing } from '../../src/store/gc.ts';
 import { newLease, releaseLease } from '../../src/store/leases.ts';
 import { commitLayers, stageLayer } from '../../src/store/register.ts';
 import { containerDirectory, type Store } from '../../src/store/store.ts';
@@ -46,11 +46,53 @@ test('garbage: what killed processes leave is removed, and nothing else', async 
   releaseLease(lease);
   mkdirSync(`${store.images}/imagedb/metadata/sha256/${id}`);
   // files that were about to be replaced
-  for (const directory of [store.images, `${store.images}/imagedb/content/sha256`, containerDirectory(store, kept)]) {
+  for (const directory of [
+    store.images,
+    `${store.images}/imagedb/content/sha256`,
+    `${store.images}/imagedb/metadata/sha256/${image.id.slice(7)}`,
+    containerDirectory(store, kept),
+  ]) {
     writeFileSync(`${directory}/.tmp-x`, '');
   }
   assert.ok(collectGarbage(store).some((path) => path.includes(staged.cacheId)));
   assert.deepEqual(tree(store), before);
+});
+
+test('garbage: the verbs that remove one thing notice what killed processes have left outside of what is alive', async (t) => {
+  const store = temporaryStore(t);
+  const image = await makeImage(store, [{ a: '1' }, { b: '2' }], { names: ['x'] });
+  makeContainer(store, image, 'web');
+  const before = tree(store);
+  const [id, other] = [newContainerId(), newContainerId()];
+  const leftovers: Record<string, () => unknown> = {
+    'create, its entry': () => mkdirSync(`${store.images}/layerdb/mounts/${id}`),
+    'create, its layer': () => mkdirSync(`${store.overlay}/${id}-init/diff`, { recursive: true }),
+    'create, its short name': () => symlinkSync(`../${id}/diff`, `${store.overlay}/l/ABCDEFGHIJKLMNOPQRSTUVWXYZ`),
+    'create, its name': () => symlinkSync(`../containers/${id}`, `${store.names}/half`),
+    'create, its files': () => mkdirSync(`${store.containers}/.tmp-${id}`),
+    'rm, its files': () => mkdirSync(`${store.containers}/${id}-removing`),
+    'rm, its layer': () => mkdirSync(`${store.overlay}/${id}-removing/diff`, { recursive: true }),
+    'rmi, a layer': () => mkdirSync(`${store.images}/layerdb/tmp/${id}-removing`),
+    'rmi, its metadata': () => mkdirSync(`${store.images}/imagedb/metadata/sha256/${id}`),
+    'tag, the names': () => writeFileSync(`${store.images}/.tmp-repositories.json-1`, ''),
+    'pull, the config': () => writeFileSync(`${store.images}/imagedb/content/sha256/.tmp-1`, ''),
+    'pull, a layer': async () => {
+      const lease = newLease();
+      await stageLayer(store, lease, filesLayer({ c: '3' }));
+      releaseLease(lease);
+    },
+    'create, entries of two': () => {
+      for (const one of [id, other]) mkdirSync(`${store.images}/layerdb/mounts/${one}`);
+    },
+  };
+  collectInPassing(store);
+  assert.deepEqual(tree(store), before);
+  for (const [name, leave] of Object.entries(leftovers)) {
+    await leave();
+    assert.notDeepEqual(tree(store), before, name);
+    collectInPassing(store);
+    assert.deepEqual(tree(store), before, name);
+  }
 });
 
 test('garbage: a layer that is being unpacked is left alone', async (t) => {
