@@ -11,9 +11,14 @@ const LAYERS: readonly string[] = [
   // Not in any specification, but some tools have written them.
   'application/vnd.docker.image.rootfs.diff.tar.zstd',
   'application/vnd.docker.image.rootfs.diff.tar+gzip',
+  // Layers that registries mostly do not have: their descriptors say where they are.
+  MEDIA_TYPE.dockerForeignLayer,
+  MEDIA_TYPE.ociForeignLayer,
+  `${MEDIA_TYPE.ociForeignLayer}+gzip`,
+  `${MEDIA_TYPE.ociForeignLayer}+zstd`,
 ];
 
-/** @throws ERR_TSBOX_UNSUPPORTED for what is no layer, encrypted, or to be had elsewhere only */
+/** @throws ERR_TSBOX_UNSUPPORTED for what is no layer, or encrypted */
 export function requireLayerType({ mediaType, digest }: Descriptor, what: string): void {
   if (LAYERS.includes(mediaType)) return;
   const type = JSON.stringify(mediaType.slice(0, 200));

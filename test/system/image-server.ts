@@ -1,5 +1,5 @@
 /** A registry in this process for one image, which answers as a test wants it to. */
-import type { RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { blobOf, configOf, descriptorOf, OCI } from '../unit/engine-archives.ts';
 
 export type Blob = ReturnType<typeof blobOf>;
@@ -28,18 +28,19 @@ export function image(
   return { blobs: new Map([own, manifest, ...blobs].map((blob) => [blob.digest, blob])), manifest, layers: blobs };
 }
 
-export type Answer = (blob: Blob, response: ServerResponse) => void;
+export type Answer = (blob: Blob, response: ServerResponse, request: IncomingMessage) => void;
 
 /** A registry for one image; `answers` by digest replace what it would say. */
 export function registry({ blobs, manifest }: Image, answers: Map<string, Answer> = new Map()): RequestListener {
   return (request, response) => {
-    const [, kind, name = ''] = /\/(manifests|blobs|tags)\/([^/]+)$/.exec(request.url ?? '') ?? [];
+    const [, kind, name = ''] =
+      /\/(manifests|blobs|tags)\/([^/]+)$/.exec(new URL(request.url ?? '', 'http://x').pathname) ?? [];
     if (kind === undefined) return void response.writeHead(200).end('{}');
     if (kind === 'tags') return void response.end('{"tags":["1","2"]}');
     const blob = kind === 'manifests' && !name.startsWith('sha256:') ? manifest : blobs.get(name);
     if (blob === undefined) return void response.writeHead(404).end('{}');
     const answer = answers.get(blob.digest);
-    if (answer !== undefined) return answer(blob, response);
+    if (answer !== undefined) return answer(blob, response, request);
     response.writeHead(200, { 'content-type': blob.mediaType, 'content-length': blob.size }).end(blob.bytes);
   };
 }

@@ -7,12 +7,23 @@ import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { pullImage } from '../../src/engine/pull.ts';
+import { defaultPlatform, formatPlatform } from '../../src/spec/platform.ts';
 import { diffIdOfBlob } from '../../src/store/distribution.ts';
 import { collectGarbage } from '../../src/store/gc.ts';
 import { findImageId, imageIds } from '../../src/store/images.ts';
 import { layerIds } from '../../src/store/layers.ts';
 import { requires } from '../requires.ts';
-import { configOf, ociFiles, sha256, tarOf, temporary, writeFiles } from '../unit/engine-archives.ts';
+import {
+  blobOf,
+  configOf,
+  descriptorOf,
+  OCI,
+  ociFiles,
+  sha256,
+  tarOf,
+  temporary,
+  writeFiles,
+} from '../unit/engine-archives.ts';
 import { serve, type TestServer } from '../unit/registry-fixture.ts';
 import { sandbox, TSBOX, until } from './harness.ts';
 import { type Answer, type Blob, type Image, image, registry } from './image-server.ts';
@@ -154,7 +165,7 @@ test('pull: an image that is not what it says leaves the store as it was', async
   }
 });
 
-test('pull: for another platform only when asked', async (context) => {
+test('pull: an image for another platform is refused when another was asked for, else taken with a warning', async (context) => {
   if (!requires(context, 'root')) return;
   const server = await serve(context, registry(image(layers, layers, configOf(layers, { architecture: 's390x' }))));
   const engine = engineIn(context);
@@ -162,7 +173,60 @@ test('pull: for another platform only when asked', async (context) => {
     pullImage(engine, `${server.host}/x:1`, { platform: 'linux/arm64' }, () => {}),
   );
   assert.match(error.message, /it is for linux\/s390x and not for linux\/arm64/);
-  await pullImage(engine, `${server.host}/x:1`, { platform: 'linux/s390x' }, () => {});
+  for (const [options, warned] of [
+    [{ platform: 'linux/s390x' }, false],
+    [{}, true],
+  ] as const) {
+    const { texts, say } = listener();
+    await pullImage(engine, `${server.host}/x:1`, options, say);
+    const host = formatPlatform(defaultPlatform());
+    const warning = `WARNING: The requested image's platform (linux/s390x) does not match the detected host platform (${host}) and no specific platform was requested`;
+    assert.equal(texts().includes(warning), warned);
+  }
+});
+
+test('pull: what an index says of the platform is believed, as old configs do not tell the variant', async (context) => {
+  if (!requires(context, 'root')) return;
+  const arm = image(layers, layers, configOf(layers, { architecture: 'arm' }));
+  const platform = { os: 'linux', architecture: 'arm', variant: 'v6' };
+  const index = blobOf(OCI.index, { schemaVersion: 2, manifests: [{ ...descriptorOf(arm.manifest), platform }] });
+  const server = await serve(
+    context,
+    registry({ ...arm, manifest: index, blobs: new Map([...arm.blobs, [index.digest, index]]) }),
+  );
+  const engine = engineIn(context);
+  await pullImage(engine, `${server.host}/x:1`, { platform: 'linux/arm/v6' }, () => {});
+  await pullImage(engine, `${server.host}/x:1`, { platform: 'linux/arm/v7' }, () => {});
+  const error = await failing(engine, () =>
+    pullImage(engine, `${server.host}/x:1`, { platform: 'linux/arm/v5' }, () => {}),
+  );
+  assert.match(error.message, /no matching manifest for linux\/arm\/v5/);
+});
+
+test('pull: all tags, page after page, and quietly', async (context) => {
+  if (!requires(context, 'root')) return;
+  const one = image(layers);
+  const pages = registry(one);
+  const server = await serve(context, (request, response) => {
+    const url = new URL(request.url ?? '', 'http://x');
+    if (!url.pathname.endsWith('/tags/list')) return pages(request, response);
+    const last = url.searchParams.get('last') ?? '';
+    const [tag, next] = { '': ['1', 'list?last=1'], '1': ['2', '/v2/x/tags/list?last=2'], '2': ['3'] }[last] ?? [];
+    if (next !== undefined) response.setHeader('link', `<${next}>; rel="next"`);
+    response.end(JSON.stringify({ name: 'x', tags: [tag] }));
+  });
+  const box = sandbox(context);
+  const quiet = await box.start(['pull', '-aq', `${server.host}/x`]).done;
+  assert.deepEqual([quiet.status, quiet.stdout, quiet.stderr], [0, `${server.host}/x\n`, '']);
+  assert.deepEqual(
+    box
+      .ok(['images', '--format', '{{.Tag}}', `${server.host}/x`])
+      .split('\n')
+      .sort(),
+    ['1', '2', '3'],
+  );
+  const again = await box.start(['pull', '-q', `${server.host}/x:2`]).done;
+  assert.deepEqual([again.status, again.stdout], [0, `${server.host}/x:2\n`]);
 });
 
 test('pull: a layer of the store is not taken for a blob that only claims to be it', async (context) => {
