@@ -9,6 +9,8 @@ import { type ArchivedImage, joinLayers, LARGEST_DOCUMENT } from './image-archiv
 
 const texts = v.nullish(v.array(v.string()), []);
 const manifestSchema = v.array(v.looseObject({ Config: v.string(), RepoTags: texts, Layers: texts }));
+/** There the file of this name is the image's manifest as a registry has it. */
+const dirSchema = v.looseObject({ schemaVersion: v.number() });
 
 /** Names that stand in an archive. @throws ERR_TSBOX_DAMAGED when one is no image name with a tag */
 export function archivedReference(text: string, what: string): Reference {
@@ -35,6 +37,11 @@ export async function readDockerArchive(archive: Archive): Promise<ArchivedImage
     await archive.document('manifest.json', LARGEST_DOCUMENT),
     `${what}: manifest.json`,
   );
+  if (v.is(dirSchema, document)) {
+    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `${what}: the dir form of skopeo and podman`, {
+      hint: 'Make an OCI layout of it: skopeo copy dir:DIRECTORY oci:LAYOUT:NAME, or podman save --format oci-dir.',
+    });
+  }
   const parsed = v.safeParse(manifestSchema, document);
   if (!parsed.success) {
     const [issue] = parsed.issues;

@@ -34,6 +34,7 @@ interface LegacyLayer {
 }
 
 function parse<Schema extends v.GenericSchema>(schema: Schema, value: unknown, what: string): v.InferOutput<Schema> {
+  if (Array.isArray(value)) throw new TsboxError('ERR_TSBOX_DAMAGED', `${what}: a list where an object was expected`);
   const parsed = v.safeParse(schema, value);
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;

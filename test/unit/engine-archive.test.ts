@@ -1,13 +1,14 @@
 /** Image archives: what is found in them, and what is refused. Nothing is unpacked here. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type Archive, openArchive } from '../../src/engine/archive-read.ts';
 import { writeArchive } from '../../src/engine/archive-write.ts';
 import { readImageArchive } from '../../src/engine/image-archive.ts';
+import { canonicalString } from '../../src/spec/reference.ts';
 import {
   blobOf,
   configOf,
@@ -390,4 +391,201 @@ test('archive: what is written is read by GNU tar, in order and with exact sizes
     collect(writeArchive([{ path: 'x', size: 2, mtime: 0, data: Buffer.from('abc') }])),
     /has 3 bytes and not 2/,
   );
+});
+
+/** A layout whose one entry has these annotations. */
+function named(annotations: Record<string, string>): Files {
+  const files = ociFiles([base]);
+  const index = JSON.parse(files['index.json'] as string);
+  index.manifests[0].annotations = annotations;
+  return { ...files, 'index.json': JSON.stringify(index) };
+}
+
+test('archive: names in an OCI layout are full ones, by containerd first; others are told, not guessed at', async (context) => {
+  const [containerd, oci] = ['io.containerd.image.name', 'org.opencontainers.image.ref.name'];
+  const cases: [Record<string, string>, string[], string | undefined][] = [
+    [{ [oci]: 'registry.example/foo/bar:1' }, ['registry.example/foo/bar:1'], undefined],
+    [{ [oci]: 'x:1' }, ['docker.io/library/x:1'], undefined],
+    [{ [oci]: 'foo/bar' }, ['docker.io/foo/bar:latest'], undefined],
+    [{ [oci]: `x:1@sha256:${sha256('x')}` }, ['docker.io/library/x:1'], undefined],
+    [{ [containerd]: 'docker.io/library/foo:2', [oci]: 'latest' }, ['docker.io/library/foo:2'], undefined],
+    [{ [containerd]: '', [oci]: 'foo:2' }, ['docker.io/library/foo:2'], undefined],
+    [{ [oci]: 'latest' }, [], 'latest'],
+    [{ [oci]: 'stable+build' }, [], 'stable+build'],
+    [{ [oci]: 'A b:C' }, [], 'A b:C'],
+    [{ [oci]: `x@sha256:${sha256('x')}` }, [], `x@sha256:${sha256('x')}`],
+    [{ [oci]: '../../etc/passwd:1' }, [], '../../etc/passwd:1'],
+    [{ other: 'x:1' }, [], undefined],
+  ];
+  for (const [annotations, names, calledThere] of cases) {
+    const [image] = await images(context, named(annotations));
+    assert.deepEqual(image!.references.map(canonicalString), names, JSON.stringify(annotations));
+    assert.equal(image!.calledThere, calledThere);
+  }
+});
+
+test('archive: what buildkit writes: an index in the index, with attestations beside the image', async (context) => {
+  const [config, layer] = [blobOf(OCI.config, configOf([base])), blobOf(OCI.layer, base)];
+  const manifest = blobOf(OCI.manifest, {
+    schemaVersion: 2,
+    config: descriptorOf(config),
+    layers: [descriptorOf(layer)],
+  });
+  const statement = blobOf('application/vnd.in-toto+json', { _type: 'https://in-toto.io/Statement/v0.1' });
+  const unknown = blobOf(OCI.config, configOf([], { architecture: 'unknown', os: 'unknown' }));
+  const attestation = blobOf(OCI.manifest, {
+    schemaVersion: 2,
+    config: descriptorOf(unknown),
+    layers: [descriptorOf(statement)],
+  });
+  const index = blobOf(OCI.index, {
+    schemaVersion: 2,
+    mediaType: OCI.index,
+    manifests: [
+      { ...descriptorOf(manifest), platform: PLATFORM },
+      { ...descriptorOf(attestation), platform: { os: 'unknown', architecture: 'unknown' } },
+    ],
+  });
+  const annotations = { 'io.containerd.image.name': 'docker.io/library/x:1', 'org.opencontainers.image.ref.name': '1' };
+  const blobs = [config, layer, manifest, statement, unknown, attestation, index];
+  const found = await images(context, layoutFiles(blobs, [{ ...descriptorOf(index), annotations }]));
+  assert.deepEqual(
+    found.map(({ references }) => references.map(canonicalString)),
+    [['docker.io/library/x:1']],
+  );
+  assert.deepEqual(found[0]!.config, configOf([base]));
+});
+
+test('archive: artifacts beside an image are passed over, alone they are an error', async (context) => {
+  const [config, layer] = [blobOf(OCI.config, configOf([base])), blobOf(OCI.layer, base)];
+  const manifest = blobOf(OCI.manifest, {
+    schemaVersion: 2,
+    config: descriptorOf(config),
+    layers: [descriptorOf(layer)],
+  });
+  const empty = blobOf('application/vnd.oci.empty.v1+json', {});
+  const signature = blobOf(OCI.manifest, {
+    schemaVersion: 2,
+    artifactType: 'application/vnd.example.signature',
+    config: descriptorOf(empty),
+    layers: [descriptorOf(empty)],
+    subject: descriptorOf(manifest),
+  });
+  const other = { ...descriptorOf(empty), mediaType: 'application/vnd.oci.artifact.manifest.v1+json' };
+  const blobs = [config, layer, manifest, empty, signature];
+  const both = await images(context, layoutFiles(blobs, [descriptorOf(signature), other, descriptorOf(manifest)]));
+  assert.equal(both.length, 1);
+  await assert.rejects(images(context, layoutFiles(blobs, [descriptorOf(signature)])), {
+    code: 'ERR_TSBOX_UNSUPPORTED',
+    message: /not a container image but "application\/vnd\.example\.signature"/,
+  });
+});
+
+test('archive: what descriptors carry themselves need not lie in the layout', async (context) => {
+  const [config, layer] = [blobOf(OCI.config, configOf([base])), blobOf(OCI.layer, base)];
+  const carried = (blob: ReturnType<typeof blobOf>) => ({ ...descriptorOf(blob), data: blob.bytes.toString('base64') });
+  const manifest = blobOf(OCI.manifest, { schemaVersion: 2, config: carried(config), layers: [carried(layer)] });
+  const [image] = await images(context, layoutFiles([], [carried(manifest)]));
+  assert.deepEqual(image!.config, configOf([base]));
+  assert.deepEqual(await collect(image!.layers[0]!.open()), base);
+  const wrong = blobOf(OCI.manifest, {
+    schemaVersion: 2,
+    config: carried(config),
+    layers: [{ ...carried(layer), data: 'AAAA' }],
+  });
+  await assert.rejects(images(context, layoutFiles([], [carried(wrong)])), {
+    code: 'ERR_TSBOX_DAMAGED',
+    message: /the data within its descriptor/,
+  });
+});
+
+test('archive: entries that come twice count by the last, links out of it and in circles lead nowhere', async (context) => {
+  const files = dockerFiles([base], ['x:1']);
+  const [{ Config: config, Layers: layers }] = JSON.parse(files['manifest.json'] as string);
+  const directory = temporary(context);
+  writeFiles(join(directory, 'right'), files);
+  writeFiles(join(directory, 'wrong'), { 'manifest.json': '<html>', [layers[0]]: 'no tar' });
+  const path = join(directory, 'twice.tar');
+  execFileSync('tar', ['-cf', path, '-C', join(directory, 'wrong'), 'manifest.json', layers[0]]);
+  execFileSync('tar', ['-rf', path, '-C', join(directory, 'right'), '.']);
+  const [image] = await images(context, readFileSync(path));
+  assert.deepEqual(await collect(image!.layers[0]!.open()), base);
+  const cases: [string, Files][] = [
+    ['out of it', { ...files, [layers[0]]: { link: '../../../../etc/passwd' } }],
+    ['absolute', { ...files, [layers[0]]: { link: '/etc/passwd' } }],
+    ['to itself', { ...files, [layers[0]]: { link: 'layer.tar' } }],
+    ['a directory', { ...files, [layers[0]]: null }],
+    ['a config that is a link out', { ...files, [config]: { link: '../etc/passwd' } }],
+  ];
+  for (const [name, each] of cases) {
+    for (const source of [tarOf(each), each]) {
+      await assert.rejects(images(context, source), { code: 'ERR_TSBOX_DAMAGED', message: /no file/ }, name);
+    }
+  }
+  // Through a directory that is a link: nothing like it is in an archive that docker wrote.
+  const manifest = [{ Config: config, RepoTags: [], Layers: ['etc/passwd'] }];
+  const through = { ...files, etc: { link: '/etc' }, 'manifest.json': JSON.stringify(manifest) };
+  for (const source of [tarOf(through), through]) {
+    await assert.rejects(images(context, source), { code: 'ERR_TSBOX_DAMAGED', message: /no file "etc\/passwd"/ });
+  }
+});
+
+test('archive: the old form with names that are none, or with layers that are not there', async (context) => {
+  const id = sha256('1');
+  const layer = { [`${id}/json`]: '{"os":"linux"}', [`${id}/layer.tar`]: base };
+  const cases: [string, Files, string, RegExp][] = [
+    [
+      'a bad repository',
+      { ...layer, repositories: JSON.stringify({ '../x': { '1': id } }) },
+      'ERR_TSBOX_DAMAGED',
+      /invalid tag/,
+    ],
+    [
+      'a bad tag',
+      { ...layer, repositories: JSON.stringify({ x: { '../1': id } }) },
+      'ERR_TSBOX_DAMAGED',
+      /invalid tag/,
+    ],
+    [
+      'a layer outside',
+      { ...layer, repositories: JSON.stringify({ x: { '1': '../../etc' } }) },
+      'ERR_TSBOX_DAMAGED',
+      /invalid layer id/,
+    ],
+    ['no such layer', { repositories: JSON.stringify({ x: { '1': id } }) }, 'ERR_TSBOX_DAMAGED', /no file/],
+    ['a number', { ...layer, repositories: '{"x":1}' }, 'ERR_TSBOX_DAMAGED', /repositories/],
+    [
+      'a list as a layer',
+      { ...layer, [`${id}/json`]: '[]', repositories: JSON.stringify({ x: { '1': id } }) },
+      'ERR_TSBOX_DAMAGED',
+      /json: /,
+    ],
+    ['10 MB', { ...layer, repositories: `{${' '.repeat(10_000_000)}}` }, 'ERR_TSBOX_LIMIT', /more than/],
+    [
+      'a bomb',
+      {
+        ...layer,
+        [`${id}/layer.tar`]: gzipSync(Buffer.alloc(2_000_000)),
+        repositories: JSON.stringify({ x: { '1': id } }),
+      },
+      'ERR_TSBOX_LIMIT',
+      /unpacks to more than 1000000/,
+    ],
+  ];
+  for (const [name, files, code, message] of cases) {
+    const archive = await open(context, tarOf(files));
+    await assert.rejects(
+      readImageArchive(archive, PLATFORM, { maxBytes: 1_000_000 }),
+      (error: Error & { code: string }) => {
+        assert.equal(error.code, code, `${name}: ${error.message}`);
+        assert.match(error.message, message, name);
+        return true;
+      },
+    );
+  }
+});
+
+test('archive: the dir form of podman and skopeo is called by its name', async (context) => {
+  const files: Files = { version: 'Directory Transport Version: 1.1\n', 'manifest.json': '{"schemaVersion":2}' };
+  await assert.rejects(images(context, files), { code: 'ERR_TSBOX_UNSUPPORTED', message: /dir form/, hint: /oci-dir/ });
 });
