@@ -130,6 +130,7 @@ export function attributes(directory: string): string {
   const text = run('bash', ['-c', 'find . -print0 | sort -z | xargs -0 getfattr -h -d -m - -e hex --'], {
     cwd: directory,
   });
-  const lines = text.toString('latin1').split('\n');
-  return lines.filter((line) => !/^(trusted|user)\.overlay\./.test(line)).join('\n');
+  const files = text.toString('latin1').split('\n\n');
+  const own = files.map((file) => file.split('\n').filter((line) => !/^(trusted|user)\.overlay\./.test(line)));
+  return own.flatMap((lines) => (lines.length > 1 ? [...lines, ''] : [])).join('\n');
 }
