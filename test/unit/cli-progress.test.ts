@@ -42,6 +42,25 @@ test('progress: without a terminal a line for each change, none for what moves',
   );
 });
 
+test('progress: a push is told as docker tells it', () => {
+  const out: string[] = [];
+  const view = plainProgress((text) => void out.push(text));
+  for (const name of ['a1', 'b2', 'c3']) view.update(layer(name, 'Preparing'));
+  view.update(layer('c3', 'Waiting'));
+  for (const current of [0, 5, 10]) view.update(layer('a1', 'Pushing', current, 10));
+  view.update(layer('a1', 'Retrying in 2 seconds'));
+  view.update(layer('a1', 'Pushing', 10, 10));
+  view.update(layer('a1', 'Pushed'));
+  view.update(layer('b2', 'Layer already exists'));
+  view.update(layer('c3', 'Mounted from library/x'));
+  const told = ['a1: Preparing', 'b2: Preparing', 'c3: Preparing', 'c3: Waiting', 'a1: Retrying in 2 seconds'];
+  const done = ['a1: Pushed', 'b2: Layer already exists', 'c3: Mounted from library/x'];
+  assert.deepEqual(
+    out,
+    [...told, ...done].map((line) => `${line}\n`),
+  );
+});
+
 function live(rows: number, columns: number) {
   const writes: string[] = [];
   const view = liveProgress(
@@ -101,6 +120,17 @@ test('progress: more layers than lines: those at work are shown, in the end all 
   view.finish();
   assert.equal(shown().length, 20);
   assert.equal(shown()[19], 'layer19: Pull complete');
+});
+
+test('progress: pushed, mounted and known layers make room for those at work', (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const { view, screen: shown } = live(4, 80);
+  const statuses = ['Pushed', 'Layer already exists', 'Mounted from library/x', 'Pushing', 'Waiting'];
+  statuses.forEach((status, number) => {
+    view.update(layer(`layer${number}`, status));
+  });
+  context.mock.timers.tick(100);
+  assert.deepEqual(shown(), ['layer3: Pushing', 'layer4: Waiting', '... 3 more layers, 2 not done']);
 });
 
 test('progress: a line has bar, size and rate, as many of them as fit', () => {

@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { readRegistryConfig } from '../../src/registry/config.ts';
 import {
@@ -154,6 +166,35 @@ test('credentials: login writes a whole file that only its owner reads, and keep
   assert.equal(await eraseCredentials('docker.io', [file]), true);
   assert.equal(await eraseCredentials('docker.io', [file]), false);
   assert.deepEqual(await findCredentials('a.test', [file]), alice);
+});
+
+test('credentials: a file that is a symlink stays one, and a user’s file stays the user’s', async (context) => {
+  const at = directory(context);
+  const [file, real] = [join(at, 'config.json'), join(at, 'dotfiles')];
+  writeFileSync(real, '{"auths":null,"credHelpers":null,"credsStore":null}');
+  const mine = process.getuid?.() === 0 ? 12_345 : (process.getuid?.() ?? 0);
+  chownSync(real, mine, -1);
+  symlinkSync(real, file);
+  await storeCredentials('a.test', alice, [file]);
+  assert.equal(readlinkSync(file), real);
+  assert.equal(statSync(real).uid, mine);
+  assert.deepEqual(await findCredentials('a.test', [real]), alice);
+});
+
+test('credentials: what somebody else writes before the lock is ours is not lost', async (context) => {
+  const file = configFile(context, {});
+  const other = { auth: encode('other:1') };
+  const locked: string[] = [];
+  const exclusively = <T>(path: string, work: () => T): T => {
+    locked.push(path);
+    writeFileSync(file, JSON.stringify({ auths: { 'other.test': other } }));
+    return work();
+  };
+  await storeCredentials('a.test', alice, [file], exclusively);
+  assert.deepEqual(Object.keys(JSON.parse(readFileSync(file, 'utf8')).auths), ['other.test', 'a.test']);
+  await eraseCredentials('a.test', [file], exclusively);
+  assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), { auths: { 'other.test': other } });
+  assert.deepEqual(locked, [dirname(file), dirname(file)]);
 });
 
 test('credentials: the files are chosen by the environment', () => {
