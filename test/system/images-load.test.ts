@@ -1,7 +1,7 @@
 /** `load`: archives that others made, and archives that nobody should have made. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -13,6 +13,7 @@ import {
   configOf,
   descriptorOf,
   dockerFiles,
+  type Files,
   layoutFiles,
   OCI,
   ociFiles,
@@ -150,6 +151,124 @@ test('load: what docker save writes', async (context) => {
   const lines = await loadImages(engine, { input: join(directory, 'saved.tar') }, () => {});
   assert.deepEqual(lines.sort(), ['Loaded image: registry.example/x:2', 'Loaded image: x:1']);
   assert.equal(findImageId(engine.store, 'x:1'), await docker('image', 'inspect', '-f', '{{.Id}}', 'x:1'));
+});
+
+test('load: what podman and skopeo write, in each of their forms, from a file, a directory and standard input', async (context) => {
+  if (!requires(context, 'root', 'overlay', 'command:podman', 'command:skopeo')) return;
+  const box = sandbox(context);
+  const at = (name: string) => join(box.directory, name);
+  writeFileSync(at('source.tar'), tarOf(dockerFiles([base, top], ['registry.example/x:1'])));
+  const podman = ['--root', at('p'), '--runroot', at('pr'), '--storage-driver', 'vfs'];
+  await run('podman', [...podman, 'load', '-qi', at('source.tar')]);
+  context.after(() => run('podman', [...podman, 'system', 'reset', '-f']).catch(() => {}));
+  const save = (format: string, name: string, ...images: string[]) =>
+    run('podman', [...podman, 'save', '-q', '--format', format, '-o', at(name), ...images]);
+  await run('podman', [...podman, 'tag', 'registry.example/x:1', 'localhost/y:2']);
+  await save('docker-archive', 'podman-docker.tar', 'registry.example/x:1');
+  await save('oci-archive', 'podman-oci.tar', 'registry.example/x:1');
+  await save('oci-dir', 'podman-layout', 'registry.example/x:1');
+  await save('docker-dir', 'podman-dir', 'registry.example/x:1');
+  await run('podman', [...podman, 'save', '-qm', '-o', at('podman-two.tar'), 'registry.example/x:1', 'localhost/y:2']);
+  const copy = (to: string) => run('skopeo', ['copy', '-q', `docker-archive:${at('source.tar')}`, to]);
+  await copy(`docker-archive:${at('skopeo-docker.tar')}:foo/bar:3`);
+  await copy(`docker-archive:${at('skopeo-nameless.tar')}`);
+  await copy(`oci-archive:${at('skopeo-oci.tar')}:registry.example/x:1`);
+  await copy(`oci-archive:${at('skopeo-oci-nameless.tar')}`);
+  await copy(`oci:${at('skopeo-layout')}:latest`);
+  const first = 'Loaded image: registry.example/x:1';
+  const cases: [string, RegExp][] = [
+    ['podman-docker.tar', new RegExp(`^${first}$`)],
+    ['podman-oci.tar', new RegExp(`^${first}$`)],
+    ['podman-layout', new RegExp(`^${first}$`)],
+    ['podman-two.tar', new RegExp(`^${first}\nLoaded image: localhost/y:2$`)],
+    ['skopeo-docker.tar', /^Loaded image: foo\/bar:3$/],
+    ['skopeo-nameless.tar', /^Loaded image ID: sha256:[0-9a-f]{64}$/],
+    ['skopeo-oci.tar', new RegExp(`^${first}$`)],
+    ['skopeo-oci-nameless.tar', /^Loaded image ID: sha256:[0-9a-f]{64}$/],
+    [
+      'skopeo-layout',
+      /^The archive calls it "latest", .* Name it: tsbox tag [0-9a-f]{12} NAME:latest\nLoaded image ID: /,
+    ],
+  ];
+  for (const [name, said] of cases) {
+    for (const compress of name.endsWith('.tar') ? ['', 'gzip', 'xz', 'bzip2', 'zstd'] : ['']) {
+      const root = join(box.directory, 'd');
+      rmSync(root, { recursive: true, force: true });
+      if (compress !== '') await run('sh', ['-c', `${compress} -c < "$1" > "$1.z"`, 'sh', at(name)]);
+      assert.match(box.ok(['load', '-i', at(name) + (compress === '' ? '' : '.z')]), said, `${name} ${compress}`);
+      assert.equal(new Set(box.ok(['images', '-q']).split('\n')).size, 1);
+      if (name.endsWith('.tar') && compress !== '') {
+        const piped = box.ok(['load', '-q'], { input: readFileSync(`${at(name)}.z`) });
+        assert.match(piped, /^Loaded image/, `${name} ${compress}`);
+        if (compress === 'gzip') assert.match(box.ok(['load'], { input: readFileSync(at(name)) }), said);
+      }
+    }
+  }
+  const { status, stderr } = box.tsbox(['load', '-i', at('podman-dir')]);
+  assert.equal(status, 1);
+  assert.match(stderr, /the dir form of skopeo and podman\nhint: /);
+});
+
+test('load: -q says the names only', (context) => {
+  if (!requires(context, 'root', 'overlay')) return;
+  const box = sandbox(context);
+  const layout = join(box.directory, 'layout');
+  writeFiles(layout, ociFiles([base], 'latest'));
+  const imageId = `sha256:${sha256(configOf([base]))}`;
+  assert.equal(box.ok(['load', '-q', '-i', layout]), `Loaded image ID: ${imageId}`);
+  assert.equal(box.ok(['images', '--no-trunc', '-q']), imageId);
+});
+
+test('load: archives from before Docker 1.10 give the images that docker makes of them, to the id', async (context) => {
+  if (!requires(context, 'root', 'command:dockerd', 'command:docker')) return;
+  const [docker, engine] = [await startDocker(context), engineIn(context)];
+  const [lower, upper] = [sha256('1'), sha256('2')];
+  const container = (cmd: string[] | null) => ({
+    Hostname: 'abc',
+    Env: null,
+    Cmd: cmd,
+    Image: 'x<&>y',
+    Labels: { z: '1', a: 'é\u2028' },
+  });
+  const layer = (id: string, bytes: Buffer, more: object) => ({
+    [`${id}/VERSION`]: '1.0',
+    [`${id}/json`]: JSON.stringify({
+      id,
+      created: '2015-10-22T00:58:50.120000Z',
+      docker_version: '1.8.3',
+      architecture: 'amd64',
+      os: 'linux',
+      Size: 1113436,
+      ...more,
+    }),
+    [`${id}/layer.tar`]: bytes,
+  });
+  const archives: Files[] = [
+    {
+      repositories: JSON.stringify({ 'old/name': { '1': upper, '2': upper }, third: { x: lower } }),
+      ...layer(lower, base, { author: 'me', container_config: container(['/bin/sh', '-c', '#(nop) ADD file']) }),
+      ...layer(upper, top, {
+        parent: lower,
+        comment: '<two>',
+        container: 'c0ffee',
+        container_config: container(null),
+        config: container(['sh']),
+      }),
+    },
+    {
+      repositories: JSON.stringify({ third: { y: upper } }),
+      ...layer(lower, base, { throwaway: true, created: '2015-10-22T02:58:50+02:00' }),
+      ...layer(upper, top, { parent: lower, throwaway: true, id: undefined, parent_id: 'x', layer_id: 'y' }),
+    },
+  ];
+  for (const [index, files] of archives.entries()) {
+    const input = fileWith(engine.directory, tarOf(files));
+    await docker('load', '-qi', input);
+    await loadImages(engine, { input }, () => {});
+    for (const name of index === 0 ? ['old/name:1', 'old/name:2', 'third:x'] : ['third:y']) {
+      assert.equal(findImageId(engine.store, name), await docker('image', 'inspect', '-f', '{{.Id}}', name), name);
+    }
+  }
 });
 
 test('load: from standard input, a pipe and a file', (context) => {
