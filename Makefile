@@ -9,6 +9,7 @@ PREFIX ?= /usr/local
 export IMAGE CMD MAKE
 # For make soak.
 TSBOX_FUZZ_CASES ?= 200000
+TSBOX_KILLS ?= 2000
 # dot prints a character a test, spec a line; a skipped test and its reason are printed by spec only.
 REPORTER ?= spec
 
@@ -63,8 +64,9 @@ bench-start: build $(built)/busybox.tar ## start to exit of `true` in a containe
 bench-images: build $(built)/busybox.tar ## pull, load, save, push, commit (RUNS=3 ONLY='pull tmpfs')
 	@$(NODE) bench/images.ts $(or $(RUNS),3) $(ONLY)
 
-soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says
+soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images (needs root)
 	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*fuzz*.test.ts'
+	@TSBOX_KILLS=$(TSBOX_KILLS) $(NODE) --test --test-reporter=$(REPORTER) test/system/images-faults.test.ts
 
 install: build ## copy it to PREFIX (/usr/local)
 	@scripts/install.sh '$(DESTDIR)$(PREFIX)' '$(PREFIX)'

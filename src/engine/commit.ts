@@ -6,7 +6,7 @@ import type { ContainerRecord } from '../spec/container.ts';
 import type { ContainerConfig, HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
 import { parseReference } from '../spec/reference.ts';
 import { requireContainer } from '../store/containers.ts';
-import { putImage, tag } from '../store/image-changes.ts';
+import { putImage, setReferences } from '../store/image-changes.ts';
 import { type ImageRecord, requireImage } from '../store/images.ts';
 import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, stageLayer } from '../store/register.ts';
@@ -111,9 +111,11 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
         const diffId =
           state.Running && !state.Paused && request.pause ? await whileFrozen(record.ID, pack) : await pack();
         const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));
-        const id = putImage(store, bytes, { parent: image.id, lease });
-        if (reference !== undefined) tag(store, reference, id);
-        return id;
+        return putImage(store, bytes, {
+          parent: image.id,
+          lease,
+          name: (locked, id) => reference !== undefined && setReferences(locked, [reference], id),
+        });
       });
     } catch (error) {
       throw wrapError(`commit ${request.container}`, error);

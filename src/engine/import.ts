@@ -5,7 +5,7 @@ import { decompress } from '../layer/decompress.ts';
 import type { ContainerConfig, ImageConfig } from '../spec/oci-image.ts';
 import { defaultPlatform, parsePlatform } from '../spec/platform.ts';
 import { parseReference } from '../spec/reference.ts';
-import { putImage, tag } from '../store/image-changes.ts';
+import { putImage, setReferences } from '../store/image-changes.ts';
 import { registerLayer } from '../store/register.ts';
 import { withLease } from '../store/take-back.ts';
 import { applyChanges } from './changes.ts';
@@ -88,9 +88,10 @@ export function importImage({ store, options }: Engine, request: ImportRequest):
           }),
         );
         const bytes = Buffer.from(JSON.stringify(imageConfig(request, config, layer.diffId)));
-        const id = putImage(store, bytes, { lease });
-        if (reference !== undefined) tag(store, reference, id);
-        return id;
+        return putImage(store, bytes, {
+          lease,
+          name: (locked, id) => reference !== undefined && setReferences(locked, [reference], id),
+        });
       });
     } catch (error) {
       throw wrapError(`import ${request.source}`, error);

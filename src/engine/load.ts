@@ -4,9 +4,9 @@ import { defaultPlatform } from '../spec/platform.ts';
 import { DEFAULT_TAG, familiarString, isTag, type Reference } from '../spec/reference.ts';
 import { digestOf } from '../store/chain.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
-import { withStore } from '../store/lock.ts';
+import type { Locked } from '../store/lock.ts';
 import { imageOf, readReferences } from '../store/references.ts';
-import { type Store, shortId } from '../store/store.ts';
+import { shortId } from '../store/store.ts';
 import { withLease } from '../store/take-back.ts';
 import type { OnProgress } from './api.ts';
 import { openArchive } from './archive-read.ts';
@@ -71,23 +71,26 @@ function loadImage(
       onProgress,
       signal,
     });
-    const id = putImage(store, image.config, { lease });
-    if (image.references.length === 0) return [`Loaded image ID: ${digestOf(image.config)}`];
-    return nameImage(store, image.references, id);
+    let lines = [`Loaded image ID: ${digestOf(image.config)}`];
+    putImage(store, image.config, {
+      lease,
+      name(locked, id) {
+        if (image.references.length > 0) lines = nameImage(locked, image.references, id);
+      },
+    });
+    return lines;
   });
 }
 
 /** Gives the image all its names. @returns Docker's lines */
-function nameImage(store: Store, references: readonly Reference[], id: string): string[] {
-  return withStore(store, (locked) => {
-    const before = readReferences(store);
-    setReferences(locked, references, id);
-    return references.flatMap((reference) => {
-      const name = familiarString(reference);
-      const old = imageOf(before, reference);
-      const loaded = `Loaded image: ${name}`;
-      if (old === undefined || old === id) return [loaded];
-      return [`The image ${name} already exists, renaming the old one with ID ${old} to empty string`, loaded];
-    });
+function nameImage(locked: Locked, references: readonly Reference[], id: string): string[] {
+  const before = readReferences(locked.store);
+  setReferences(locked, references, id);
+  return references.flatMap((reference) => {
+    const name = familiarString(reference);
+    const old = imageOf(before, reference);
+    const loaded = `Loaded image: ${name}`;
+    if (old === undefined || old === id) return [loaded];
+    return [`The image ${name} already exists, renaming the old one with ID ${old} to empty string`, loaded];
   });
 }

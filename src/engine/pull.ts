@@ -17,7 +17,7 @@ import {
 } from '../spec/reference.ts';
 import { diffIdOfBlob } from '../store/distribution.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
-import { withStore } from '../store/lock.ts';
+import type { Locked } from '../store/lock.ts';
 import { imageOf, readReferences } from '../store/references.ts';
 import { type Store, shortId } from '../store/store.ts';
 import { withLease } from '../store/take-back.ts';
@@ -132,8 +132,13 @@ async function pullOne(pull: Pull, reference: Reference): Promise<Pulled> {
           signal,
         }),
       );
-      const id = putImage(store, bytes, { lease });
-      const upToDate = setNames(store, reference, digest, id);
+      let upToDate = false;
+      const id = putImage(store, bytes, {
+        lease,
+        name(locked, image) {
+          upToDate = setNames(locked, reference, digest, image);
+        },
+      });
       onProgress({ kind: 'text', text: `Digest: ${digest}` });
       return { id, digest, upToDate, reference: canonicalString(reference) };
     },
@@ -220,12 +225,10 @@ function layerSources(
 }
 
 /** Gives the image its tag and its digest as names. @returns whether it had the one that was asked for already */
-function setNames(store: Store, reference: Reference, digest: string, id: string): boolean {
+function setNames(locked: Locked, reference: Reference, digest: string, id: string): boolean {
   const { domain, path } = reference;
-  return withStore(store, (locked) => {
-    const before = imageOf(readReferences(store), reference);
-    const byDigest: Reference = { domain, path, digest };
-    setReferences(locked, reference.digest === undefined ? [byDigest, reference] : [byDigest], id);
-    return before === id;
-  });
+  const before = imageOf(readReferences(locked.store), reference);
+  const byDigest: Reference = { domain, path, digest };
+  setReferences(locked, reference.digest === undefined ? [byDigest, reference] : [byDigest], id);
+  return before === id;
 }

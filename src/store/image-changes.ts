@@ -75,19 +75,21 @@ export interface PutOptions {
   parent?: string;
   /** Notes an image that was not there before. */
   lease?: Lease;
+  /** Names it before anybody else can remove it as an image without a name. */
+  name?(locked: Locked, id: string): void;
 }
 
 /**
  * Stores an image's config, byte for byte, and gives back its id. All its layers must be in the store, held by the caller's lease.
  * Storing it again changes nothing but `parent`, if one is given.
  * @throws ERR_TSBOX_DAMAGED when the bytes are no image config; ERR_TSBOX_NOT_FOUND naming the layer that is missing; SyscallError.
- * After an error nothing of it is left
+ * After an error nothing of it is left but what `lease` notes
  */
-export function putImage(store: Store, bytes: Buffer, { parent, lease }: PutOptions = {}): string {
+export function putImage(store: Store, bytes: Buffer, { parent, lease, name }: PutOptions = {}): string {
   const id = digestOf(bytes);
   const config = parseImageConfig(bytes, `store image ${id}`);
   const chain = chainIds(config.rootfs.diff_ids);
-  withStore(store, () => {
+  withStore(store, (locked) => {
     for (const chainId of chain) {
       if (!hasLayer(store, chainId)) throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such layer: ${chainId}`);
     }
@@ -104,6 +106,7 @@ export function putImage(store: Store, bytes: Buffer, { parent, lease }: PutOpti
       throw refusal(`store image ${id}`, error);
     }
     if (!isThere) lease?.added.images.push(id);
+    name?.(locked, id);
   });
   return id;
 }

@@ -189,7 +189,7 @@ async function slowly(blob: Blob, response: ServerResponse): Promise<void> {
 
 const needs = ['root', 'overlay', 'command:strace'] as const;
 
-test('faults: pull is killed at any moment', { timeout: 600_000 }, async (context) => {
+test('faults: pull is killed at any moment', { timeout: 3_600_000 }, async (context) => {
   if (!requires(context, ...needs)) return;
   const one = bench(context);
   const served = image(layers);
@@ -197,14 +197,14 @@ test('faults: pull is killed at any moment', { timeout: 600_000 }, async (contex
   await killing(context, one, { args: ['pull', '-q', `${server.host}/x:1`], before: () => empty(one) });
 });
 
-test('faults: load and import are killed at any moment', { timeout: 600_000 }, async (context) => {
+test('faults: load and import are killed at any moment', { timeout: 3_600_000 }, async (context) => {
   if (!requires(context, ...needs)) return;
   const one = bench(context);
   await killing(context, one, { args: ['load', '-i', one.archive], before: () => empty(one) });
   await killing(context, one, { args: ['import', one.rootfs, 'y:1'], before: () => empty(one), prune: true });
 });
 
-test('faults: commit is killed at any moment', { timeout: 600_000 }, async (context) => {
+test('faults: commit is killed at any moment', { timeout: 3_600_000 }, async (context) => {
   if (!requires(context, ...needs)) return;
   const one = bench(context);
   const { store } = one.engine;
@@ -220,7 +220,7 @@ test('faults: commit is killed at any moment', { timeout: 600_000 }, async (cont
   await killing(context, one, { args: ['commit', 'maker', 'made:1'], before, prune: true });
 });
 
-test('faults: save, tag, rmi and image prune are killed at any moment', { timeout: 600_000 }, async (context) => {
+test('faults: save, tag, rmi and image prune are killed at any moment', { timeout: 3_600_000 }, async (context) => {
   if (!requires(context, ...needs)) return;
   const one = bench(context);
   const { engine } = one;

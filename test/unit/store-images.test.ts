@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { putImage, tag, untag, verifiedImage } from '../../src/store/image-changes.ts';
+import { parseReference } from '../../src/spec/reference.ts';
+import { putImage, setReferences, tag, untag, verifiedImage } from '../../src/store/image-changes.ts';
 import {
   findImage,
   imageBytes,
@@ -12,6 +13,7 @@ import {
 } from '../../src/store/images.ts';
 import { openStore } from '../../src/store/open.ts';
 import { imageFile } from '../../src/store/store.ts';
+import { tryLock } from '../../src/sys/lock.ts';
 import { makeImage, sha256, temporaryStore } from './store-fixture.ts';
 
 const mode = (path: string) => (statSync(path).mode & 0o7777).toString(8);
@@ -159,4 +161,18 @@ test('images: a damaged repositories.json is named', (t) => {
     writeFileSync(`${store.images}/repositories.json`, text);
     assert.throws(() => findImage(store, 'x'), { code: 'ERR_TSBOX_DAMAGED', message: /repositories\.json/ }, text);
   }
+});
+
+test('images: one gets its names before anybody else can remove it', (t) => {
+  const store = temporaryStore(t);
+  const bytes = Buffer.from('{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}');
+  const named: unknown[] = [];
+  const id = putImage(store, bytes, {
+    name(locked, image) {
+      named.push(image, tryLock(store.images));
+      setReferences(locked, [parseReference('x:1'), parseReference('y:2')], image);
+    },
+  });
+  assert.deepEqual(named, [id, undefined]);
+  assert.deepEqual(imageNames(store, id).tags, ['x:1', 'y:2']);
 });
