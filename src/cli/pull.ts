@@ -1,6 +1,6 @@
 /** `tsbox pull` */
 import { canonicalString, DEFAULT_TAG, parseNamed } from '../spec/reference.ts';
-import { FLAG_ERROR, UsageError } from './args.ts';
+import { UsageError } from './args.ts';
 import { command } from './command.ts';
 import { CONTENT_TRUST_FLAG, refuseContentTrust } from './content-trust.ts';
 import { lazyProgress } from './lazy-progress.ts';
@@ -21,7 +21,7 @@ export const verb = command({
     refuseContentTrust(flags['disable-content-trust']);
     const reference = parseNamed(name!);
     const isWhole = reference.tag !== undefined || reference.digest !== undefined;
-    if (allTags && isWhole) throw new UsageError("tag can't be used with --all-tags/-a", FLAG_ERROR);
+    if (allTags && isWhole) throw new UsageError("tag can't be used with --all-tags/-a", 1);
     if (!allTags && !isWhole) {
       if (!quiet) print(`Using default tag: ${DEFAULT_TAG}\n`);
       reference.tag = DEFAULT_TAG;

@@ -353,6 +353,11 @@ test('push: without the password it is refused with the way in, with it everythi
   assert.equal(box.ok(['inspect', '-f', '{{.Id}}', `${host}/one`]), id);
   box.ok(['logout', host]);
   assert.equal(box.tsbox(['push', `${host}/one`]).status, 1);
+  for (const verb of ['push', 'pull']) {
+    const { status, stderr } = box.tsbox([verb, '-a', `${host}/one:1`]);
+    const message = `tsbox: tag can't be used with --all-tags/-a\nSee 'tsbox ${verb} --help'.\n`;
+    assert.deepEqual([status, stderr], [1, message]);
+  }
   const trust = box.tsbox(['push', '--disable-content-trust=false', `${host}/one`]);
   assert.deepEqual(
     [trust.status, trust.stderr.split('\n')[0]],
