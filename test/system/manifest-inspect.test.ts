@@ -127,3 +127,20 @@ test('manifest inspect: what cannot be shown is an error, and says what helps', 
   assert.deepEqual([status, JSON.parse(stdout)], [0, JSON.parse(outer.bytes.toString())]);
   assert.equal((await inspect(box, '-v', `${server.host}/x@${inner.digest}`)).status, 0);
 });
+
+test('manifest inspect: plain http elsewhere only with --insecure', async (context) => {
+  if (!requires(context, 'root')) return;
+  const box = sandbox(context);
+  const image = manifest();
+  // A proxy that is every server: nothing leaves the machine, and the name is not this machine's.
+  const proxy = await serve(context, (_, response) => sendDocument(response, image));
+  proxy.server.on('connect', (_, socket) => socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n'));
+  const env = { HTTP_PROXY: `http://${proxy.host}`, HTTPS_PROXY: `http://${proxy.host}`, NO_PROXY: '' };
+  const inspectWith = (...args: string[]) => box.start(['manifest', 'inspect', ...args], { env }).done;
+  const refused = await inspectWith('registry.test:5000/x');
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /https:\/\/registry\.test:5000/);
+  assert.equal(proxy.seen.filter(({ url }) => url.startsWith('http://')).length, 0);
+  const taken = await inspectWith('--insecure', 'registry.test:5000/x');
+  assert.deepEqual([taken.status, JSON.parse(taken.stdout)], [0, JSON.parse(image.bytes.toString())], taken.stderr);
+});
