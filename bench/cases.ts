@@ -37,7 +37,7 @@ export async function probe(work: string): Promise<{ versions: Map<string, strin
       missing.push(`left out: ${name}: ${engine}`);
     } else {
       versions.set(name, engine.version);
-      await engine.close();
+      await engine.abandon();
     }
   }
   return { versions, missing };
@@ -64,7 +64,7 @@ function engines(versions: Map<string, string>, course: Course): Contender[] {
         run(work(engine, 'images'));
         await course(engine, step, directory);
       } finally {
-        await engine.close();
+        await engine.abandon();
       }
     },
   }));
@@ -101,18 +101,26 @@ function skopeoAndUmoci(sample: Sample): Contender[] {
 
 export function pullers(versions: Map<string, string>, sample: Sample): Contender[] {
   const course: Course = (engine, step) => step('pull', work(engine, 'pull', '-q', ...engine.http, sample.reference));
-  return [...engines(versions, course), ...(sample.name === 'debian' ? skopeoAndUmoci(sample) : []), tar(sample)];
+  // They need a multiple of everybody's time.
+  const slow = sample.name === 'debian' ? skopeoAndUmoci(sample) : [];
+  return [...engines(versions, course), ...slow, tar(sample)];
 }
 
-/** Load, save and push of the same image, one after the other in the same store. */
-export function archivers(versions: Map<string, string>, sample: Sample, host: string): Contender[] {
-  let number = 0;
+/** Load and save of the same image, one after the other in the same store. */
+export function archivers(versions: Map<string, string>, sample: Sample): Contender[] {
   return engines(versions, async (engine, step, directory) => {
-    const name = `bench-${sample.name}:latest`;
-    const target = `${host}/pushed-${number++}:latest`;
     await step('load', work(engine, 'load', '-i', sample.archive!));
-    await step('save', work(engine, 'save', '-o', join(directory, 'saved.tar'), name));
-    run(work(engine, 'tag', name, target));
+    await step('save', work(engine, 'save', '-o', join(directory, 'saved.tar'), sample.loaded));
+  });
+}
+
+/** Of an image that was loaded, so that nobody has anything compressed. @param host with a registry; each push is to a new repository */
+export function pushers(versions: Map<string, string>, sample: Sample, host: string): Contender[] {
+  let number = 0;
+  return engines(versions, async (engine, step) => {
+    const target = `${host}/pushed-${number++}:latest`;
+    run(work(engine, 'load', '-i', sample.archive!));
+    run(work(engine, 'tag', sample.loaded, target));
     await step('push', work(engine, 'push', ...engine.http, target));
   });
 }

@@ -20,7 +20,7 @@ interface Found {
 }
 
 /** Regular files and symlinks of /usr by directory; directories in the order of their names' hashes. */
-function sourceDirectories(): Found[][] {
+function findSource(): Found[][] {
   const listing = run('find', [SOURCE, '-xdev', '(', '-type', 'f', '-o', '-type', 'l', ')', '-printf', '%y %s %P\\0']);
   const directories = new Map<string, Found[]>();
   for (const line of listing.toString().split('\0')) {
@@ -36,6 +36,13 @@ function sourceDirectories(): Found[][] {
     .map(([name, files]) => ({ hash: byHash(name), files: files.sort((a, b) => (a.path < b.path ? -1 : 1)) }))
     .sort((a, b) => (a.hash < b.hash ? -1 : 1))
     .map(({ files }) => files.slice(0, MOST_OF_A_DIRECTORY));
+}
+
+let found: readonly Found[][] | undefined;
+
+function sourceDirectories(): readonly Found[][] {
+  found ??= findSource();
+  return found;
 }
 
 function addWithParents(names: Set<string>, path: string): void {

@@ -19,6 +19,8 @@ export interface Engine {
   /** Processes that work for it besides what a command starts. */
   readonly daemons: readonly number[];
   close(): Promise<void>;
+  /** Ends it at once, where nothing that it leaves mounted matters. */
+  abandon(): Promise<void>;
 }
 
 /** Starts an engine in a directory of its own. @returns a sentence instead when it cannot take part */
@@ -43,7 +45,7 @@ export const startTsbox: Start = async (work) => {
   if (!existsSync(program)) return 'bin/tsbox is missing: make build';
   const env = { ...process.env, TSBOX_ROOT: join(work, 'data'), TSBOX_RUN_ROOT: join(work, 'run') };
   const version = firstLine(run({ argv: [program, '--version'], env }).stdout).replace('tsbox version ', '');
-  return { name: 'tsbox', version, program: [program], env, http: [], daemons: [], close: nothing };
+  return { name: 'tsbox', version, program: [program], env, http: [], daemons: [], close: nothing, abandon: nothing };
 };
 
 /** Cgroups that docker and podman make for themselves and leave behind. They are only removed when nobody is in them. */
@@ -104,17 +106,20 @@ export const startDocker: Start = async (work) => {
   const daemon = await startDockerd(dockerd, work);
   const program = ['docker', '--host', `unix://${join(work, 'socket')}`] as const;
   const env = { ...process.env, TMPDIR: join(work, 'tmp') };
-  const close = async () => {
+  const end = async (kill: () => void) => {
     const ended = new Promise((fulfil) => daemon.once('close', fulfil));
-    daemon.kill('SIGTERM');
+    kill();
     await ended;
     removeCgroups(DOCKER_PARENT);
   };
+  const close = () => end(() => daemon.kill('SIGTERM'));
   try {
     const version = run({
       argv: [...program, 'version', '--format', '{{.Server.Version}} (client {{.Client.Version}})'],
     }).stdout.trim();
-    return { name: 'docker', version, program, env, http: [], daemons: family(daemon.pid!), close };
+    const daemons = family(daemon.pid!);
+    const abandon = () => end(() => daemons.forEach((pid) => void process.kill(pid, 'SIGKILL')));
+    return { name: 'docker', version, program, env, http: [], daemons, close, abandon };
   } catch (error) {
     await close();
     throw error;
@@ -145,5 +150,5 @@ export const startPodman: Start = async (work) => {
     spawnSync('umount', [join(work, 'data/overlay')], { stdio: 'ignore' });
     removeCgroups(PODMAN_PARENT);
   };
-  return { name: 'podman', version, program, env, http: ['--tls-verify=false'], daemons: [], close };
+  return { name: 'podman', version, program, env, http: ['--tls-verify=false'], daemons: [], close, abandon: close };
 };

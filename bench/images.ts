@@ -7,7 +7,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
-import { archivers, type Contender, committers, probe, pullers } from './cases.ts';
+import { archivers, type Contender, committers, probe, pullers, pushers } from './cases.ts';
 import { debianLayer, manyEntries, tenLayers, tenThousandFiles } from './content.ts';
 import { diskPlace, inOwnNamespaces, mountTmpfs, type Place, tmpfsPlace } from './places.ts';
 import { type Registry, startRegistry } from './registry.ts';
@@ -33,29 +33,40 @@ interface Prepared {
 interface Case {
   readonly verbs: readonly string[];
   readonly image: string;
+  readonly places: readonly Place['name'][];
+  /** Whether system calls are counted on tmpfs, where what was made for it is gone at once. */
+  readonly counted: boolean;
   prepare(stage: Stage): Promise<Prepared>;
 }
 
+const BOTH = ['tmpfs', 'disk'] as const;
+
+const ofSample = (image: ImageName, contenders: (sample: Sample, stage: Stage) => Contender[]) => ({
+  image,
+  prepare: async (stage: Stage): Promise<Prepared> => {
+    const sample = await stage.sample(image);
+    return { contenders: contenders(sample, stage), facts: sample.facts };
+  },
+});
+
+const pull = (image: ImageName) => ofSample(image, (sample, { versions }) => pullers(versions, sample));
+const archive = (image: ImageName) => ofSample(image, (sample, { versions }) => archivers(versions, sample));
+const push = (image: ImageName) =>
+  ofSample(image, (sample, { versions, registry }) => pushers(versions, sample, registry.host));
+
+/** Everything that has a promise in both places; the rest, and counting, as far as it takes no time worth mentioning. */
 const CASES: readonly Case[] = [
-  ...(['debian', 'many', 'ten'] as const).map((image) => ({
-    verbs: ['pull'],
-    image,
-    prepare: async ({ sample, versions }: Stage): Promise<Prepared> => {
-      const made = await sample(image);
-      return { contenders: pullers(versions, made), facts: made.facts };
-    },
-  })),
-  ...(['debian', 'ten'] as const).map((image) => ({
-    verbs: ['load', 'save', 'push'],
-    image,
-    prepare: async ({ sample, versions, registry }: Stage): Promise<Prepared> => {
-      const made = await sample(image);
-      return { contenders: archivers(versions, made, registry.host), facts: made.facts };
-    },
-  })),
+  { verbs: ['pull'], places: BOTH, counted: true, ...pull('debian') },
+  { verbs: ['pull'], places: BOTH, counted: false, ...pull('many') },
+  { verbs: ['pull'], places: BOTH, counted: true, ...pull('ten') },
+  { verbs: ['load', 'save'], places: BOTH, counted: true, ...archive('debian') },
+  { verbs: ['load', 'save'], places: BOTH, counted: false, ...archive('ten') },
+  { verbs: ['push'], places: ['tmpfs'], counted: false, ...push('ten') },
   {
     verbs: ['commit'],
     image: 'files',
+    places: BOTH,
+    counted: true,
     prepare: async ({ directory, versions }) => {
       const contenders = committers(versions, tenThousandFiles(directory));
       return { contenders, facts: '10000 files of 4 KB over busybox' };
@@ -84,16 +95,17 @@ function useNoConfiguration(directory: string): void {
 
 async function measureAll(stage: Stage, places: readonly Place[], runs: number, words: readonly string[]) {
   const sum = { kept: 0, missed: 0 };
-  const isWanted = (place: Place, { verbs, image }: Case) =>
+  const isWanted = (place: Place, { verbs, image, places }: Case) =>
+    places.includes(place.name) &&
     verbs.some((verb) => words.every((word) => [verb, image, place.name].includes(word)));
   const wanted = CASES.filter((each) => places.some((place) => isWanted(place, each)));
-  const prepared = new Map<Case, Prepared>();
-  for (const each of wanted) prepared.set(each, await each.prepare(stage));
+  if (wanted.length === 0)
+    throw new Error(`nothing is measured that is called ${words.join(' ')}: see bench/README.md`);
+  const prepared = await Promise.all(wanted.map(async (each) => [each, await each.prepare(stage)] as const));
   for (const place of places) {
     for (const [each, { contenders, facts }] of prepared) {
       if (!isWanted(place, each)) continue;
-      const counts = place.name === 'tmpfs' && each.image !== 'many';
-      const { measured, notes } = await runCase(contenders, place, runs, counts);
+      const { measured, notes } = await runCase(contenders, place, runs, each.counted && place.name === 'tmpfs');
       for (const [verb, results] of measured) {
         const { text, kept, missed } = verdict({ verb, image: each.image, place: place.name }, results);
         sum.kept += kept;

@@ -15,6 +15,8 @@ export interface Sample {
   readonly reference: string;
   /** As `docker save` writes it; undefined when none was wanted. */
   readonly archive: string | undefined;
+  /** Its name when the archive has been loaded. */
+  readonly loaded: string;
   readonly layers: readonly Blob[];
   /** `1 layer, 8700 entries, 170 MB, 60 MB compressed` */
   readonly facts: string;
@@ -51,6 +53,8 @@ function writeConfig(file: string, diffIds: readonly string[]): void {
   writeFileSync(file, JSON.stringify(config));
 }
 
+const loadedName = (name: string) => `bench-${name}:latest`;
+
 /** Takes the layers' tars away. @see moby, image/spec/v1.2.md, Combined Image JSON + Filesystem Changeset Format */
 function writeArchive(directory: string, name: string, config: Blob, tars: readonly string[]): string {
   const tree = join(directory, `${name}.archive`);
@@ -62,7 +66,7 @@ function writeArchive(directory: string, name: string, config: Blob, tars: reado
     renameSync(tar, join(tree, `layer-${index}/layer.tar`));
     return `layer-${index}/layer.tar`;
   });
-  const manifest = [{ Config: configName, RepoTags: [`bench-${name}:latest`], Layers: layers }];
+  const manifest = [{ Config: configName, RepoTags: [loadedName(name)], Layers: layers }];
   writeFileSync(join(tree, 'manifest.json'), JSON.stringify(manifest));
   const archive = join(directory, `${name}.archive.tar`);
   run('tar', [
@@ -103,6 +107,7 @@ export async function makeSample(
     name,
     reference,
     archive,
+    loaded: loadedName(name),
     layers,
     facts: `${count}, ${megabytes(unpacked)}, ${megabytes(compressed)} compressed`,
   };
