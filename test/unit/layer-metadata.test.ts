@@ -169,7 +169,7 @@ function withAcl(name: string, ...records: [string, string][]): Buffer {
 }
 
 test('metadata: access lists in the ways that GNU tar, star and libarchive write them', async (t) => {
-  if (!requires(t, 'command:getfacl')) return;
+  if (!requires(t, 'command:setfacl')) return;
   const lists = [
     'user::rwx\nuser:1000:r-x\ngroup::r--\nmask::r-x\nother::---\n',
     'user::rwx,user:1000:r-x,group::r--,mask::r-x,other::---',
