@@ -93,7 +93,9 @@ function runnable(wanted: Platform): string[] {
 
 /** Can a machine of the platform `wanted` run what was built for `offered`? */
 export function platformMatches(wanted: Platform, offered: Platform): boolean {
-  return (offered['os.features'] ?? []).length === 0 && runnable(wanted).includes(formatPlatform(normalizePlatform(offered)));
+  return (
+    (offered['os.features'] ?? []).length === 0 && runnable(wanted).includes(formatPlatform(normalizePlatform(offered)))
+  );
 }
 
 /** The entry of an index that suits `wanted` best, the first of equals; undefined when none does. An entry without a platform suits only
