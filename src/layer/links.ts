@@ -16,7 +16,7 @@ import {
 } from '../sys/file.ts';
 import { statAt, TYPE_MASK } from '../sys/stat.ts';
 import { baseOf, bytesOf, damaged, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
-import { attributesOf, type Found, findInLowers, isCovered, linkTarget, openFound, rootNames } from './lowers.ts';
+import { attributesOf, type Found, type LowerView, linkTarget, openFound, openLowers, rootNames } from './lowers.ts';
 import type { MetadataWriter } from './metadata.ts';
 import type { Target } from './target.ts';
 
@@ -108,15 +108,20 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
   }
 
   function finish(lowers: readonly string[]): void {
-    for (const first of waiting.values()) {
-      for (const { path, to, name } of chainFrom(first).reverse()) {
-        if (isMissing(to, name)) copyUp(to, name, lowers);
-        // What came later in the archive is there already, and stays.
-        if (path !== to && !exists(path)) makeLink(path, to, name);
-        waiting.delete(path);
+    const below = openLowers(target.root, lowers);
+    try {
+      for (const first of waiting.values()) {
+        for (const { path, to, name } of chainFrom(first).reverse()) {
+          if (isMissing(to, name)) copyUp(to, name, below);
+          // What came later in the archive is there already, and stays.
+          if (path !== to && !exists(path)) makeLink(path, to, name);
+          waiting.delete(path);
+        }
       }
+      for (const path of target.implied()) copyDirectory(path, below);
+    } finally {
+      below.close();
     }
-    for (const path of target.implied()) copyDirectory(path, '', lowers);
   }
 
   /** A link whose file is another link that waits, and so on. */
@@ -131,36 +136,24 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
     return [...chain];
   }
 
-  function copyUp(path: string, name: string, lowers: readonly string[]): void {
-    const hidden = target.isHidden(path) || isCovered(target.root, path);
-    const found = hidden ? undefined : findInLowers(lowers, path);
+  function copyUp(path: string, name: string, below: LowerView): void {
+    const found = target.isHidden(path) ? undefined : below.find(path);
     if (found === undefined) throw damaged(name, `the hard link's file ${quoted(path)} is not there`);
     try {
       if ((found.status.mode & TYPE_MASK) === S.S_IFDIR) throw toDirectory(name, path);
-      copyParents(path, name, lowers);
-      const dirfd = target.directory(parentOf(path), name);
-      const base = bytesOf(baseOf(path));
-      copyFile(found, dirfd, base, path, metadata);
+      copyFile(found, target.directory(parentOf(path), name), bytesOf(baseOf(path)), path, metadata);
     } finally {
       close(found.fd);
     }
   }
 
-  /** Directories above a copied file look as they do below, unless the layer describes them. */
-  function copyParents(path: string, name: string, lowers: readonly string[]): void {
-    for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
-      copyDirectory(path.slice(0, end), name, lowers);
-    }
-  }
-
-  function copyDirectory(path: string, name: string, lowers: readonly string[]): void {
-    if (target.isDescribed(path) || isCovered(target.root, path)) return;
-    const found = findInLowers(lowers, path);
+  function copyDirectory(path: string, below: LowerView): void {
+    const found = below.find(path);
     if (found === undefined) return;
     try {
       if ((found.status.mode & TYPE_MASK) !== S.S_IFDIR) return;
       const readable = openFound(found);
-      target.makeDirectory(path, { ...attributesOf(found, readable, path), name });
+      target.makeDirectory(path, attributesOf(found, readable, path));
       close(readable);
     } finally {
       close(found.fd);

@@ -3,8 +3,8 @@ import { isErrno } from '../errors.ts';
 import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, close, OPEN, openat, openat2, readlinkat } from '../sys/file.ts';
 import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
-import { fgetxattr, flistxattr } from '../sys/xattr.ts';
-import { bytesOf } from './entry.ts';
+import { fgetxattr, flistxattr, lgetxattr } from '../sys/xattr.ts';
+import { bytesOf, parentOf } from './entry.ts';
 import type { Attributes } from './metadata.ts';
 import { RESOLVE_INSIDE } from './target.ts';
 import { isOverlayXattr, isWhiteoutDevice, OPAQUE_XATTR } from './whiteout.ts';
@@ -15,54 +15,93 @@ export interface Found {
   status: FileStatus;
 }
 
-function tryOpen(root: number, path: string, flags: number): number | undefined {
+export interface LowerView {
+  /** What the merged lower layers have at `path`, a symlink itself; undefined too when the layer on top of them keeps it from being seen. */
+  find(path: string): Found | undefined;
+  close(): void;
+}
+
+function isDirectory(status: FileStatus): boolean {
+  return (status.mode & TYPE_MASK) === S.S_IFDIR;
+}
+
+function tryOpen(root: number, path: string): Found | undefined {
   try {
-    return openat2(root, bytesOf(path === '' ? '.' : path), flags | OPEN.NOFOLLOW, RESOLVE_INSIDE);
+    const fd = openat2(root, bytesOf(path === '' ? '.' : path), OPEN.PATH | OPEN.NOFOLLOW, RESOLVE_INSIDE);
+    return { fd, status: statAt(fd, '', AT_EMPTY_PATH) };
   } catch (error) {
     if (['ENOENT', 'ENOTDIR', 'ELOOP'].some((name) => isErrno(error, name))) return undefined;
     throw error;
   }
 }
 
-function isOpaque(readable: number): boolean {
-  return Object.values(OPAQUE_XATTR).some((name) => fgetxattr(readable, name)?.toString() === 'y');
-}
-
-/** Does something on the way to `path` keep the layers below the one at `root` from being seen? */
-export function isCovered(root: number, path: string): boolean {
-  if (isOpaque(root)) return true;
-  for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
-    const fd = tryOpen(root, path.slice(0, end), OPEN.PATH);
-    if (fd === undefined) return false;
-    const isDirectory = (statAt(fd, '', AT_EMPTY_PATH).mode & TYPE_MASK) === S.S_IFDIR;
-    close(fd);
-    if (!isDirectory) return true;
-    const readable = tryOpen(root, path.slice(0, end), OPEN.RDONLY | OPEN.DIRECTORY)!;
-    const opaque = isOpaque(readable);
-    close(readable);
-    if (opaque) return true;
-  }
-  return false;
-}
-
-/** What the merged lower layers have at `path`, a symlink itself. @param lowers directories, the nearest first */
-export function findInLowers(lowers: readonly string[], path: string): Found | undefined {
-  for (const lower of lowers) {
-    const root = openat(AT_FDCWD, lower, OPEN.RDONLY | OPEN.DIRECTORY);
+/** By path, as a descriptor of O_PATH has no attributes. One that may not be read is none of overlayfs. */
+function isOpaque({ fd }: Found): boolean {
+  return Object.values(OPAQUE_XATTR).some((name) => {
     try {
-      const fd = tryOpen(root, path, OPEN.PATH);
-      if (fd !== undefined) {
-        const status = statAt(fd, '', AT_EMPTY_PATH);
-        if (!isWhiteoutDevice(status)) return { fd, status };
-        close(fd);
-        return undefined;
-      }
-      if (isCovered(root, path)) return undefined;
-    } finally {
-      close(root);
+      return lgetxattr(`/proc/self/fd/${fd}/.`, name)?.toString() === 'y';
+    } catch (error) {
+      if (isErrno(error, 'EACCES')) return false;
+      throw error;
     }
+  });
+}
+
+/** @param top the directory of the layer that is above the others, open @param lowers directories, the nearest first */
+export function openLowers(top: number, lowers: readonly string[]): LowerView {
+  const roots = [top];
+  /** By directory: which of the roots have a part in it. A path is asked for often, and may be deep. */
+  const parts = new Map<string, readonly number[]>();
+
+  function partsOf(path: string): readonly number[] {
+    let known = parts.get(path);
+    if (known === undefined) {
+      known = visible(path, path === '' ? roots : partsOf(parentOf(path)));
+      parts.set(path, known);
+    }
+    return known;
   }
-  return undefined;
+
+  /** Those of `among` that have the directory, down to the first that hides what is below it. */
+  function visible(path: string, among: readonly number[]): number[] {
+    const seen: number[] = [];
+    for (const root of among) {
+      const found = tryOpen(root, path);
+      if (found === undefined) continue;
+      try {
+        if (!isDirectory(found.status)) break;
+        seen.push(root);
+        if (isOpaque(found)) break;
+      } finally {
+        close(found.fd);
+      }
+    }
+    return seen;
+  }
+
+  function find(path: string): Found | undefined {
+    if (lowers.length === 0) return undefined;
+    for (const root of partsOf(parentOf(path))) {
+      const found = root === top ? undefined : tryOpen(root, path);
+      if (found === undefined) continue;
+      if (!isWhiteoutDevice(found.status)) return found;
+      close(found.fd);
+      return undefined;
+    }
+    return undefined;
+  }
+
+  function closeAll(): void {
+    for (const root of roots.slice(1)) close(root);
+  }
+
+  try {
+    for (const lower of lowers) roots.push(openat(AT_FDCWD, lower, OPEN.RDONLY | OPEN.DIRECTORY));
+  } catch (error) {
+    closeAll();
+    throw error;
+  }
+  return { find, close: closeAll };
 }
 
 /** Names at the top of the merged lower layers. */

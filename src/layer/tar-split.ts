@@ -227,6 +227,17 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
   return { raw, entry, data, done, mark, lost, drain: lines.drain, finish, abort };
 }
 
+/** The last of ascending numbers that is less than `bound`. A layer may have one name a million times. */
+function lastBelow(ascending: readonly number[], bound: number): number | undefined {
+  let [low, high] = [0, ascending.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle]! < bound) low = middle + 1;
+    else high = middle;
+  }
+  return ascending[low - 1];
+}
+
 /** Which entries (counted among those with data) the lost files were. */
 async function findLosses(path: string, losses: readonly LostFile[]): Promise<Map<number, LostFile>> {
   const wanted = new Map<string, number[]>(losses.map((loss) => [loss.path, []]));
@@ -238,7 +249,7 @@ async function findLosses(path: string, losses: readonly LostFile[]): Promise<Ma
   }
   const found = new Map<number, LostFile>();
   for (const loss of losses) {
-    const entry = wanted.get(loss.path)?.findLast((number) => number < loss.before);
+    const entry = lastBelow(wanted.get(loss.path) ?? [], loss.before);
     if (entry !== undefined && !found.has(entry)) found.set(entry, loss);
   }
   return found;

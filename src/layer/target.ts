@@ -66,8 +66,6 @@ export interface Target {
   isHidden(path: string): boolean;
   /** Notes that this layer made what is at `path`. */
   own(path: string): void;
-  /** Has this directory attributes of its own, not only those of a missing parent? */
-  isDescribed(path: string): boolean;
   /** Directories that were made because an entry needed them, and that no entry describes. */
   implied(): string[];
   /** Sets the attributes of all directories. */
@@ -99,6 +97,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
   const pending = new Map<string, Attributes>();
   const whiteouts = new Set<string>();
   const made = form === 'remove' ? new Set<string>() : undefined;
+  const emptied = new Set<string>(); // what is made in these is of this layer
   let lastPath = '';
   let lastFd = root;
 
@@ -260,7 +259,8 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
 
   /** Of a directory that this layer has, removes what it did not bring. */
   function emptyOfOthers(dirfd: number, base: Buffer, path: string, ours: ReadonlySet<string>): void {
-    if (!isDirectory(statAt(dirfd, base))) return;
+    if (emptied.has(path) || !isDirectory(statAt(dirfd, base))) return;
+    emptied.add(path);
     removeAll(dirfd, base, path, (child) => ours.has(child));
     forgetOpen();
   }
@@ -318,7 +318,6 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     isHidden: (path) => whiteouts.has(path),
     own,
     implied: () => [...pending].filter(([, attributes]) => attributes === IMPLIED).map(([path]) => path),
-    isDescribed: (path) => path === '' || (pending.get(path) ?? IMPLIED) !== IMPLIED,
     finish,
     close() {
       for (const fd of open.values()) close(fd);
