@@ -195,14 +195,16 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
   }
 
   function lost(lostPath: string, dirfd: number, base: Buffer, size: number, before: number): void {
-    aside ??= openSync(`${path}.lost`, 'wx', 0o600);
     losses.push({ path: lostPath, before, offset: asideSize, size });
     const fd = openat(dirfd, base, OPEN.RDONLY | OPEN.NOFOLLOW);
     try {
+      aside ??= openSync(`${path}.lost`, 'wx', 0o600);
       for (const piece of fileData(fd, size, lostPath)) {
         writeFileSync(aside, piece);
         asideSize += piece.length;
       }
+    } catch (error) {
+      throw refusal(`write ${path}.lost`, error);
     } finally {
       close(fd);
     }
@@ -214,7 +216,9 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
     if (aside === undefined) return;
     closeSync(aside);
     aside = undefined;
-    await inlineLosses(path, losses);
+    await inlineLosses(path, losses).catch((error: unknown) => {
+      throw refusal(`write ${path}`, error);
+    });
     rmSync(`${path}.lost`);
   }
 
