@@ -1,12 +1,12 @@
 /** Packs a directory as a tar: an overlay's upper directory as a layer, or a plain tree. The same directory gives the same bytes. */
-import { isErrno, TsboxError } from '../errors.ts';
+import { TsboxError } from '../errors.ts';
 import { S } from '../spec/linux.ts';
-import { close, OPEN, openat, readlinkat } from '../sys/file.ts';
-import { TYPE_MASK } from '../sys/stat.ts';
+import { AT_EMPTY_PATH, close, OPEN, openat, readlinkat } from '../sys/file.ts';
+import { statAt, TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, lgetxattr, llistxattr } from '../sys/xattr.ts';
 import { baseOf, bytesOf, parentOf, quoted } from './entry.ts';
 import { createOutput, type Output } from './output.ts';
-import { type Item, walkTree } from './walk.ts';
+import { type Item, isGone, walkTree } from './walk.ts';
 import { isOverlayXattr, isWhiteoutDevice, OPAQUE_MARKER, OPAQUE_XATTR, WHITEOUT_PREFIX } from './whiteout.ts';
 import { archiveEnd, encodeHeader, paddingOf, type WrittenEntry } from './write.ts';
 
@@ -95,23 +95,29 @@ function* packItem(
     yield* output.put(encodeHeader(entry));
     return;
   }
-  if (type === 'symlink') entry.linkname = readlinkat(item.dirfd, item.base).toString('latin1');
   if (type === 'file') {
     const found = yield* packFile(item, entry, form, output, options);
     if (!found) linked.delete(item.status.identity);
     return;
   }
-  const names = type === 'directory' ? flistxattr(item.fd) : llistxattr(nameOf(item));
-  entry.xattrs = readXattrs(item.path, names, form, (name) =>
-    type === 'directory' ? fgetxattr(item.fd, name) : lgetxattr(nameOf(item), name),
-  );
+  try {
+    if (type === 'symlink') entry.linkname = readlinkat(item.dirfd, item.base).toString('latin1');
+    const names = type === 'directory' ? flistxattr(item.fd) : llistxattr(nameOf(item));
+    entry.xattrs = readXattrs(item.path, names, form, (name) =>
+      type === 'directory' ? fgetxattr(item.fd, name) : lgetxattr(nameOf(item), name),
+    );
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    linked.delete(item.status.identity);
+    return;
+  }
   yield* output.put(encodeHeader(entry));
   if (type === 'directory' && form !== undefined && fgetxattr(item.fd, OPAQUE_XATTR[form])?.toString() === 'y') {
     yield* output.put(encodeHeader(marker(`${item.path}/${OPAQUE_MARKER}`, item)));
   }
 }
 
-/** @returns false when the file was removed meanwhile */
+/** @returns false when the file was removed meanwhile, or another took its place */
 function* packFile(
   item: Item,
   entry: WrittenEntry,
@@ -123,10 +129,11 @@ function* packFile(
   try {
     fd = openat(item.dirfd, item.base, OPEN.RDONLY | OPEN.NOFOLLOW | OPEN.NONBLOCK);
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false;
+    if (isGone(error)) return false;
     throw error;
   }
   try {
+    if (statAt(fd, '', AT_EMPTY_PATH).identity !== item.status.identity) return false;
     entry.xattrs = readXattrs(item.path, flistxattr(fd), form, (name) => fgetxattr(fd, name));
     yield* output.put(encodeHeader(entry));
     const short = yield* output.copy(fd, entry.size, bytesOf(item.path));

@@ -32,8 +32,7 @@ const OPEN_DIRECTORY = OPEN.RDONLY | OPEN.DIRECTORY | OPEN.NOFOLLOW;
 /** All that is below `root`. `enter` says whether something is wanted, a directory with all it has. What vanishes while the walk
  *  is on its way is left out. */
 export function* walkTree(root: string | Buffer, enter: (path: string) => boolean): Generator<Item> {
-  const fd = openat(AT_FDCWD, root, OPEN.RDONLY | OPEN.DIRECTORY);
-  const frames: Frame[] = [newFrame(fd, '', statAt(fd, '', AT_EMPTY_PATH).identity)];
+  const frames: Frame[] = [openFrame(AT_FDCWD, root, '', OPEN.RDONLY | OPEN.DIRECTORY)];
   try {
     for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
       const name = frame.names[frame.next++];
@@ -43,32 +42,45 @@ export function* walkTree(root: string | Buffer, enter: (path: string) => boolea
       }
       const path = frame.path === '' ? name : `${frame.path}/${name}`;
       if (!enter(path)) continue;
-      const item = look(frame.fd, path, bytesOf(name));
-      if (item === undefined) continue;
-      if (item.fd !== -1) {
-        frames.push(newFrame(item.fd, path, item.status.identity));
+      const found = look(frame.fd, path, bytesOf(name));
+      if (found === undefined) continue;
+      if (found.inside !== undefined) {
+        frames.push(found.inside);
         closeFar(frames);
       }
-      yield item;
+      yield found.item;
     }
   } finally {
     for (const frame of frames) if (frame.fd !== -1) close(frame.fd);
   }
 }
 
-function newFrame(fd: number, path: string, identity: string): Frame {
-  return { fd, identity, path, names: namesIn(fd), next: 0 };
-}
-
-function look(dirfd: number, path: string, base: Buffer): Item | undefined {
+function openFrame(dirfd: number, base: string | Buffer, path: string, flags: number): Frame {
+  const fd = openat(dirfd, base, flags);
   try {
-    const status = statAt(dirfd, base);
-    const isDirectory = (status.mode & TYPE_MASK) === S.S_IFDIR;
-    return { path, base, dirfd, status, fd: isDirectory ? openat(dirfd, base, OPEN_DIRECTORY) : -1 };
+    return { fd, identity: statAt(fd, '', AT_EMPTY_PATH).identity, path, names: namesIn(fd), next: 0 };
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
+    close(fd);
     throw error;
   }
+}
+
+/** @returns undefined for what is gone; `inside` when it is a directory */
+function look(dirfd: number, path: string, base: Buffer): { item: Item; inside?: Frame } | undefined {
+  try {
+    const status = statAt(dirfd, base);
+    if ((status.mode & TYPE_MASK) !== S.S_IFDIR) return { item: { path, base, dirfd, status, fd: -1 } };
+    const inside = openFrame(dirfd, base, path, OPEN_DIRECTORY);
+    return { item: { path, base, dirfd, status, fd: inside.fd }, inside };
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Does this error mean that something was removed meanwhile, or that something of another kind took its place? */
+export function isGone(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EINVAL'].some((name) => isErrno(error, name));
 }
 
 /** The item's own directory is needed until the walk goes on, so the frame above the last stays open too. */

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { closeSync, linkSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, linkSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Parser } from 'tar';
 import { diffLayer, writeTree } from '../../src/layer/diff.ts';
 import { requires } from '../requires.ts';
@@ -168,4 +171,42 @@ test('diff: whiteouts and opaque directories for rootless overlays', async (t) =
   assert.deepEqual(names, ['d/', 'd/.wh..wh..opq', 'd/f', '.wh.gone', '']);
   await apply(packed, again, { whiteouts: 'overlay-user' });
   assert.deepEqual(Object.keys(content(again)), Object.keys(content(target)));
+});
+
+/** Makes, replaces, renames and removes things of all kinds in the directory, until it is killed. */
+const RESTLESS = `
+  import { linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+  import { execFileSync } from 'node:child_process';
+  process.chdir(process.argv[1]);
+  execFileSync('mkfifo', ['fifo']);
+  const kinds = [
+    (name) => writeFileSync(name, 'x'.repeat(5000)),
+    (name) => symlinkSync('somewhere', name),
+    (name) => mkdirSync(name + '/d/e', { recursive: true }),
+    (name) => linkSync('kept', name),
+    (name) => linkSync('fifo', name),
+  ];
+  for (let at = 0; ; at++) {
+    const name = 'n' + (at * 7) % 40;
+    try {
+      if (at % 3 === 0) rmSync(name, { recursive: true, force: true });
+      else if (at % 3 === 1) kinds[(at * 11) % kinds.length](name);
+      else renameSync(name, 'n' + (at * 13) % 40);
+    } catch {}
+  }`;
+
+test('write: a tree that changes while it is read gives an archive all the same', async (t) => {
+  const root = scratch(t);
+  writeFileSync(join(root, 'kept'), 'kept');
+  const child = spawn(process.execPath, ['--input-type=module', '-e', RESTLESS, root], { stdio: 'ignore' });
+  try {
+    while (!existsSync(join(root, 'n1'))) await sleep(10);
+    for (let times = 0; times < 200; times++) {
+      const bytes = await collect(writeTree(root));
+      if (times % 20 === 0) run('tar', ['-tf', '-'], { input: bytes });
+    }
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'close');
+  }
 });
