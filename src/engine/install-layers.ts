@@ -1,6 +1,6 @@
 /**
  * Layers of an image into the store: what is there is kept, the rest is unpacked several at once as it arrives. A layer with hard links
- * into the layers below waits for those, and for nothing else.
+ * into the layers below, or with files in directories that only those describe, waits for them at its end, and for nothing else.
  *
  * As soon as a layer and all below it are unpacked, it is committed, while others still arrive. Committing syncs; what becomes complete
  * during one sync is committed with the next. So a pull that is killed leaves whole layers for the next one, and what it was unpacking

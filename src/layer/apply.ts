@@ -28,8 +28,8 @@ export interface ApplyOptions {
   /** Where to write tar-split.json.gz; beside it temporary names with this prefix are used. */
   tarSplit?: string;
   limits?: LayerLimits;
-  /** Directories of the layers below, the nearest first: for hard links to files in them, and to hide all of them. They are asked
-   *  for after the stream's end, so they may be in the making while it runs. */
+  /** Directories of the layers below, the nearest first: for hard links to files in them, for directories that no entry describes,
+   *  and to hide all of them. They are asked for after the stream's end, so they may be in the making while it runs. */
   lowers?: readonly string[] | (() => Promise<readonly string[]>);
 }
 
