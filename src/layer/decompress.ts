@@ -154,11 +154,19 @@ async function* unpack(input: Input, engine: Engine, kind: Compression): AsyncGe
     await feeding;
   } catch (error) {
     if (failure !== undefined) throw failure;
-    throw new TsboxError('ERR_TSBOX_DAMAGED', `${kind} stream: ${(error as Error).message}`, { cause: error });
+    throw refusalOf(error as NodeJS.ErrnoException, kind);
   } finally {
     engine.destroy();
   }
   if (failure !== undefined) throw failure;
+}
+
+function refusalOf(error: NodeJS.ErrnoException, kind: Compression): TsboxError {
+  if (error.code === 'ZSTD_error_frameParameter_windowTooLarge') {
+    const hint = 'Pack it with a window of 128 MiB at most: zstd --long=27.';
+    return new TsboxError('ERR_TSBOX_LIMIT', 'zstd stream: it takes too much memory to unpack', { hint, cause: error });
+  }
+  return new TsboxError('ERR_TSBOX_DAMAGED', `${kind} stream: ${error.message}`, { cause: error });
 }
 
 async function feed(input: Input, engine: Engine): Promise<void> {

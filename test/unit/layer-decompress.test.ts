@@ -159,3 +159,17 @@ test('decompress: an error of the source comes through as it is, and the source 
   }
   assert.ok(closed);
 });
+
+test('decompress: a zstd window of any size that fits into memory', async (t) => {
+  if (!requires(t, 'command:zstd')) return;
+  // From a stream zstd does not know the size, and takes the whole window.
+  const packed = (window: number): Buffer =>
+    run('zstd', ['-q', `--long=${window}`, '-c'], { input: Buffer.from('data') });
+  for (const window of [10, 23, 27]) {
+    assert.equal((await collect(decompress(pieces(packed(window))))).toString(), 'data');
+  }
+  await assert.rejects(collect(decompress(pieces(packed(28)))), {
+    code: 'ERR_TSBOX_LIMIT',
+    message: /too much memory/,
+  });
+});
