@@ -21,7 +21,7 @@ built := $(fixtures)/build
 node_modules := node_modules/.package-lock.json
 sources := $(shell find src scripts -name '*.ts') package.json
 
-.PHONY: help run build native check test unit system fixtures bench bench-start bench-images soak install clean setup-image setup-test
+.PHONY: help run build native check test unit fuzz system fixtures bench bench-start bench-images soak install clean setup-image setup-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -36,18 +36,22 @@ build: $(node_modules) native dist/main.js ## npm dependencies, the native execu
 check: $(node_modules) ## types, lint and fast unit tests
 	@node_modules/.bin/tsc -p .
 	@node_modules/.bin/biome check --error-on-warnings
-	@$(MAKE) --no-print-directory unit REPORTER=dot
+	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-400} $(MAKE) --no-print-directory unit REPORTER=dot
 
 test: ## everything: check, the executor's own tests, fixtures, system tests with real containers
 	@scripts/setup.sh build image test
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory --silent -C native-bindings check valgrind
 	@$(MAKE) --no-print-directory fixtures
 	@$(MAKE) --no-print-directory system
 
 unit: $(node_modules) ## tests that need no privilege
 	@$(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*.test.ts'
+
+fuzz: build ## 10,000 mutated layers (TSBOX_FUZZ_CASES=.., TSBOX_FUZZ_SEED=..)
+	@$(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*fuzz*.test.ts'
 
 system: build fixtures ## tests with real containers; needs root
 	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=2 'test/system/**/*.test.ts'
