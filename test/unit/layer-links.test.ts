@@ -4,7 +4,7 @@ import { linkSync, lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSy
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { reassembleLayer } from '../../src/layer/tar-split-read.ts';
-import { apply, archive, collect, type Made, run, scratch, snapshot } from './layer-support.ts';
+import { apply, archive, asRoot, collect, type Made, run, scratch, snapshot } from './layer-support.ts';
 
 const link = (name: string, linkname: string): Made => ({ name, type: 'link', linkname });
 
@@ -14,7 +14,7 @@ async function unpacked(t: TestContext, entries: Made[], lowers: string[] = []):
   const target = join(root, 'layer');
   mkdirSync(target);
   const bytes = archive(...entries);
-  await apply(bytes, target, { lowers, tarSplit: join(root, 'split') });
+  await apply(bytes, target, { whiteouts: asRoot ? 'overlay' : 'overlay-user', lowers, tarSplit: join(root, 'split') });
   assert.ok((await collect(reassembleLayer(target, join(root, 'split')))).equals(bytes));
   return target;
 }
