@@ -20,6 +20,9 @@ const DEFAULTS = { maxBytes: 64 * 2 ** 30, maxRatio: 500 };
 export const RATIO_FROM = 2 ** 30;
 
 const OUTPUT = { chunkSize: 0x40000, highWaterMark: 0x100000 };
+/** Input that is handed to an engine at a time, at the least, and how many pieces of it. */
+const PIECE = 0x30000;
+const AHEAD = 2;
 const MAGIC = 6;
 
 type Engine = Transform & { bytesWritten: number };
@@ -169,22 +172,46 @@ function refusalOf(error: NodeJS.ErrnoException, kind: Compression): TsboxError 
   return new TsboxError('ERR_TSBOX_DAMAGED', `${kind} stream: ${error.message}`, { cause: error });
 }
 
+/** Gives the engine its input. It has the next piece before it is done with one: its thread never waits for this one. */
 async function feed(input: Input, engine: Engine): Promise<void> {
   const over = new Promise<void>((resolve) => {
     engine.once('end', resolve);
     engine.once('close', resolve);
   });
-  for (let before = 0; ; ) {
+  const given: { piece: Buffer; done: Promise<unknown> }[] = [];
+  let used = 0;
+
+  /** Waits for the oldest piece. @returns whether the engine has taken all of it */
+  async function isUsed(): Promise<boolean> {
+    const { piece, done } = given[0]!;
+    await Promise.race([over, done]);
+    if (engine.bytesWritten - used < piece.length) return false;
+    used += piece.length;
+    given.shift();
+    return true;
+  }
+
+  let goesOn = true;
+  for (let piece = await nextPiece(input); goesOn && piece !== undefined; ) {
+    if (engine.destroyed) return;
+    const bytes = piece;
+    given.push({ piece, done: new Promise((resolve) => engine.write(bytes, resolve)) });
+    if (given.length === AHEAD) goesOn = await isUsed();
+    if (goesOn) piece = await nextPiece(input);
+  }
+  while (goesOn && given.length > 0) goesOn = await isUsed();
+  if (!goesOn) input.putBack(Buffer.concat(given.map(({ piece }) => piece)).subarray(engine.bytesWritten - used));
+  engine.end();
+}
+
+/** What the source gives, several chunks together: each piece costs the way to another thread and back. */
+async function nextPiece(input: Input): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  for (let length = 0; length < PIECE; ) {
     const chunk = await input.next();
     if (chunk === undefined) break;
-    if (engine.destroyed) return;
-    await Promise.race([over, new Promise<unknown>((resolve) => engine.write(chunk, resolve))]);
-    const used = engine.bytesWritten - before;
-    if (used < chunk.length) {
-      input.putBack(chunk.subarray(used));
-      break;
-    }
-    before += chunk.length;
+    chunks.push(chunk);
+    length += chunk.length;
   }
-  engine.end();
+  return chunks.length > 1 ? Buffer.concat(chunks) : chunks[0];
 }

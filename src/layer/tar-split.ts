@@ -19,6 +19,14 @@ const BATCH = 0x40000;
 /** The lines are mostly zeros in base64: the fastest level is good enough. Some batches may wait, so that nobody waits for them. */
 const COMPRESSION = { level: 1, chunkSize: BATCH, highWaterMark: 8 * BATCH };
 
+/** Batches that were written, for the next ones. */
+const spare: Buffer[] = [];
+const MOST_SPARE = 8;
+
+function newBatch(): Buffer {
+  return spare.pop() ?? Buffer.allocUnsafeSlow(BATCH);
+}
+
 interface LineWriter {
   /** A segment with the bytes up to `end`, which may change as soon as this returns. */
   segment(bytes: Buffer, end: number): void;
@@ -49,8 +57,7 @@ function createLineWriter(path: string): LineWriter {
   gzip.on('drain', () => wake?.());
   gzip.on('close', () => wake?.());
   file.on('error', fail);
-  const spare: Buffer[] = [];
-  let batch: Buffer = Buffer.allocUnsafeSlow(BATCH);
+  let batch = newBatch();
   let filled = 0;
   let position = 0;
 
@@ -63,9 +70,9 @@ function createLineWriter(path: string): LineWriter {
   function flush(next: number): void {
     const full = batch;
     gzip.write(full.subarray(0, filled), () => {
-      if (full.length === BATCH && spare.length < 4) spare.push(full);
+      if (full.length === BATCH && spare.length < MOST_SPARE) spare.push(full);
     });
-    batch = next > BATCH ? Buffer.allocUnsafeSlow(next) : (spare.pop() ?? Buffer.allocUnsafeSlow(BATCH));
+    batch = next > BATCH ? Buffer.allocUnsafeSlow(next) : newBatch();
     filled = 0;
   }
 
