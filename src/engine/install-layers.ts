@@ -75,6 +75,8 @@ interface Installation {
   /** Aborted by the caller's signal, and when a layer fails. */
   signal: AbortSignal;
   say(source: LayerSource, status: LayerStatus | undefined, current?: number): void;
+  /** What could not be kept of which layer, for a person. */
+  notices: string[];
 }
 
 /**
@@ -103,6 +105,7 @@ export async function installLayers(
       const bytes = current === undefined ? {} : { current, total: source.size };
       options.onProgress({ kind: 'layer', layer: source.label, status, ...bytes });
     },
+    notices: [],
   };
   for (const source of sources.slice(present)) run.say(source, options.statuses.listed);
   for (const source of sources.slice(present + options.parallel)) run.say(source, options.statuses.waiting);
@@ -120,6 +123,7 @@ export async function installLayers(
     await staging.giveUp(error, options.keeps?.(error) === true);
     throw error;
   }
+  for (const text of run.notices) options.onProgress({ kind: 'text', text });
   for (const { blob, diffId } of sources.slice(0, present)) {
     if (blob !== undefined) rememberBlob(store, diffId, blob, lease);
   }
@@ -186,13 +190,16 @@ function newStaging(run: Installation, lease: Lease, chain: readonly string[], p
 
   async function unpack(index: number): Promise<StagedLayer> {
     const source = sources[index]!;
-    const apply = (target: LayerTarget) =>
-      applyLayer(decompress(counted(run, source), run.options.limits), target.dir, {
+    const apply = async (target: LayerTarget) => {
+      const layer = await applyLayer(decompress(counted(run, source), run.options.limits), target.dir, {
         ...unpackAs(),
         limits: run.options.limits ?? {},
         tarSplit: target.tarSplit,
         lowers: () => lowersOf(index),
       });
+      for (const notice of layer.notices) run.notices.push(`${source.label}: ${notice}`);
+      return layer;
+    };
     try {
       const layer = await stageLayer(store, lease, apply);
       if (layer.diffId === source.diffId) return layer;

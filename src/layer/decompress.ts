@@ -21,8 +21,8 @@ export const RATIO_FROM = 2 ** 30;
 
 const OUTPUT = { chunkSize: 0x40000, highWaterMark: 0x100000 };
 /** Input that is handed to an engine at a time, at the least, and how many pieces of it. */
-const PIECE = 0x30000;
-const AHEAD = 2;
+const PIECE = 0x20000;
+const AHEAD = 4;
 const MAGIC = 6;
 
 type Engine = Transform & { bytesWritten: number };
