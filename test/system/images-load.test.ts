@@ -22,6 +22,7 @@ import {
   temporary,
   writeFiles,
 } from '../unit/engine-archives.ts';
+import { archive, extendedHeader, paxRecord } from '../unit/layer-support.ts';
 import { sandbox, TSBOX } from './harness.ts';
 import { contents, engineIn, failing, layerDirectories, listener, run, startDocker } from './images-setup.ts';
 
@@ -407,4 +408,19 @@ test('load: a blob that is missing or shorter than it should be', async (context
     const error = await failing(engine, () => loadImages(engine, { input }, () => {}));
     assert.match(error.message, bytes === '' ? /has 0 bytes, should have/ : /no file "blobs/);
   }
+});
+
+test('load: what could not be kept of a layer is told once all layers are there', async (context) => {
+  if (!requires(context, 'root')) return;
+  const acl = extendedHeader('x', paxRecord('SCHILY.acl.access', 'user::rw-,user:nobodyhere:r--,mask::r--,other::---'));
+  const layer = Buffer.concat([acl, archive({ name: 'secret', data: 'kept' })]);
+  const engine = engineIn(context);
+  const { say, texts } = listener();
+  await loadImages(engine, { input: fileWith(engine.directory, tarOf(dockerFiles([layer], ['x:1']))) }, say);
+  assert.equal(texts().length, 1);
+  assert.match(
+    texts()[0]!,
+    /^[0-9a-f]{12}: left out of 1 entry: an ACL that names users or groups, or is none of POSIX$/,
+  );
+  assert.equal(readFileSync(`${layerDirectories(engine, 'x:1')[0]}/secret`, 'utf8'), 'kept');
 });
