@@ -1,6 +1,6 @@
 /** `tsbox import` */
 import { command } from './command.ts';
-import { print } from './output.ts';
+import { complain, print } from './output.ts';
 
 export const verb = command({
   usage: '[OPTIONS] file|URL|- [REPOSITORY[:TAG]]',
@@ -18,6 +18,7 @@ export const verb = command({
       source: source!,
       message: flags.message,
       changes: flags.change,
+      notice: (text) => complain(`${text}\n`),
       ...(reference !== undefined && { reference }),
       ...(flags.platform !== undefined && { platform: flags.platform }),
     });

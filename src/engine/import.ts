@@ -25,6 +25,8 @@ export interface ImportRequest {
   /** Dockerfile instructions. */
   changes: readonly string[];
   platform?: string;
+  /** Told what could not be kept of the archive, a sentence a kind. */
+  notice?(text: string): void;
 }
 
 /** As Docker writes a configuration that says nothing. */
@@ -80,13 +82,16 @@ export function importImage({ store, options }: Engine, request: ImportRequest):
     imageConfig(request, config, '');
     try {
       return await withLease(store, async (lease) => {
-        const layer = await registerLayer(store, lease, undefined, (target) =>
-          applyLayer(decompress(abortable(openSource(request.source, signal), signal), options.limits), target.dir, {
+        const layer = await registerLayer(store, lease, undefined, async (target) => {
+          const archive = decompress(abortable(openSource(request.source, signal), signal), options.limits);
+          const applied = await applyLayer(archive, target.dir, {
             ...unpackAs(),
             limits: options.limits ?? {},
             tarSplit: target.tarSplit,
-          }),
-        );
+          });
+          for (const notice of applied.notices) request.notice?.(notice);
+          return applied;
+        });
         const bytes = Buffer.from(JSON.stringify(imageConfig(request, config, layer.diffId)));
         return putImage(store, bytes, {
           lease,
