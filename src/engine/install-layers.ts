@@ -17,11 +17,14 @@ import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, type LayerTarget, type StagedLayer, stageLayer } from '../store/register.ts';
 import type { Store } from '../store/store.ts';
 import { keepYoungSpaceSmall } from '../sys/heap.ts';
+import { syncFileSystem } from '../sys/sync.ts';
 import type { LayerStatus, OnProgress, UnpackLimits } from './api.ts';
 import { inParallel } from './parallel.ts';
 
 /** The most lower directories, beside a container's own, that fit into the one page of options that mount(2) takes. */
 export const MOST_LAYERS = 127;
+
+const SYNC_EVERY_MS = 150;
 
 export interface LayerSource {
   /** What the image's config says. */
@@ -112,6 +115,8 @@ export async function installLayers(
   for (const source of sources.slice(0, present)) if (source.known) run.say(source, options.statuses.present);
   const staging = newStaging(run, lease, chain, present);
   const queue = [...sources.keys()].filter((index) => index >= present || !sources[index]!.known);
+  const written = new AbortController();
+  if (present < sources.length) void syncMeanwhile(store, written.signal);
   try {
     const arriving = inParallel(queue, options.parallel, async (index) => {
       if (index < present) await compare(run, sources[index]!);
@@ -122,11 +127,25 @@ export async function installLayers(
     stop.abort(error);
     await staging.giveUp(error, options.keeps?.(error) === true);
     throw error;
+  } finally {
+    written.abort();
   }
   for (const text of run.notices) options.onProgress({ kind: 'text', text });
   for (const { blob, diffId } of sources.slice(0, present)) {
     if (blob !== undefined) rememberBlob(store, diffId, blob, lease);
   }
+}
+
+/** Lets the disk begin while layers still arrive: then little is left for the sync that a commit waits for. Of no consequence if it
+ *  fails: that sync fails too. */
+async function syncMeanwhile(store: Store, end: AbortSignal): Promise<void> {
+  const { setTimeout: sleep } = process.getBuiltinModule('node:timers/promises');
+  try {
+    for (;;) {
+      await sleep(SYNC_EVERY_MS, undefined, { signal: end });
+      await syncFileSystem(store.dataRoot);
+    }
+  } catch {}
 }
 
 async function* counted(run: Installation, source: LayerSource): AsyncGenerator<Buffer> {
