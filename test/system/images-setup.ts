@@ -97,12 +97,15 @@ export async function startDocker(context: TestContext): Promise<Docker> {
     log += chunk;
   });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const docker: Docker = async (...args) =>
+    (await run('docker', args, { DOCKER_HOST: host })).toString().replace(/\n$/, '');
   context.after(async () => {
+    // A container that runs keeps its shim alive beyond the daemon.
+    const containers = await docker('ps', '-aq').catch(() => '');
+    if (containers !== '') await docker('rm', '-f', ...containers.split('\n')).catch(() => {});
     child.kill('SIGTERM');
     await ended;
   });
-  const docker: Docker = async (...args) =>
-    (await run('docker', args, { DOCKER_HOST: host })).toString().replace(/\n$/, '');
   for (let tries = 0; tries < 150; tries++) {
     const version = await docker('version', '--format', '{{.Server.Version}}').catch(() => undefined);
     if (version !== undefined) return docker;
