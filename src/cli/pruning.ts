@@ -18,6 +18,17 @@ export const PRUNE_FLAGS = {
   force: { kind: 'bool', short: 'f', help: 'Do not ask for confirmation' },
 } as const;
 
+/** Flags of the verbs that prune images. */
+export const PRUNE_IMAGES_FLAGS = {
+  all: { kind: 'bool', short: 'a', help: 'Remove every image without a container, not only those without a tag' },
+  ...PRUNE_FLAGS,
+} as const;
+
+/** Which images go, for the question. */
+export function whichImages(all: boolean): string {
+  return all ? 'all images without at least one container associated to them' : 'all dangling images';
+}
+
 /** What the `--filter` flags ask for. @throws UsageError */
 export function pruneFilter(flags: readonly string[]): PruneFilter {
   const filters = parseFilters(flags, FILTERS, '--filter');

@@ -4,21 +4,19 @@ import { print } from './output.ts';
 import {
   deletedText,
   isWanted,
-  PRUNE_FLAGS,
+  PRUNE_IMAGES_FLAGS,
   pruneFilter,
   reclaimedText,
   removedLines,
   reportErrors,
+  whichImages,
 } from './pruning.ts';
 
 export const verb = command({
   usage: '[OPTIONS]',
   summary: 'Remove what nobody uses: containers, images, layers',
   count: [0, 0],
-  flags: {
-    all: { kind: 'bool', short: 'a', help: 'Remove every image without a container, not only those without a tag' },
-    ...PRUNE_FLAGS,
-  },
+  flags: PRUNE_IMAGES_FLAGS,
   unsupported: 'volumes',
   async run(context, flags) {
     const filter = pruneFilter(flags.filter);
@@ -37,7 +35,7 @@ export const verb = command({
 function warning(all: boolean, filters: readonly string[]): string {
   const what = [
     'all stopped containers',
-    all ? 'all images without at least one container associated to them' : 'all dangling images',
+    whichImages(all),
     ...(filters.length === 0 ? ['layers that interrupted pulls have left'] : []),
   ];
   const list = (lines: readonly string[]) => lines.map((line) => `  - ${line}\n`).join('');
