@@ -7,6 +7,7 @@
  * is told from them by everybody. A layer is never continued in its middle: see docs/decisions.md.
  */
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TsboxError, wrapError } from '../errors.ts';
 import { applyLayer } from '../layer/apply.ts';
 import { decompress } from '../layer/decompress.ts';
@@ -139,7 +140,6 @@ export async function installLayers(
 /** Lets the disk begin while layers still arrive: then little is left for the sync that a commit waits for. Of no consequence if it
  *  fails: that sync fails too. */
 async function syncMeanwhile(store: Store, end: AbortSignal): Promise<void> {
-  const { setTimeout: sleep } = process.getBuiltinModule('node:timers/promises');
   try {
     for (;;) {
       await sleep(SYNC_EVERY_MS, undefined, { signal: end });
