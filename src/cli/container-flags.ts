@@ -26,16 +26,28 @@ export const CONTAINER_FLAGS = {
   workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
 } as const satisfies FlagTable;
 
-/** Docker's flags of `run` and `create` that tsbox does not have. */
-export const UNSUPPORTED_CONTAINER_FLAGS =
-  'add-host annotation attach/a blkio-weight blkio-weight-device cgroup-parent cgroupns cpu-count cpu-percent cpu-period cpu-quota ' +
-  'cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems device device-cgroup-rule device-read-bps device-read-iops ' +
-  'device-write-bps device-write-iops disable-content-trust dns dns-opt dns-option dns-search domainname env-file expose gpus group-add ' +
-  'health-cmd health-interval health-retries health-start-interval health-start-period health-timeout init io-maxbandwidth io-maxiops ip ' +
-  'ip6 ipc isolation kernel-memory label-file link link-local-ip log-driver log-opt mac-address memory/m memory-reservation memory-swap ' +
-  'memory-swappiness mount net-alias network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit privileged publish/p ' +
-  'publish-all/P restart runtime shm-size stop-timeout storage-opt sysctl tmpfs ulimit use-api-socket userns uts volume-driver ' +
-  'volumes-from';
+/** Docker's flags of `run` and `create` that tsbox does not have, a topic a line. */
+export const UNSUPPORTED_CONTAINER_FLAGS = [
+  // limits
+  'blkio-weight blkio-weight-device device-read-bps device-read-iops device-write-bps device-write-iops',
+  'cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems',
+  'memory/m memory-reservation memory-swap memory-swappiness kernel-memory oom-kill-disable oom-score-adj pids-limit',
+  'cgroup-parent io-maxbandwidth io-maxiops',
+  // what it may see and do
+  'device device-cgroup-rule gpus privileged',
+  'cgroupns ipc isolation pid userns uts',
+  'group-add shm-size sysctl ulimit',
+  'runtime use-api-socket storage-opt',
+  // its life
+  'attach/a annotation env-file label-file',
+  'health-cmd health-interval health-retries health-start-interval health-start-period health-timeout no-healthcheck',
+  'disable-content-trust init log-driver log-opt restart stop-timeout',
+  // volumes
+  'mount tmpfs volume-driver volumes-from',
+  // network
+  'add-host dns dns-opt dns-option dns-search domainname expose ip ip6 link link-local-ip mac-address net-alias network-alias',
+  'publish/p publish-all/P',
+].join(' ');
 
 type Values = FlagValues<typeof CONTAINER_FLAGS>;
 
