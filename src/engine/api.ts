@@ -4,6 +4,7 @@ import type { ClientOptions } from '../registry/client.ts';
 import type { ExitStatus, StreamName } from '../runtime/session.ts';
 import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
 import type { ImageConfig } from '../spec/oci-image.ts';
+import type { Resources } from '../spec/resources.ts';
 
 export interface EngineOptions {
   /** `/var/lib/tsbox` */
@@ -54,6 +55,9 @@ export interface ContainerRequest {
   capAdd: readonly string[];
   capDrop: readonly string[];
   securityOpt: readonly string[];
+  /** Limits and devices: those that were asked for. */
+  resources?: Partial<Resources>;
+  oomScoreAdj?: number;
   stopSignal?: string;
   pull: 'missing' | 'always' | 'never';
   platform?: string;

@@ -77,6 +77,8 @@ function makeHostConfig(request: ContainerRequest): HostConfig {
     ConsoleSize: [0, 0],
     MaskedPaths: DEFAULT_MASKED_PATHS,
     ReadonlyPaths: DEFAULT_READONLY_PATHS,
+    ...request.resources,
+    ...(request.oomScoreAdj !== undefined && { OomScoreAdj: request.oomScoreAdj }),
   };
 }
 

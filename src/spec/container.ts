@@ -3,6 +3,8 @@
  * @see src/store/README.md
  */
 
+import type { Resources } from './resources.ts';
+
 /** A port set or volume set, as Go writes a set: `{"80/tcp": {}}`. */
 export type GoSet = Record<string, Record<string, never>>;
 
@@ -30,8 +32,11 @@ export interface ContainerConfig {
   StopTimeout?: number;
 }
 
-/** What depends on the host. Docker's `HostConfig`; fields of verbs that tsbox does not have are left out. */
-export interface HostConfig {
+/** What depends on the host. Docker's `HostConfig`; fields of verbs that tsbox does not have are left out, and so are limits that nobody
+ *  asked for. */
+export interface HostConfig extends Partial<Resources> {
+  /** -1000 to 1000. @see proc_pid_oom_score_adj(5) */
+  OomScoreAdj?: number;
   Binds: string[] | null;
   ContainerIDFile: string;
   LogConfig: { Type: string; Config: Record<string, string> };

@@ -62,9 +62,75 @@ export interface OciDevice {
   gid?: number;
 }
 
+/** Which devices may be opened or made. Later rules win. */
+export interface OciDeviceRule {
+  allow: boolean;
+  /** `a`, or nothing: every device. */
+  type?: 'a' | 'c' | 'b';
+  /** Absent: every number. */
+  major?: number;
+  minor?: number;
+  /** Some of `r`, `w`, `m`; absent: all three. */
+  access?: string;
+}
+
+export interface OciMemory {
+  /** Bytes; -1 is unlimited, here and below. */
+  limit?: number;
+  reservation?: number;
+  /** Memory and swap together. */
+  swap?: number;
+  swappiness?: number;
+  disableOOMKiller?: boolean;
+}
+
+export interface OciCpu {
+  shares?: number;
+  /** Microseconds. */
+  quota?: number;
+  period?: number;
+  cpus?: string;
+  mems?: string;
+}
+
+export interface OciWeightDevice {
+  major: number;
+  minor: number;
+  weight?: number;
+}
+
+export interface OciThrottleDevice {
+  major: number;
+  minor: number;
+  /** Bytes or operations a second. */
+  rate: number;
+}
+
+export interface OciBlockIO {
+  weight?: number;
+  weightDevice?: OciWeightDevice[];
+  throttleReadBpsDevice?: OciThrottleDevice[];
+  throttleWriteBpsDevice?: OciThrottleDevice[];
+  throttleReadIOPSDevice?: OciThrottleDevice[];
+  throttleWriteIOPSDevice?: OciThrottleDevice[];
+}
+
+/** Limits of the container's cgroup. @see runtime-spec config-linux.md, Control groups */
+export interface OciResources {
+  devices?: OciDeviceRule[];
+  memory?: OciMemory;
+  cpu?: OciCpu;
+  /** -1 and 0 are unlimited. */
+  pids?: { limit: number };
+  blockIO?: OciBlockIO;
+  /** Version 2 only: files of the cgroup and what is written into them. */
+  unified?: Record<string, string>;
+}
+
 export interface OciLinux {
   namespaces?: OciNamespace[];
   devices?: OciDevice[];
+  resources?: OciResources;
   cgroupsPath?: string;
   rootfsPropagation?: string;
   maskedPaths?: string[];
