@@ -1,6 +1,7 @@
 /** The flags that `run` and `create` share, and what they ask of the engine. */
 import type { ContainerRequest } from '../engine/api.ts';
 import { FLAG_ERROR, type FlagTable, type FlagValues, UsageError } from './args.ts';
+import { securityRequest } from './security-opt.ts';
 
 export const CONTAINER_FLAGS = {
   'cap-add': { kind: 'list', help: 'Add a Linux capability' },
@@ -14,11 +15,15 @@ export const CONTAINER_FLAGS = {
   name: { kind: 'string', help: 'Name of the container; one is made up otherwise' },
   network: { kind: 'string', value: 'network', default: 'none', help: "'none' or 'host'", aliases: ['net'] },
   platform: { kind: 'string', help: 'Platform of the image to pull: os/arch[/variant]' },
+  privileged: { kind: 'bool', help: 'All capabilities, all devices, nothing covered or refused' },
   pull: { kind: 'string', default: 'missing', help: 'When to pull the image: always, missing, never' },
   quiet: { kind: 'bool', short: 'q', help: 'Do not show the progress of a pull' },
   'read-only': { kind: 'bool', help: "Mount the container's root file system read-only" },
   rm: { kind: 'bool', help: 'Remove the container when it has ended' },
-  'security-opt': { kind: 'list', help: 'Security option: no-new-privileges, seccomp=unconfined' },
+  'security-opt': {
+    kind: 'list',
+    help: 'Security option: no-new-privileges, seccomp=FILE|unconfined, systempaths=unconfined',
+  },
   'stop-signal': { kind: 'string', help: 'Signal that asks the container to stop' },
   tty: { kind: 'bool', short: 't', help: 'Give the container a terminal' },
   user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
@@ -34,7 +39,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'memory/m memory-reservation memory-swap memory-swappiness kernel-memory oom-kill-disable oom-score-adj pids-limit',
   'cgroup-parent io-maxbandwidth io-maxiops',
   // what it may see and do
-  'device device-cgroup-rule gpus privileged',
+  'device device-cgroup-rule gpus',
   'cgroupns ipc isolation pid userns uts',
   'group-add shm-size sysctl ulimit',
   'runtime use-api-socket storage-opt',
@@ -68,7 +73,8 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     network: flags.network,
     capAdd: flags['cap-add'],
     capDrop: flags['cap-drop'],
-    securityOpt: flags['security-opt'],
+    privileged: flags.privileged,
+    ...securityRequest(flags['security-opt']),
     pull: pullPolicy(flags.pull),
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.hostname !== undefined && { hostname: flags.hostname }),

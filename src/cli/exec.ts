@@ -15,11 +15,12 @@ export const verb = command({
     detach: { kind: 'bool', short: 'd', help: 'Leave the command running' },
     env: { kind: 'list', short: 'e', help: "Set an environment variable (NAME=value, or NAME for the caller's own)" },
     interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
+    privileged: { kind: 'bool', help: 'Give the command all capabilities' },
     tty: { kind: 'bool', short: 't', help: 'Give the command a terminal' },
     user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
     workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
   },
-  unsupported: 'privileged env-file',
+  unsupported: 'env-file',
   async run(context, flags, [container, ...words]) {
     const attachment = {
       tty: flags.tty,
@@ -39,6 +40,7 @@ export const verb = command({
       tty: flags.tty,
       openStdin: flags.interactive,
       detach: flags.detach,
+      privileged: flags.privileged,
       ...(flags.workdir !== undefined && { workdir: flags.workdir }),
       ...(flags.user !== undefined && { user: flags.user }),
       ...(size !== undefined && { size }),

@@ -54,7 +54,11 @@ export interface ContainerRequest {
   network: string;
   capAdd: readonly string[];
   capDrop: readonly string[];
+  /** `seccomp=` is followed by the profile itself and not by the name of its file. */
   securityOpt: readonly string[];
+  /** `--security-opt systempaths=unconfined`: nothing of /proc and /sys is covered or read-only. */
+  systemPaths?: 'unconfined';
+  privileged?: boolean;
   /** Limits and devices: those that were asked for. */
   resources?: Partial<Resources>;
   oomScoreAdj?: number;
@@ -117,6 +121,8 @@ export interface ExecRequest {
   tty: boolean;
   openStdin: boolean;
   detach: boolean;
+  /** All capabilities; the filter of system calls stays the container's, as with Docker. */
+  privileged?: boolean;
   size?: { rows: number; columns: number };
 }
 

@@ -15,6 +15,7 @@ import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
 import { withPlaces } from './places.ts';
 import { removalSteps } from './removal.ts';
+import { seccompFilter } from './seccomp.ts';
 import { type ResolvedUser, resolveUser } from './user.ts';
 
 export interface ContainerPlanInput {
@@ -22,6 +23,8 @@ export interface ContainerPlanInput {
   hostConfig: HostConfig;
   layer: RwLayer;
   size?: { rows: number; columns: number };
+  /** Only to be looked at: nothing is kept, not even in a cache. */
+  preview?: boolean;
 }
 
 export interface ContainerPlan {
@@ -92,8 +95,8 @@ function stdinMode(config: ContainerConfig): NonNullable<MonitorInput['stdin']> 
   return config.StdinOnce ? 'STDIN_ONCE' : 'STDIN_OPEN';
 }
 
-/** @throws ERR_TSBOX_NOT_FOUND when the image does not know the user */
-export function containerPlan(engine: Engine, input: ContainerPlanInput): ContainerPlan {
+/** @throws ERR_TSBOX_NOT_FOUND when the image does not know the user; as seccompFilter does */
+export async function containerPlan(engine: Engine, input: ContainerPlanInput): Promise<ContainerPlan> {
   const { record, hostConfig, layer } = input;
   const { store } = engine;
   const facts = hostFacts();
@@ -107,6 +110,8 @@ export function containerPlan(engine: Engine, input: ContainerPlanInput): Contai
   });
   const config = withPlaces(asked, layer.stack);
   const kinds = pathKinds(config, record);
+  const bounding = config.process.capabilities?.bounding ?? [];
+  const seccomp = await seccompFilter(engine, hostConfig, facts, bounding, input.preview !== true);
   const run = runDirectory(store, record.ID);
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
@@ -128,6 +133,7 @@ export function containerPlan(engine: Engine, input: ContainerPlanInput): Contai
     kinds,
     readyMountPoints: READY_MOUNT_POINTS,
     rootIsMount: true,
+    ...(seccomp === undefined ? {} : { seccomp }),
     setup,
     cleanup,
     monitor: {

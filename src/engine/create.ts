@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import { TsboxError } from '../errors.ts';
 import { NETWORK_MODES } from '../network/files.ts';
 import { withHoles } from '../plan/holes.ts';
-import { parseCapability } from '../spec/capabilities.ts';
 import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
 import { parseReference } from '../spec/reference.ts';
 import { createContainer as createFiles, newContainerId } from '../store/create-container.ts';
@@ -11,15 +10,16 @@ import { findImage, type ImageRecord, requireImage } from '../store/images.ts';
 import { checkName } from '../store/names.ts';
 import { plannedRwLayer } from '../store/rw-layers.ts';
 import { containerDirectory } from '../store/store.ts';
+import { hostFacts } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ContainerRequest, OnProgress, PlanPreview } from './api.ts';
 import { parseBinds } from './binds.ts';
 import { containerPlan } from './container-plan.ts';
+import { makeHostConfig, securityNotes } from './host-config.ts';
 import { commandLine, mergeConfig } from './merge.ts';
-import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from './oci.ts';
+import { boundingSet } from './oci.ts';
 import type { Engine } from './open.ts';
 
-const DEFAULT_SHM = 64 * 1024 * 1024;
 const FAILED = 125;
 
 /** What can be refused before anything is pulled or made. */
@@ -33,14 +33,14 @@ function checkRequest(request: ContainerRequest): void {
       hint: 'Use --network none or --network host.',
     });
   }
-  for (const capability of [...request.capAdd, ...request.capDrop]) parseCapability(capability);
-  for (const option of request.securityOpt) {
-    if (!/^no-new-privileges(=(true|false))?$/.test(option) && option !== 'seccomp=unconfined') {
-      throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `--security-opt ${option}: not supported yet`, {
-        exitCode: FAILED,
-      });
-    }
-  }
+  makeHostConfig(request);
+}
+
+/** Compiles a profile of one's own: what is wrong with it is told before there is a container. */
+async function tryProfile(engine: Engine, hostConfig: HostConfig): Promise<void> {
+  const { seccompFilter } = await import('./seccomp.ts');
+  const facts = hostFacts();
+  await seccompFilter(engine, hostConfig, facts, boundingSet(hostConfig, facts.capabilities));
 }
 
 async function findOrPull(engine: Engine, request: ContainerRequest, onProgress: OnProgress): Promise<ImageRecord> {
@@ -58,28 +58,6 @@ async function findOrPull(engine: Engine, request: ContainerRequest, onProgress:
   const options = request.platform === undefined ? {} : { platform: request.platform };
   const { id } = await pullImage(engine, request.image, options, onProgress);
   return requireImage(engine.store, id);
-}
-
-function makeHostConfig(request: ContainerRequest): HostConfig {
-  return {
-    Binds: request.volumes.length === 0 ? null : [...request.volumes],
-    ContainerIDFile: '',
-    LogConfig: { Type: 'json-file', Config: {} },
-    NetworkMode: request.network,
-    AutoRemove: request.autoRemove,
-    CapAdd: request.capAdd.length === 0 ? null : [...request.capAdd],
-    CapDrop: request.capDrop.length === 0 ? null : [...request.capDrop],
-    CgroupnsMode: 'private',
-    Privileged: false,
-    ReadonlyRootfs: request.readonlyRootfs,
-    SecurityOpt: request.securityOpt.length === 0 ? null : [...request.securityOpt],
-    ShmSize: DEFAULT_SHM,
-    ConsoleSize: [0, 0],
-    MaskedPaths: DEFAULT_MASKED_PATHS,
-    ReadonlyPaths: DEFAULT_READONLY_PATHS,
-    ...request.resources,
-    ...(request.oomScoreAdj !== undefined && { OomScoreAdj: request.oomScoreAdj }),
-  };
 }
 
 /** As Docker: who shares the host's network has the host's name too. */
@@ -139,11 +117,13 @@ export async function createContainer(
   onProgress: OnProgress,
 ): Promise<{ id: string; warnings: string[] }> {
   checkRequest(request);
+  const hostConfig = makeHostConfig(request);
+  if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);
-  createFiles(engine.store, record, makeHostConfig(request), image.chainId);
-  return { id, warnings: imageWarnings(image, request) };
+  createFiles(engine.store, record, hostConfig, image.chainId);
+  return { id, warnings: [...imageWarnings(image, request), ...securityNotes(hostConfig)] };
 }
 
 /** The plan that `createContainer` and `startContainer` would run for this request. Changes nothing: not even a missing image is pulled.
@@ -159,7 +139,8 @@ export async function previewContainer(
   const name = request.name ?? randomHex(16);
   const record = makeRecord(engine, id, image, { ...request, name });
   const layer = plannedRwLayer(engine.store, image.chainId);
-  const { plan } = containerPlan(engine, { record, hostConfig: makeHostConfig(request), layer });
+  const hostConfig = makeHostConfig(request);
+  const { plan } = await containerPlan(engine, { record, hostConfig, layer, preview: true });
   const { mountId, initLink, link } = layer;
   const generated = request.name === undefined ? { name } : {};
   return { plan: withHoles(plan, { id, shortId: id.slice(0, 12), layer: mountId, initLink, link, ...generated }), id };

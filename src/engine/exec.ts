@@ -5,6 +5,7 @@ import { compileEnter, type NamespaceFile } from '../plan/enter.ts';
 import { launch } from '../runtime/launch.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
+import { securityOptions } from '../spec/security-options.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
@@ -15,8 +16,9 @@ import type { ExecRequest, Session } from './api.ts';
 import { session } from './attach.ts';
 import { lookUpUser } from './container-plan.ts';
 import { processEnv } from './merge.ts';
-import { cgroupsPath, hasNoNewPrivileges, processCapabilities } from './oci.ts';
+import { boundingSet, cgroupsPath, processCapabilities } from './oci.ts';
 import type { Engine } from './open.ts';
+import { seccompFilter } from './seccomp.ts';
 
 function execProcess(
   engine: Engine,
@@ -34,8 +36,8 @@ function execProcess(
     args: [...request.command],
     env: processEnv(record.Config, user.home, request.env, request.tty),
     cwd: request.workdir ?? (record.Config.WorkingDir === '' ? '/' : record.Config.WorkingDir),
-    capabilities: processCapabilities(hostConfig, user.uid, capabilities),
-    noNewPrivileges: hasNoNewPrivileges(hostConfig),
+    capabilities: processCapabilities(capabilities, user.uid),
+    noNewPrivileges: securityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges,
   };
 }
 
@@ -60,9 +62,12 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   const facts = hostFacts();
   const namespaces: NamespaceFile[] = ['cgroup', 'ipc', 'uts', 'pid', 'mnt'];
   if (hostConfig.NetworkMode !== 'host') namespaces.push('net');
+  const own = boundingSet(hostConfig, facts.capabilities);
+  const seccomp = await seccompFilter(engine, hostConfig, facts, own);
   const plan = compileEnter({
     pid: state.Pid,
-    process: execProcess(engine, record, hostConfig, request, facts.capabilities),
+    process: execProcess(engine, record, hostConfig, request, request.privileged === true ? facts.capabilities : own),
+    ...(seccomp === undefined ? {} : { seccomp }),
     facts,
     cgroupsPath: cgroupsPath(record.ID),
     namespaces,

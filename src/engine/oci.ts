@@ -9,6 +9,7 @@ import {
   type OciMount,
   type OciNamespace,
 } from '../spec/oci-runtime.ts';
+import { securityOptions } from '../spec/security-options.ts';
 import { commandLine, processEnv } from './merge.ts';
 import type { ResolvedUser } from './user.ts';
 
@@ -57,8 +58,9 @@ export function cgroupsPath(id: string): string {
   return `/tsbox-${id}`;
 }
 
-function systemMounts(shmSize: number): OciMount[] {
+function systemMounts(hostConfig: HostConfig): OciMount[] {
   const no = ['nosuid', 'noexec', 'nodev'];
+  const kernel = hostConfig.Privileged ? no : [...no, 'ro'];
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: no },
     {
@@ -73,10 +75,15 @@ function systemMounts(shmSize: number): OciMount[] {
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...no, 'ro'] },
-    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...no, 'ro'] },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: kernel },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: kernel },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: no },
-    { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...no, 'mode=1777', `size=${shmSize}`] },
+    {
+      destination: '/dev/shm',
+      type: 'tmpfs',
+      source: 'shm',
+      options: [...no, 'mode=1777', `size=${hostConfig.ShmSize}`],
+    },
   ];
 }
 
@@ -120,16 +127,16 @@ function namespaces(network: string): OciNamespace[] {
   return network === 'host' ? own : [...own, { type: 'network' }];
 }
 
-/** As Docker: the sets that a program has are only filled for root; nobody can gain more than the bounding set. */
-export function processCapabilities(hostConfig: HostConfig, uid: number, host: readonly string[]): OciCapabilities {
-  const names = tweakCapabilities(hostConfig.CapAdd ?? [], hostConfig.CapDrop ?? [], host);
-  return uid === 0 ? { bounding: names, effective: names, permitted: names } : { bounding: names };
+/** What a container's processes may gain at the most. @param host what the host has: all of it for a privileged container */
+export function boundingSet(hostConfig: HostConfig, host: readonly string[]): string[] {
+  if (hostConfig.Privileged) return [...host];
+  return tweakCapabilities(hostConfig.CapAdd ?? [], hostConfig.CapDrop ?? [], host);
 }
 
-export function hasNoNewPrivileges(hostConfig: HostConfig): boolean {
-  return (hostConfig.SecurityOpt ?? []).some(
-    (option) => option === 'no-new-privileges' || option === 'no-new-privileges=true',
-  );
+/** As Docker: the sets that a program has are only filled for root; nobody can gain more than the bounding set. */
+export function processCapabilities(bounding: readonly string[], uid: number): OciCapabilities {
+  const names = [...bounding];
+  return uid === 0 ? { bounding: names, effective: names, permitted: names } : { bounding: names };
 }
 
 /** The whole configuration. */
@@ -142,7 +149,7 @@ export function ociConfig(input: OciInput): OciConfig {
     root: { path: input.rootfs, readonly },
     hostname: Config.Hostname,
     ...(Config.Domainname === '' ? {} : { domainname: Config.Domainname }),
-    mounts: [...systemMounts(hostConfig.ShmSize), ...fileMounts(record, readonly), ...userMounts(record)],
+    mounts: [...systemMounts(hostConfig), ...fileMounts(record, readonly), ...userMounts(record)],
     process: {
       terminal: Config.Tty,
       ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),
@@ -150,14 +157,14 @@ export function ociConfig(input: OciInput): OciConfig {
       args: commandLine(Config),
       env: processEnv(Config, user.home),
       cwd: Config.WorkingDir === '' ? '/' : Config.WorkingDir,
-      capabilities: processCapabilities(hostConfig, user.uid, input.hostCapabilities),
-      noNewPrivileges: hasNoNewPrivileges(hostConfig),
+      capabilities: processCapabilities(boundingSet(hostConfig, input.hostCapabilities), user.uid),
+      noNewPrivileges: securityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges,
     },
     linux: {
       namespaces: namespaces(hostConfig.NetworkMode),
       cgroupsPath: cgroupsPath(record.ID),
-      maskedPaths: hostConfig.MaskedPaths,
-      readonlyPaths: hostConfig.ReadonlyPaths,
+      maskedPaths: hostConfig.MaskedPaths ?? [],
+      readonlyPaths: hostConfig.ReadonlyPaths ?? [],
     },
   };
 }

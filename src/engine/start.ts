@@ -90,7 +90,7 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
   try {
     const layer = rwLayer(store, record.ID);
     const size = options.size === undefined ? {} : { size: options.size };
-    const { plan, config } = containerPlan(engine, { record, hostConfig, layer, ...size });
+    const { plan, config } = await containerPlan(engine, { record, hostConfig, layer, ...size });
     phase('plan');
     const run = runDirectory(store, record.ID);
     if (existsSync(run)) await cleanUp(engine, record.ID);

@@ -6,7 +6,7 @@ import type { HostFacts } from '../spec/host.ts';
 import type { CLONE } from '../spec/linux.ts';
 import type { OciConfig, OciNamespaceType } from '../spec/oci-runtime.ts';
 import { cgroupCleanup, cgroupEntry, cgroupSetup } from './cgroup.ts';
-import { credentialSteps, execSteps, limitSteps } from './credentials.ts';
+import { credentialSteps, execSteps, limitSteps, type SeccompFilter } from './credentials.ts';
 import { deviceSteps } from './devices.ts';
 import { maskSteps } from './masks.ts';
 import { type MonitorInput, monitorCleanup, monitorSteps } from './monitor.ts';
@@ -22,6 +22,8 @@ export interface CompileInput {
   readyMountPoints: ReadonlySet<string>;
   /** The root is a mount already, as an overlay is; a plain directory is bound to itself first. */
   rootIsMount: boolean;
+  /** The compiled filter; absent for none. */
+  seccomp?: SeccompFilter;
   monitor: MonitorInput;
   /** Host side, first: files of the container, the root file system's mount. */
   setup: readonly Step[];
@@ -190,7 +192,7 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     { op: 'chdir', path: config.process.cwd, why: 'the working directory' },
     ...limitSteps(config.process),
     { op: 'chown_stdio', uid: config.process.user.uid, why: 'the user may open /dev/stdout again' },
-    ...credentialSteps(config.process),
+    ...credentialSteps(config.process, input.seccomp),
     ...execSteps(config.process),
   ];
 }

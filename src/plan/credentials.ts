@@ -19,8 +19,60 @@ export function limitSteps(process: OciProcess): Step[] {
   return steps;
 }
 
-/** Capabilities are given up before the user changes, as giving up needs one; what is left is set when the user is the final one. */
-export function credentialSteps(process: OciProcess): Step[] {
+/** A compiled filter of system calls. */
+export interface SeccompFilter {
+  /** For seccomp(2), SECCOMP_SET_MODE_FILTER: 8 bytes an instruction. */
+  program: Uint8Array;
+  /** SECCOMP_FILTER_FLAG_*. */
+  flags: number;
+}
+
+function seccompStep({ program, flags }: SeccompFilter, why: string): Step {
+  return { op: 'seccomp', filter: program, flags, why };
+}
+
+const NO_NEW_PRIVILEGES: Step = {
+  op: 'prctl',
+  option: ['PR_SET_NO_NEW_PRIVS'],
+  value: 1,
+  why: 'setuid files give nothing any more',
+  see: 'prctl(2), PR_SET_NO_NEW_PRIVS',
+};
+
+const CLOSE_FILES: Step = { op: 'close_fds', from: 3, why: 'no descriptor of the host leaks into the container' };
+
+/**
+ * Capabilities are given up before the user changes, as giving up needs one; what is left is set when the user is the final one.
+ * Loading a filter takes CAP_SYS_ADMIN, which is still there at the beginning, or no_new_privs; with that it is loaded last, when
+ * fewer calls have to pass it.
+ */
+export function credentialSteps(process: OciProcess, seccomp?: SeccompFilter): Step[] {
+  const bound = process.noNewPrivileges === true;
+  const early =
+    seccomp === undefined || bound
+      ? []
+      : [seccompStep(seccomp, 'system calls that no container needs are refused from here on')];
+  const late =
+    seccomp === undefined || !bound
+      ? []
+      : [seccompStep(seccomp, 'system calls that no container needs are refused: the last step of all')];
+  return [
+    ...(bound ? [NO_NEW_PRIVILEGES] : []),
+    CLOSE_FILES,
+    ...early,
+    ...identitySteps(process),
+    {
+      op: 'prctl',
+      option: ['PR_SET_PDEATHSIG'],
+      value: 9,
+      why: 'a container without its monitor could not be waited for: it ends with it',
+      see: 'prctl(2), PR_SET_PDEATHSIG',
+    },
+    ...late,
+  ];
+}
+
+function identitySteps(process: OciProcess): Step[] {
   const { user, capabilities: caps = {} } = process;
   const mask = (names: readonly string[] | undefined) => capabilityMask(names ?? []);
   const keep: Step[] =
@@ -52,29 +104,10 @@ export function credentialSteps(process: OciProcess): Step[] {
   if ((caps.ambient ?? []).length > 0) {
     steps.push({ op: 'capambient', raise: mask(caps.ambient), why: 'what a program keeps without being root' });
   }
-  if (process.noNewPrivileges === true) {
-    steps.push({
-      op: 'prctl',
-      option: ['PR_SET_NO_NEW_PRIVS'],
-      value: 1,
-      why: 'setuid files give nothing any more',
-      see: 'prctl(2), PR_SET_NO_NEW_PRIVS',
-    });
-  }
   return steps;
 }
 
-/** The last steps: nothing of tsbox is left open, and the program takes over. */
+/** The last step: the program takes over. */
 export function execSteps(process: OciProcess): Step[] {
-  return [
-    {
-      op: 'prctl',
-      option: ['PR_SET_PDEATHSIG'],
-      value: 9,
-      why: 'a container without its monitor could not be waited for: it ends with it',
-      see: 'prctl(2), PR_SET_PDEATHSIG',
-    },
-    { op: 'close_fds', from: 3, why: 'no descriptor of the host leaks into the container' },
-    { op: 'exec', args: process.args, env: process.env ?? [], why: 'the command takes over' },
-  ];
+  return [{ op: 'exec', args: process.args, env: process.env ?? [], why: 'the command takes over' }];
 }

@@ -3,13 +3,15 @@ import type { HostFacts } from '../spec/host.ts';
 import type { CLONE, STDIN } from '../spec/linux.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
 import { cgroupEntry } from './cgroup.ts';
-import { credentialSteps, execSteps, limitSteps } from './credentials.ts';
+import { credentialSteps, execSteps, limitSteps, type SeccompFilter } from './credentials.ts';
 import type { Plan, Step } from './step.ts';
 
 export interface EnterInput {
   /** The container's first process, as the host sees it. */
   pid: number;
   process: OciProcess;
+  /** The container's own; absent for none. */
+  seccomp?: SeccompFilter;
   facts: HostFacts;
   cgroupsPath: string;
   /** Namespaces that are the container's own, by their names in /proc/PID/ns. */
@@ -63,7 +65,7 @@ export function compileEnter(input: EnterInput): Plan {
     { op: 'chdir', path: process.cwd, why: 'the working directory' },
     ...limitSteps(process),
     { op: 'chown_stdio', uid: process.user.uid, why: 'the user may open /dev/stdout again' },
-    ...credentialSteps(process),
+    ...credentialSteps(process, input.seccomp),
     ...execSteps(process),
   ];
   const monitor: Step[] = [{ op: 'setsid', why: 'the monitor outlives the terminal that it was started from' }];

@@ -66,25 +66,35 @@ export const DEFAULT_CAPABILITIES: readonly string[] = [
 ];
 
 /** `CAP_NET_ADMIN` for `net_admin`, `NET_ADMIN`, `cap_net_admin`; `ALL` stays.
- *  @throws ERR_TSBOX_USAGE when Linux has no such capability */
-export function parseCapability(text: string): string {
+ *  @param field `CapAdd` or `CapDrop`, for the message
+ *  @throws ERR_TSBOX_USAGE when Linux has no such capability, in Docker's words */
+export function parseCapability(text: string, field: 'CapAdd' | 'CapDrop' = 'CapAdd'): string {
   const upper = text.toUpperCase();
-  if (upper === 'ALL' || upper === 'CAP_ALL') return 'ALL';
+  if (upper === 'ALL') return 'ALL';
   const name = upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
-  if (!CAPABILITIES.includes(name)) throw new TsboxError('ERR_TSBOX_USAGE', `invalid capability: ${text}`);
-  return name;
+  if (CAPABILITIES.includes(name)) return name;
+  throw new TsboxError('ERR_TSBOX_USAGE', `invalid ${field}: unknown capability: ${JSON.stringify(name)}`, {
+    exitCode: 125,
+  });
+}
+
+/** As Docker keeps them in a container's record: full names, sorted, each once; null for none. @throws as parseCapability */
+export function parseCapabilities(given: readonly string[], field: 'CapAdd' | 'CapDrop'): string[] | null {
+  const names = new Set(given.map((text) => parseCapability(text, field)));
+  return names.size === 0 ? null : [...names].sort();
 }
 
 /** The set after `--cap-add` and `--cap-drop`, in the order of the numbers. `all` is what the kernel knows and the caller has.
- *  As Docker: `--cap-drop ALL` empties the set before the added ones; `--cap-add ALL` fills it before the dropped ones. */
+ *  As Docker: with `--cap-add ALL` everything but what is dropped; with `--cap-drop ALL` nothing but what is added; else what is added
+ *  stays even when it is dropped too. */
 export function tweakCapabilities(add: readonly string[], drop: readonly string[], all: readonly string[]): string[] {
-  const adds = add.map(parseCapability);
-  const drops = drop.map(parseCapability);
-  const start = adds.includes('ALL') ? all : drops.includes('ALL') ? [] : DEFAULT_CAPABILITIES;
-  const wanted = new Set(start);
-  for (const name of adds) if (name !== 'ALL') wanted.add(name);
-  for (const name of drops) wanted.delete(name);
-  return CAPABILITIES.filter((name) => wanted.has(name));
+  const adds = new Set(add.map((name) => parseCapability(name)));
+  const drops = new Set(drop.map((name) => parseCapability(name)));
+  const isWanted = adds.has('ALL')
+    ? (name: string) => all.includes(name) && !drops.has(name)
+    : (name: string) =>
+        adds.has(name) || (!drops.has('ALL') && !drops.has(name) && DEFAULT_CAPABILITIES.includes(name));
+  return CAPABILITIES.filter(isWanted);
 }
 
 /** Bit mask of a list of names. @throws Error (a bug) on an unknown name */

@@ -50,8 +50,9 @@ export interface HostConfig extends Partial<Resources> {
   SecurityOpt: string[] | null;
   ShmSize: number;
   ConsoleSize: [number, number];
-  MaskedPaths: string[];
-  ReadonlyPaths: string[];
+  /** null in a privileged container. */
+  MaskedPaths: string[] | null;
+  ReadonlyPaths: string[] | null;
 }
 
 export type Status = 'created' | 'running' | 'paused' | 'exited' | 'dead';

@@ -127,6 +127,30 @@ export interface OciResources {
   unified?: Record<string, string>;
 }
 
+export interface OciSyscallArgument {
+  /** Which argument, from 0. */
+  index: number;
+  value: number;
+  /** For SCMP_CMP_MASKED_EQ: `value` is the mask then. */
+  valueTwo?: number;
+  op: string;
+}
+
+export interface OciSyscallRule {
+  names: readonly string[];
+  action: string;
+  errnoRet?: number;
+  args?: readonly OciSyscallArgument[] | null;
+}
+
+export interface OciSeccomp {
+  defaultAction: string;
+  defaultErrnoRet?: number;
+  architectures?: readonly string[];
+  flags?: readonly string[];
+  syscalls?: readonly OciSyscallRule[];
+}
+
 export interface OciLinux {
   namespaces?: OciNamespace[];
   devices?: OciDevice[];

@@ -4,7 +4,7 @@ import type { ContainerRequest } from '../../src/engine/api.ts';
 import { parseBind, parseBinds } from '../../src/engine/binds.ts';
 import { mergeConfig, processEnv } from '../../src/engine/merge.ts';
 import { resolveUser } from '../../src/engine/user.ts';
-import { tweakCapabilities } from '../../src/spec/capabilities.ts';
+import { parseCapabilities, tweakCapabilities } from '../../src/spec/capabilities.ts';
 import { parseSignal, signalName } from '../../src/spec/signals.ts';
 
 const ID = 'f0'.repeat(32);
@@ -138,7 +138,11 @@ test('capabilities: add and drop, ALL on either side', () => {
   assert.equal(tweakCapabilities([], ['KILL'], host).includes('CAP_KILL'), false);
   assert.deepEqual(tweakCapabilities(['CAP_KILL'], ['ALL'], host), ['CAP_KILL']);
   assert.deepEqual(tweakCapabilities(['ALL'], ['CHOWN'], host), ['CAP_KILL', 'CAP_NET_ADMIN']);
-  assert.throws(() => tweakCapabilities(['FLY'], [], host), /invalid capability: FLY/);
+  assert.ok(tweakCapabilities(['CHOWN'], ['CHOWN'], host).includes('CAP_CHOWN'), 'adding wins');
+  assert.throws(() => tweakCapabilities(['FLY'], [], host), /invalid CapAdd: unknown capability: "CAP_FLY"/);
+  assert.throws(() => parseCapabilities(['CAP_ALL'], 'CapDrop'), /invalid CapDrop: unknown capability: "CAP_ALL"/);
+  assert.deepEqual(parseCapabilities(['net_admin', 'CAP_KILL', 'KILL'], 'CapAdd'), ['CAP_KILL', 'CAP_NET_ADMIN']);
+  assert.equal(parseCapabilities([], 'CapAdd'), null);
 });
 
 test('signals: names with and without SIG, numbers, realtime; others are refused', () => {

@@ -190,7 +190,22 @@ test('plan: capabilities leave the bounding set before the user changes, and not
   assert.ok(position(init, (s) => s.op === 'capbset') < position(init, (s) => s.op === 'setuid'));
   assert.ok(position(init, (s) => s.op === 'setuid') < position(init, (s) => s.op === 'capset'));
   assert.equal(init.at(-1)?.op, 'exec');
-  assert.equal(init.at(-2)?.op, 'close_fds');
+  assert.ok(position(init, (s) => s.op === 'close_fds') < position(init, (s) => s.op === 'setuid'));
+});
+
+test('plan: a filter is loaded while the right to do so is there, and last of all with no_new_privs', () => {
+  const seccomp = { program: new Uint8Array(8), flags: 2 };
+  const order = (noNewPrivileges: boolean) => {
+    const process = { ...config().process, noNewPrivileges };
+    const init = initList(compilePlan(input({ config: { ...config(), process }, seccomp })));
+    return ['prctl', 'seccomp', 'capbset', 'setuid', 'capset', 'exec'].map((op) => init.findIndex((s) => s.op === op));
+  };
+  const [, early, bounding] = order(false);
+  assert.ok(early! < bounding!);
+  const [bound, late, , , set, exec] = order(true);
+  assert.ok(bound! < late! && set! < late!);
+  assert.equal(late, exec! - 1);
+  assert.equal(initList(compilePlan(input())).filter((s) => s.op === 'seccomp').length, 0);
 });
 
 test('plan: a user other than root keeps capabilities only when they were asked for', () => {
