@@ -21,7 +21,7 @@ built := $(fixtures)/build
 node_modules := node_modules/.package-lock.json
 sources := $(shell find src scripts -name '*.ts') package.json
 
-.PHONY: help run build native check test unit fuzz system fixtures bench bench-start bench-images soak install clean setup-image setup-test
+.PHONY: help run build native check test unit fuzz system vm fixtures bench bench-start bench-images soak install clean setup-image setup-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -38,7 +38,7 @@ check: $(node_modules) ## types, lint and fast unit tests
 	@node_modules/.bin/biome check --error-on-warnings
 	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-400} $(MAKE) --no-print-directory unit REPORTER=dot
 
-test: ## everything: check, the executor's own tests, fixtures, system tests with real containers
+test: ## everything: check, the executor's own tests, fixtures, tests with real containers here and in a virtual machine
 	@scripts/setup.sh build image test
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory check
@@ -46,6 +46,7 @@ test: ## everything: check, the executor's own tests, fixtures, system tests wit
 	@$(MAKE) --no-print-directory --silent -C native-bindings check valgrind
 	@$(MAKE) --no-print-directory fixtures
 	@$(MAKE) --no-print-directory system
+	@$(MAKE) --no-print-directory vm
 
 unit: $(node_modules) ## tests that need no privilege
 	@$(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*.test.ts'
@@ -55,6 +56,12 @@ fuzz: build ## 10,000 mutated layers (TSBOX_FUZZ_CASES=.., TSBOX_FUZZ_SEED=..)
 
 system: build fixtures ## tests with real containers; needs root
 	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=2 'test/system/**/*.test.ts'
+
+# Without a kernel there is no machine, and the tests say so.
+vm: build fixtures setup-test ## tests on a second kernel with cgroup version 2, in a virtual machine; needs root
+	@test/vm/build.sh || [ "$$TSBOX_MUST_RUN" != 1 ]
+	@$(NODE) --test --test-reporter=$(REPORTER) 'test/vm/*.test.ts'
+	@REPORTER=$(REPORTER) $(NODE) test/vm/test.ts test/vm/inside/*.test.ts
 
 fixtures: $(addprefix $(built)/,busybox.tar debian.tar layers.tar many-layers.tar) ## the images that tests and make run use
 
@@ -77,7 +84,7 @@ install: build ## copy it to PREFIX (/usr/local)
 
 clean: ## remove what was built; images and containers stay
 	@$(MAKE) --no-print-directory -C native-bindings clean
-	rm -rf dist $(built)
+	rm -rf dist $(built) test/vm/build
 
 $(node_modules): package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error

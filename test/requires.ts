@@ -6,8 +6,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { missing as noMachine } from './vm/machine.ts';
 
-export type Requirement = 'root' | `command:${string}` | `file:${string}` | 'userns' | 'overlay';
+export type Requirement = 'root' | `command:${string}` | `file:${string}` | 'userns' | 'overlay' | 'cgroup2' | 'vm';
 
 function missing(requirement: Requirement): string | undefined {
   if (requirement === 'root') return process.getuid?.() === 0 ? undefined : 'needs root';
@@ -17,6 +18,10 @@ function missing(requirement: Requirement): string | undefined {
   if (requirement === 'overlay') {
     return spawnSync('grep', ['-qw', 'overlay', '/proc/filesystems']).status === 0 ? undefined : 'needs overlayfs';
   }
+  if (requirement === 'cgroup2') {
+    return existsSync('/sys/fs/cgroup/cgroup.controllers') ? undefined : 'needs cgroup version 2 at /sys/fs/cgroup';
+  }
+  if (requirement === 'vm') return noMachine();
   const [kind, name] = [
     requirement.slice(0, requirement.indexOf(':')),
     requirement.slice(requirement.indexOf(':') + 1),

@@ -29,7 +29,7 @@ export interface CommandOptions {
   input?: string | Buffer;
   env?: Record<string, string>;
   cwd?: string;
-  /** Milliseconds until it is killed and the test fails; 30,000 when absent. */
+  /** Milliseconds until it is killed and the test fails; 30,000 when absent. TSBOX_PATIENCE multiplies it, as every time limit of tests. */
   timeout?: number;
 }
 
@@ -60,6 +60,8 @@ export interface Sandbox {
 export type FixtureName = 'busybox' | 'debian' | 'layers' | 'many-layers';
 
 const OVERLAYFS = 0x794c7630;
+/** How many times longer than usual things may take, as on an emulated processor. */
+const PATIENCE = Number(process.env['TSBOX_PATIENCE'] ?? 1);
 const DEFAULT_TIMEOUT = 30_000;
 
 /** A short directory (the path of a Unix socket has room for 107 bytes) where an overlay's upper directory may lie. */
@@ -76,7 +78,7 @@ function runSync(env: NodeJS.ProcessEnv, args: readonly string[], options: Comma
   const { status, signal, stdout, stderr, error } = spawnSync(TSBOX, args, {
     env: { ...env, ...options.env },
     cwd: options.cwd ?? '/',
-    timeout: options.timeout ?? DEFAULT_TIMEOUT,
+    timeout: PATIENCE * (options.timeout ?? DEFAULT_TIMEOUT),
     killSignal: 'SIGKILL',
     maxBuffer: 1 << 28,
     ...(options.input === undefined ? { stdio: ['ignore', 'pipe', 'pipe'] } : { input: options.input }),
@@ -93,10 +95,13 @@ function startAsync(env: NodeJS.ProcessEnv, args: readonly string[], options: Co
   if (options.input !== undefined) child.stdin.end(options.input);
   const text = (name: 'stdout' | 'stderr') => Buffer.concat(chunks[name]).toString();
   const done = new Promise<Result>((fulfil, reject) => {
-    const timer = setTimeout(() => {
-      child.kill('SIGKILL');
-      reject(new Error(`tsbox ${args.join(' ')}: took too long\n${text('stdout')}\n${text('stderr')}`));
-    }, options.timeout ?? DEFAULT_TIMEOUT);
+    const timer = setTimeout(
+      () => {
+        child.kill('SIGKILL');
+        reject(new Error(`tsbox ${args.join(' ')}: took too long\n${text('stdout')}\n${text('stderr')}`));
+      },
+      PATIENCE * (options.timeout ?? DEFAULT_TIMEOUT),
+    );
     child.on('error', reject);
     child.on('close', (status, signal) => {
       clearTimeout(timer);
@@ -107,7 +112,15 @@ function startAsync(env: NodeJS.ProcessEnv, args: readonly string[], options: Co
   return { child, stdout: () => text('stdout'), stderr: () => text('stderr'), done };
 }
 
-function importFixture(box: Pick<Sandbox, 'ok'>, name: FixtureName): string {
+/** Copies a data root that holds the fixture already, when there is one. @returns whether there was */
+function copyReady(box: Pick<Sandbox, 'dataRoot'>, name: FixtureName): boolean {
+  const stores = process.env['TSBOX_READY_STORES'];
+  if (stores === undefined || existsSync(box.dataRoot) || !existsSync(join(stores, name))) return false;
+  return spawnSync('cp', ['--archive', join(stores, name), box.dataRoot]).status === 0;
+}
+
+function importFixture(box: Pick<Sandbox, 'ok' | 'dataRoot'>, name: FixtureName): string {
+  if (copyReady(box, name)) return `${name}:offline`;
   const archive = join(FIXTURES, `${name}.tar`);
   if (!existsSync(archive)) throw new Error(`${archive} is missing: make fixtures`);
   if (name === 'busybox' || name === 'debian') {
@@ -178,7 +191,7 @@ export function sandbox(context: TestContext): Sandbox {
 
 /** Tries `look` until it gives something. @throws Error after `timeout` milliseconds */
 export async function until<T>(what: string, look: () => T | undefined | false, timeout = 10_000): Promise<T> {
-  const end = performance.now() + timeout;
+  const end = performance.now() + PATIENCE * timeout;
   for (;;) {
     const found = look();
     if (found !== undefined && found !== false) return found;

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from '
 import { basename, join } from 'node:path';
 
 /** A process that is dying and a cgroup that is being removed need a moment. */
-const PATIENCE_MS = 3_000;
+const PATIENCE_MS = 3_000 * Number(process.env['TSBOX_PATIENCE'] ?? 1);
 
 const names = (directory: string) => {
   try {
