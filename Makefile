@@ -33,7 +33,7 @@ run: ## build what is missing, get an image, and start a shell in a container (I
 
 build: $(node_modules) native dist/main.js ## npm dependencies, the native executor, the bundle
 
-check: $(node_modules) ## types, lint and fast unit tests
+check: $(node_modules) native ## types, lint and fast unit tests
 	@node_modules/.bin/tsc -p .
 	@node_modules/.bin/biome check --error-on-warnings
 	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-400} $(MAKE) --no-print-directory unit REPORTER=dot
@@ -48,7 +48,7 @@ test: ## everything: check, the executor's own tests, fixtures, tests with real 
 	@$(MAKE) --no-print-directory system
 	@$(MAKE) --no-print-directory vm
 
-unit: $(node_modules) ## tests that need no privilege
+unit: $(node_modules) native ## tests that need no privilege
 	@$(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*.test.ts'
 
 fuzz: build ## 10,000 mutated layers (TSBOX_FUZZ_CASES=.., TSBOX_FUZZ_SEED=..)

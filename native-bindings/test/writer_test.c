@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "test.h"
-#include "writer/writer.h"
+#include "library/writer.h"
 
 static _Alignas(8) char batch[4096];
 static uint32_t filled;

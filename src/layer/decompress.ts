@@ -1,7 +1,8 @@
 /** Layers come plain or compressed: how, their first bytes say. */
 import type { Transform } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { createZstdDecompress } from 'node:zlib';
 import { TsboxError } from '../errors.ts';
+import { InflateError, openInflater } from '../sys/inflate.ts';
 import { runDecompressor } from './decompress-command.ts';
 import { overLimit } from './limits.ts';
 
@@ -24,6 +25,10 @@ const OUTPUT = { chunkSize: 0x40000, highWaterMark: 0x100000 };
 const PIECE = 0x20000;
 const AHEAD = 4;
 const MAGIC = 6;
+const MAGIC_OF_GZIP = 0x1f;
+const GUNZIP_PIECE = 0x80000;
+const MOST_SPARE = 16;
+const NOTHING = Buffer.alloc(0);
 
 type Engine = Transform & { bytesWritten: number };
 
@@ -42,7 +47,7 @@ export function detectCompression(head: Buffer): Compression {
   return 'none';
 }
 
-/** The bytes of `stream`, unpacked when it is gzip (of any number of members), zstd (of any number of frames), bzip2 or xz, else as they are.
+/** The bytes of `stream`, each piece good until the next is asked for; unpacked when it is gzip (of any number of members), zstd (of any number of frames), bzip2 or xz, else as they are.
  *  @throws ERR_TSBOX_DAMAGED for a stream that is cut off, wrong, or has something else after its end
  *  @throws ERR_TSBOX_LIMIT for more than the limits; ERR_TSBOX_UNSUPPORTED when bzip2 or xz is not installed; and what `stream` itself throws, unchanged */
 export async function* decompress(
@@ -132,11 +137,103 @@ function createInput(stream: AsyncIterable<Buffer>): Input {
   };
 }
 
+/** Two outputs: while one is looked at, the other one is filled, in one call as a rule: that thread must not wait for this one. */
 async function* gunzip(input: Input): AsyncGenerator<Buffer> {
-  yield* unpack(input, createGunzip(OUTPUT), 'gzip');
-  if ((await input.peek(1)).length > 0) {
-    throw new TsboxError('ERR_TSBOX_DAMAGED', 'gzip stream: something else follows its end');
+  const inflater = openInflater();
+  const outputs = [takeMemory(), takeMemory()] as const;
+  const inputs = [takeMemory(), takeMemory()] as const;
+  const pieces = readAhead(input, inputs);
+  let piece: Buffer = NOTHING;
+  let used = 0;
+  let inside = true;
+
+  /** Begins at once where there is input already. @returns what comes out next; nothing at the end of the stream */
+  async function fill(output: Buffer): Promise<Buffer> {
+    for (;;) {
+      if (used === piece.length) {
+        piece = pieces.ready() ?? (await pieces.next());
+        used = 0;
+      }
+      if (piece.length === 0) break;
+      if (!inside && piece[used] !== MAGIC_OF_GZIP) throw damagedGzip('something else follows its end');
+      const inflated = await inflater.inflate(piece, used, output);
+      used += inflated.used;
+      inside = !inflated.end;
+      if (inflated.made > 0) return output.subarray(0, inflated.made);
+    }
+    if (inside) throw damagedGzip('unexpected end of file');
+    return NOTHING;
   }
+
+  let filling = fill(outputs[0]!);
+  try {
+    for (let number = 1; ; number++) {
+      const filled = await filling;
+      if (filled.length === 0) return;
+      filling = fill(outputs[number % 2]!);
+      filling.catch(() => {}); // told when it is asked for
+      yield filled;
+    }
+  } catch (error) {
+    throw error instanceof InflateError ? damagedGzip(error.message, error) : error;
+  } finally {
+    await filling.catch(() => {});
+    inflater.close();
+    const unused = pieces.idle() ? [...outputs, ...inputs] : outputs;
+    spare.push(...unused.slice(0, MOST_SPARE - spare.length));
+  }
+}
+
+interface Pieces {
+  /** The next piece if it is there. Nothing (no bytes) is the end. */
+  ready(): Buffer | undefined;
+  next(): Promise<Buffer>;
+  /** Is the memory sure not to be written to any more? */
+  idle(): boolean;
+}
+
+/** The next piece is asked for before it is needed. A piece is good until the one after the next is asked for. */
+function readAhead(input: Input, memory: readonly [Buffer, Buffer]): Pieces {
+  let found: Buffer | undefined;
+  let coming: Promise<void>;
+  let number = 0;
+
+  function ask(): void {
+    coming = fillPiece(input, memory[number++ % 2]!).then((piece) => {
+      found = piece;
+    });
+    coming.catch(() => {}); // told when it is asked for
+  }
+
+  function ready(): Buffer | undefined {
+    const piece = found;
+    if (piece === undefined) return undefined;
+    found = undefined;
+    if (piece.length > 0) ask();
+    else found = NOTHING;
+    return piece;
+  }
+
+  ask();
+  return {
+    ready,
+    async next() {
+      await coming;
+      return ready()!;
+    },
+    idle: () => found !== undefined,
+  };
+}
+
+function damagedGzip(what: string, cause?: Error): TsboxError {
+  return new TsboxError('ERR_TSBOX_DAMAGED', `gzip stream: ${what}`, { cause });
+}
+
+/** Memory that has been used is quicker than new memory, which the kernel fills with zeros first. */
+const spare: Buffer[] = [];
+
+function takeMemory(): Buffer {
+  return spare.pop() ?? Buffer.allocUnsafeSlow(GUNZIP_PIECE);
 }
 
 async function* unzstd(input: Input): AsyncGenerator<Buffer> {
@@ -202,6 +299,19 @@ async function feed(input: Input, engine: Engine): Promise<void> {
   while (goesOn && given.length > 0) goesOn = await isUsed();
   if (!goesOn) input.putBack(Buffer.concat(given.map(({ piece }) => piece)).subarray(engine.bytesWritten - used));
   engine.end();
+}
+
+/** As {@link nextPiece}, in memory that is there. @returns nothing at the end */
+async function fillPiece(input: Input, memory: Buffer): Promise<Buffer> {
+  let filled = 0;
+  while (filled < memory.length) {
+    const chunk = await input.next();
+    if (chunk === undefined) break;
+    const taken = chunk.copy(memory, filled);
+    filled += taken;
+    if (taken < chunk.length) input.putBack(chunk.subarray(taken));
+  }
+  return memory.subarray(0, filled);
 }
 
 /** What the source gives, several chunks together: each piece costs the way to another thread and back. */

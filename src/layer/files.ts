@@ -47,6 +47,9 @@ interface InHand {
   written: number;
 }
 
+/** What is certainly made is forgotten when so many files are noted: few enough that most are gone before the garbage collector comes by. */
+const MOST_NOTED = 512;
+
 const EEXIST = errnoNumber('EEXIST');
 const ENAMETOOLONG = errnoNumber('ENAMETOOLONG');
 
@@ -100,8 +103,8 @@ export function createFileMaker(options: FileOptions): FileMaker {
     queue.push({ path, entry, mark });
     paths.add(path);
     aside = entry;
-    thread.create(dirfd, bytesOf(baseOf(path)), entry.mode & 0o777);
-    if (queue.length >= 4096) forget();
+    thread.create(dirfd, baseOf(path), entry.mode & 0o777);
+    if (queue.length >= MOST_NOTED) forget();
   }
 
   function createHere(path: string, entry: TarEntry, mark: number): void {

@@ -8,9 +8,10 @@ import { isUtf8 } from 'node:buffer';
 import { closeSync, createWriteStream, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { writeBase64 } from '../sys/bytes.ts';
 import { close, OPEN, openat, pread } from '../sys/file.ts';
 import { refusal } from '../sys/node-error.ts';
-import { type Crc64, crc64Bytes, newCrc64, updateCrc64 } from './crc64.ts';
+import { type Crc64, newCrc64, resetCrc64, updateCrc64, writeCrc64 } from './crc64.ts';
 import { bytesOf, pathOf } from './entry.ts';
 import { readTarSplit } from './tar-split-read.ts';
 
@@ -37,7 +38,11 @@ interface LineWriter {
   abort(): void;
 }
 
+/** Characters that stand in JSON as they are, and are the same in any encoding. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
 function nameField(name: string): string {
+  if (PLAIN.test(name)) return `"name":"${name}"`;
   if (/^[\x00-\x7f]*$/.test(name)) return `"name":${JSON.stringify(name)}`;
   const bytes = bytesOf(name);
   return isUtf8(bytes) ? `"name":${JSON.stringify(bytes.toString())}` : `"name_raw":"${bytes.toString('base64')}"`;
@@ -100,7 +105,7 @@ function createLineWriter(path: string): LineWriter {
     segment(bytes, end) {
       reserve(Math.ceil(end / 3) * 4 + 64);
       put('{"type":2,"payload":"');
-      put(bytes.toString('base64', 0, end));
+      filled = writeBase64(batch, filled, bytes, end);
       put(`","position":${position++}}\n`);
     },
     file(name, size, crc) {
@@ -153,7 +158,8 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
   let filled = 0;
   let keptName: string | undefined;
   let keptSize = 0;
-  let crc: Crc64 = newCrc64();
+  const crc: Crc64 = newCrc64();
+  const sum = Buffer.alloc(8);
   let ordinal = 0;
   const losses: LostFile[] = [];
   let aside: number | undefined;
@@ -182,7 +188,7 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
     }
     keptName = name;
     keptSize = kept;
-    crc = newCrc64();
+    resetCrc64(crc);
     ordinal++;
   }
 
@@ -192,7 +198,9 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
   }
 
   function done(): void {
-    if (keptName !== undefined) lines.file(keptName, keptSize, crc64Bytes(crc));
+    if (keptName === undefined) return;
+    writeCrc64(crc, sum);
+    lines.file(keptName, keptSize, sum);
     keptName = undefined;
   }
 

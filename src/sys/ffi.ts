@@ -2,11 +2,15 @@
  * The one door to native functions. koffi's binary is opened directly: its JavaScript front costs 7 ms of start that nothing
  * here uses (1.2 ms instead of 8.5 ms, docs/decisions.md). Functions are bound on first use, one libc symbol each.
  *
+ * They are called through native-bindings/library/call.c, which keeps errno: when it is asked for later, the garbage collector may
+ * have made system calls of its own.
+ *
  * Paths go as `const void *`: names on Linux are bytes, so a Buffer must be as good as a string.
  */
 import { createRequire } from 'node:module';
-import { SyscallError } from '../errors.ts';
+import { SyscallError, TsboxError } from '../errors.ts';
 import { errnoNumber, errnoOf } from '../spec/errno.ts';
+import { builtFile } from './built-file.ts';
 
 export type NativeFunction = (...args: unknown[]) => number;
 
@@ -22,12 +26,20 @@ interface Library {
 
 interface Koffi {
   load(path: string | null): Library;
-  errno(): number;
-  address(value: unknown): bigint;
 }
 
+/** tsbox's own library, as a name for {@link bind}. */
+export const OWN = 'libtsbox.so';
+
 let koffi: Koffi | undefined;
-const libraries = new Map<string | null, Library>();
+let own: Library | undefined;
+let symbol: NativeFunction;
+/** errno of the last call on this thread; outside of the heap, where it stays in its place. */
+const errnoCell = newErrno();
+
+function newErrno(): Int32Array<ArrayBuffer> {
+  return new Int32Array(new ArrayBuffer(4));
+}
 
 function loadKoffi(): Koffi {
   const require = createRequire(import.meta.url);
@@ -37,25 +49,45 @@ function loadKoffi(): Koffi {
   return module.exports;
 }
 
-/** A shared library by its soname; `null` is the C library that Node itself runs on.
- *  @throws Error when the loader does not find it */
-export function library(soname: string | null): Library {
-  koffi ??= loadKoffi();
-  let found = libraries.get(soname);
-  if (found === undefined) {
-    found = koffi.load(soname);
-    libraries.set(soname, found);
-  }
-  return found;
+function ownPath(): string {
+  const path = builtFile(OWN);
+  if (path !== undefined) return path;
+  throw new TsboxError('ERR_TSBOX_EXECUTOR', `find the native library: native-bindings/build/${OWN} is missing`, {
+    hint: 'Build it with `make build`.',
+  });
 }
 
-/** A C function, bound when it is first called: `const umask = bind('int', 'umask', ['unsigned int'])`.
- *  The same symbol may be bound more than once with other types, as `syscall(2)` needs. */
+/** @throws ERR_TSBOX_EXECUTOR when it was not built */
+function ownLibrary(): Library {
+  if (own !== undefined) return own;
+  koffi ??= loadKoffi();
+  own = koffi.load(ownPath());
+  symbol = own.func('tsbox_symbol', 'int64_t', ['const void *', 'const void *']);
+  own.func('tsbox_keep_errno', 'void', ['void *'])(errnoCell);
+  return own;
+}
+
+/** @throws Error when the library or the function is not there */
+function addressOf(soname: string | null, name: string): number {
+  ownLibrary();
+  const file = soname === OWN ? ownPath() : soname;
+  const address = symbol(file === null ? null : cstring(file), cstring(name));
+  if (address === 0) throw new Error(`${soname ?? 'the C library'} has no ${name}`);
+  return address;
+}
+
+/** A C function, bound when it is first called: `const umask = bind('int', 'umask', ['unsigned int'])`. Up to seven arguments, none of
+ *  them a floating-point number. The same symbol may be bound more than once with other types, as `syscall(2)` needs.
+ *  @param soname of the library that has it; `null` is the C library that Node itself runs on */
 export function bind(result: string, name: string, args: string[], soname: string | null = null): NativeFunction {
   let bound: NativeFunction | undefined;
+  let address = 0;
   return (...values) => {
-    bound ??= library(soname).func(name, result, args);
-    return bound(...values);
+    if (bound === undefined) {
+      address = addressOf(soname, name);
+      bound = ownLibrary().func('tsbox_call', result, ['int64_t', ...args]);
+    }
+    return bound(address, ...values);
   };
 }
 
@@ -66,20 +98,22 @@ export function bindSlow(
   result: string,
   name: string,
   args: string[],
+  soname: string | null = null,
 ): (what: string, ...values: unknown[]) => Promise<number> {
   let bound: BoundFunction | undefined;
+  let address = 0;
   return (what, ...values) => {
-    bound ??= library(null).func(name, result, args);
+    if (bound === undefined) {
+      address = addressOf(soname, name);
+      bound = ownLibrary().func('tsbox_call_on', result, ['void *', 'int64_t', ...args]);
+    }
     const { async: start } = bound;
+    const errno = newErrno();
     return new Promise((resolve, reject) => {
-      start(...values, (error: Error | null, value: number) => {
-        if (error !== null) return reject(error);
-        // Within this callback errno is that of the call.
-        try {
-          resolve(check(value, name, () => what));
-        } catch (refusal) {
-          reject(refusal);
-        }
+      start(errno, address, ...values, (error: Error | null, value: number) => {
+        if (error !== null) reject(error);
+        else if (value === -1) reject(new SyscallError(name, what, errnoOf(errno[0]!)));
+        else resolve(value);
       });
     });
   };
@@ -87,8 +121,7 @@ export function bindSlow(
 
 /** errno of the last native call on this thread. */
 export function lastErrno(): number {
-  koffi ??= loadKoffi();
-  return koffi.errno();
+  return errnoCell[0]!;
 }
 
 /** `result`, unless it is -1: then the kernel's refusal is thrown. `what` (verb and object) is only built on failure. */

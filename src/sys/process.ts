@@ -5,7 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
-import { bind, check, cstring, library, printable } from './ffi.ts';
+import { bind, check, cstring, printable } from './ffi.ts';
 
 const P = 'const void *';
 
@@ -211,9 +211,10 @@ export function seccompFilter(filter: Uint8Array, flags: number): void {
   check(call(NR.seccomp, 1, flags, program), 'seccomp', () => 'load the system call filter');
 }
 
+const memcpy = bind('int64_t', 'memcpy', ['void *', 'const void **', 'size_t']);
+
 function addressOf(bytes: Buffer): bigint {
   const scratch = Buffer.alloc(8);
-  const memcpy = library(null).func('memcpy', 'void *', ['void *', 'const void **', 'size_t']);
   memcpy(scratch, [bytes], 8);
   return scratch.readBigUInt64LE(0);
 }

@@ -1,11 +1,10 @@
 /**
- * A thread that makes regular files (`native-bindings/writer/`): operations are put into a batch, full batches are handed over, and
+ * A thread that makes regular files (`native-bindings/library/writer.c`): operations are put into a batch, full batches are handed over, and
  * the thread works them off in their order while the caller goes on. Calls here wait only when too much is under way.
  */
 import { SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
-import { builtFile } from './built-file.ts';
-import { check, library, type NativeFunction, refuse } from './ffi.ts';
+import { bind, check, type NativeFunction, OWN, refuse } from './ffi.ts';
 import { close } from './file.ts';
 
 /** An operation that the kernel refused. Nothing behind it was begun. */
@@ -25,8 +24,8 @@ export interface FileEnd {
 }
 
 export interface BatchWriter {
-  /** Begins a new file (O_EXCL); the umask applies to `mode`. @returns its number, counted from 0 */
-  create(dirfd: number, name: Buffer, mode: number): number;
+  /** Begins a new file (O_EXCL); the umask applies to `mode`. @param name one character a byte (latin1) @returns its number, counted from 0 */
+  create(dirfd: number, name: string, mode: number): number;
   /** Adds to the file in hand; the bytes are copied. */
   write(data: Buffer, start: number, end: number): void;
   finish(end: FileEnd): void;
@@ -45,35 +44,21 @@ const KIND = { create: 1, write: 2, finish: 3, close: 4 } as const;
 const STEPS = ['open', 'open', 'write', 'finish', 'close'] as const;
 const WHAT = { chown: 1, chmod: 2 } as const;
 const HEAD = 48;
-const BATCHES = 4;
+const BATCHES = 16;
 
 const BATCH = 0x40000;
 /** Shorter pieces of a write are not worth a system call of their own: then the next batch is begun. */
 const LEAST = 0x4000;
 
-interface Native {
-  open: NativeFunction;
-  room: NativeFunction;
-  wait: NativeFunction;
-  give: NativeFunction;
-  again: NativeFunction;
-  close: NativeFunction;
-}
-
-let native: Native | undefined;
-
-function load(path: string): Native {
-  const loaded = library(path);
-  const of = (result: string, name: string, ...args: string[]) => loaded.func(`tsbox_writer_${name}`, result, args);
-  return {
-    open: of('int64_t', 'open'),
-    room: of('int', 'room', 'int64_t', 'void *', 'void *'),
-    wait: of('int', 'wait', 'int64_t', 'void *', 'void *'),
-    give: of('void', 'give', 'int64_t', 'const void *', 'uint32_t'),
-    again: of('void', 'again', 'int64_t'),
-    close: of('void', 'close', 'int64_t'),
-  };
-}
+const native = (result: string, name: string, args: string[]) => bind(result, `tsbox_writer_${name}`, args, OWN);
+const calls = {
+  open: native('int64_t', 'open', []),
+  room: native('int', 'room', ['int64_t', 'void *', 'void *']),
+  wait: native('int', 'wait', ['int64_t', 'void *', 'void *']),
+  give: native('void', 'give', ['int64_t', 'const void *', 'uint32_t']),
+  again: native('void', 'again', ['int64_t']),
+  close: native('void', 'close', ['int64_t']),
+};
 
 interface Batch {
   bytes: Buffer;
@@ -84,7 +69,7 @@ interface Batch {
 
 /** Of writers that were closed, for those to come: fresh memory costs a page fault every 4 KB. */
 const spare: Batch[] = [];
-const MOST_SPARE = 16;
+const MOST_SPARE = 51;
 
 function newBatch(): Batch {
   const used = spare.pop();
@@ -94,15 +79,11 @@ function newBatch(): Batch {
 }
 
 /**
- * Starts the thread. @returns undefined when the library was not built: whoever asks has a slower way.
+ * Starts the thread.
  * @param onRefused decides about an operation that was refused: `true` to try it once more, else it throws
  * @throws SyscallError when there is no thread to be had
  */
-export function openWriter(onRefused: (refused: Refused) => true): BatchWriter | undefined {
-  const path = native === undefined ? builtFile('libtsbox-writer.so') : '';
-  if (path === undefined) return undefined;
-  native ??= load(path);
-  const calls = native;
+export function openWriter(onRefused: (refused: Refused) => true): BatchWriter {
   const handle = calls.open();
   if (handle === 0) check(-1, 'pthread_create', () => 'start the thread that writes files');
   const batches: Batch[] = [newBatch()];
@@ -161,11 +142,11 @@ export function openWriter(onRefused: (refused: Refused) => true): BatchWriter |
 
   return {
     create(dirfd, name, mode) {
-      if (name.includes(0)) throw refuse('openat', 'use a name with a NUL', 'EINVAL');
+      if (name.includes('\0')) throw refuse('openat', 'use a name with a NUL', 'EINVAL');
       const tail = begin(KIND.create, name.length + 1);
       batch.view.setInt32(tail - HEAD + 8, dirfd, true);
       batch.view.setUint32(tail - HEAD + 20, mode, true);
-      name.copy(batch.bytes, tail);
+      batch.bytes.write(name, tail, 'latin1');
       batch.bytes[tail + name.length] = 0;
       return files++;
     },

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* Batches that may be under way at once. A batch stays as it is until it is done. */
-#define WRITER_BATCHES 4
+#define WRITER_BATCHES 16
 
 enum writer_kind {
   WRITER_CREATE = 1, /* a file in directory `fd` with permissions `mode` as the umask leaves them; its name follows, with a NUL */

@@ -1,0 +1,91 @@
+/* What of the library is not the writer: calls with their errno, checksums, base64, gzip. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "library/bytes.h"
+#include "library/call.h"
+#include "library/inflate.h"
+#include "test.h"
+
+static void keeps_errno(void) {
+  int kept = 0, other = 0;
+  tsbox_keep_errno(&kept);
+  tsbox_function *call = tsbox_symbol(NULL, "open");
+  CHECK(call != NULL && tsbox_symbol(NULL, "no_such_function") == NULL);
+  CHECK(tsbox_symbol("no-such-library.so", "open") == NULL);
+  CHECK((int)tsbox_call(call, (long)"/no/such/file", O_RDONLY, 0, 0, 0, 0, 0) == -1);
+  errno = EBADF;
+  CHECK(kept == ENOENT);
+  CHECK((int)tsbox_call_on(&other, call, (long)"/proc/self/exe/x", O_RDONLY, 0, 0, 0, 0, 0) == -1);
+  CHECK(other == ENOTDIR && kept == ENOENT);
+}
+
+static u64 crc_of(const char *text, size_t length, size_t cut) {
+  u64 crc = ~UINT64_C(0);
+  u8 *bytes = exact(text, length);
+  tsbox_crc64(&crc, bytes, 0, cut);
+  tsbox_crc64(&crc, bytes, cut, length);
+  free(bytes);
+  return ~crc;
+}
+
+static void sums(void) {
+  /* The check value of CRC-64/GO-ISO in the catalogue of CRC algorithms. */
+  for (size_t cut = 0; cut <= 9; cut++) CHECK(crc_of("123456789", 9, cut) == UINT64_C(0xb90956c775a41001));
+  const char *text = "more than eight bytes, and not a multiple of eight";
+  for (size_t cut = 0; cut <= strlen(text); cut++) CHECK(crc_of(text, strlen(text), cut) == crc_of(text, strlen(text), 0));
+}
+
+/* The vectors of RFC 4648, section 10. */
+static void encodes(void) {
+  static const char *const vectors[][2] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+    size_t length = strlen(vectors[i][1]);
+    char *into = (char *)exact("", 0);
+    into = realloc(into, length + 1);
+    CHECK(into != NULL);
+    into[0] = '>';
+    u8 *bytes = exact(vectors[i][0], strlen(vectors[i][0]));
+    CHECK(tsbox_base64(into, 1, bytes, strlen(vectors[i][0])) == length + 1);
+    CHECK(memcmp(into + 1, vectors[i][1], length) == 0);
+    free(bytes);
+    free(into);
+  }
+}
+
+/* `printf abc | gzip -n` */
+static const u8 ABC[] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 0x4c, 0x4a, 6, 0, 0xc2, 0x41, 0x24, 0x35, 3, 0, 0, 0};
+
+static void inflates(void) {
+  struct inflater *inflater = tsbox_inflate_open();
+  struct inflate_result result;
+  u8 out[3];
+  CHECK(inflater != NULL);
+  /* In two pieces, into two outputs; then a second member. */
+  u8 *in = exact(ABC, sizeof ABC);
+  CHECK(tsbox_inflate(inflater, in, 0, 12, out, 1, &result) == INFLATE_MORE && result.used <= 12 && result.made <= 1);
+  u32 used = result.used, made = result.made;
+  while (tsbox_inflate(inflater, in, used, sizeof ABC, out + made, 3 - made, &result) == INFLATE_MORE) {
+    used += result.used;
+    made += result.made;
+    CHECK(result.used + result.made > 0);
+  }
+  CHECK(used + result.used == sizeof ABC && made + result.made == 3 && memcmp(out, "abc", 3) == 0);
+  CHECK(tsbox_inflate(inflater, in, 0, sizeof ABC, out, 3, &result) == INFLATE_END && result.made == 3);
+  in[12] ^= 0xff;
+  int state;
+  do state = tsbox_inflate(inflater, in, 0, sizeof ABC, out, 3, &result);
+  while (state == INFLATE_MORE && result.used > 0);
+  CHECK(state == INFLATE_BAD && result.message[0] != 0);
+  free(in);
+  tsbox_inflate_close(inflater);
+}
+
+int main(void) {
+  keeps_errno();
+  sums();
+  encodes();
+  inflates();
+  return 0;
+}
