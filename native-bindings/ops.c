@@ -62,6 +62,9 @@ static const struct op table[] = {
     {45, FIRST, "listen", "t", op_listen},
     {46, FIRST, "log", "tii", op_log},
     {47, FIRST, "birth_cgroup", "t", op_birth_cgroup},
+    /* user namespaces */
+    {48, ANY, "idmap", "it", op_idmap},
+    {49, ANY, "setfsid", "ii", op_setfsid},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

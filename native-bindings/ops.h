@@ -62,6 +62,8 @@ OPERATION(seccomp);
 OPERATION(keyctl_join);
 OPERATION(exec);
 OPERATION(birth_cgroup);
+OPERATION(idmap);
+OPERATION(setfsid);
 OPERATION(flock);
 OPERATION(listen);
 OPERATION(log);

@@ -83,6 +83,17 @@ OPERATION(setuid) {
   return ERRNO_OF(syscall(SYS_setresuid, uid, uid, uid));
 }
 
+/* The calls tell the id that was before and no error: asked with one that cannot be, they change nothing and tell which it is now. */
+OPERATION(setfsid) {
+  (void)run;
+  gid_t gid = (gid_t)args[1].number;
+  uid_t uid = (uid_t)args[0].number;
+  syscall(SYS_setfsgid, gid);
+  syscall(SYS_setfsuid, uid);
+  if ((gid_t)syscall(SYS_setfsgid, -1) != gid || (uid_t)syscall(SYS_setfsuid, -1) != uid) return EPERM;
+  return 0;
+}
+
 OPERATION(seccomp) {
   size_t size = args[0].count;
   if (size % sizeof(struct sock_filter) != 0 || size / sizeof(struct sock_filter) > BPF_MAXINSNS) return EINVAL;

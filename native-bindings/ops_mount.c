@@ -63,6 +63,22 @@ OPERATION(open_tree) {
   return 0;
 }
 
+/* A detached mount only: what is attached already cannot be mapped. */
+OPERATION(idmap) {
+  const char *userns;
+  int error = text_string(run, &args[1], &userns);
+  i64 slot = args[0].number;
+  struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP};
+  if (error != 0) return error;
+  if (slot < 0 || slot >= SLOTS || run->slots[slot] == 0) return EBADF;
+  int fd = open(userns, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  attr.userns_fd = (__u64)fd;
+  error = ERRNO_OF(syscall(SYS_mount_setattr, run->slots[slot] - 1, "", (unsigned)AT_EMPTY_PATH, &attr, sizeof attr));
+  close(fd);
+  return error;
+}
+
 OPERATION(move_mount) {
   const char *target;
   int error = text_string(run, &args[1], &target);

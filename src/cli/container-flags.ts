@@ -26,6 +26,10 @@ export const CONTAINER_FLAGS = {
   },
   'stop-signal': { kind: 'string', help: 'Signal that asks the container to stop' },
   tty: { kind: 'bool', short: 't', help: 'Give the container a terminal' },
+  userns: {
+    kind: 'string',
+    help: "'host', or a user namespace with the subordinate ids of user[:group], uid[:gid] or 'default'",
+  },
   user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
   volume: { kind: 'list', short: 'v', help: 'Mount a directory or file of the host: SRC:DST[:ro]' },
   workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
@@ -40,7 +44,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'cgroup-parent io-maxbandwidth io-maxiops',
   // what it may see and do
   'device device-cgroup-rule gpus',
-  'cgroupns ipc isolation pid userns uts',
+  'cgroupns ipc isolation pid uts',
   'group-add shm-size sysctl ulimit',
   'runtime use-api-socket storage-opt',
   // its life
@@ -79,6 +83,7 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.hostname !== undefined && { hostname: flags.hostname }),
     ...(flags.user !== undefined && { user: flags.user }),
+    ...(flags.userns !== undefined && { userns: flags.userns }),
     ...(flags.workdir !== undefined && { workdir: flags.workdir }),
     ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint }),
     ...(flags['stop-signal'] !== undefined && { stopSignal: flags['stop-signal'] }),

@@ -42,6 +42,11 @@ const TABLE: readonly Row[] = [
     hint: 'The read-write layer must not lie in one of the lower layers. Choose another --data-root.',
   },
   {
+    calls: ['idmap'],
+    errno: 'EINVAL',
+    hint: 'The file system of the data root cannot show files with other owners. ext4, xfs, btrfs and tmpfs can: choose another --data-root, or --userns host.',
+  },
+  {
     calls: MOUNTS,
     errno: 'EPERM',
     notRoot: true,

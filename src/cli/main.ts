@@ -31,6 +31,11 @@ const GLOBAL_FLAGS = {
     help: 'Where running containers have their state (TSBOX_RUN_ROOT)',
     default: '/run/tsbox',
   },
+  'userns-remap': {
+    kind: 'string',
+    help: "User namespaces with the subordinate ids of user[:group], uid[:gid] or 'default' (TSBOX_USERNS_REMAP)",
+    value: 'user',
+  },
   version: { kind: 'bool', short: 'v', help: 'Print the version' },
 } as const satisfies FlagTable;
 
@@ -48,6 +53,7 @@ function withEnvironment(): typeof GLOBAL_FLAGS {
     ...GLOBAL_FLAGS,
     ...given('data-root', process.env['TSBOX_ROOT']),
     ...given('run-root', process.env['TSBOX_RUN_ROOT']),
+    ...given('userns-remap', process.env['TSBOX_USERNS_REMAP']),
     ...given('max-layer-entries', process.env['TSBOX_MAX_LAYER_ENTRIES']),
     ...given('max-layer-ratio', process.env['TSBOX_MAX_LAYER_RATIO']),
     ...given('max-layer-size', process.env['TSBOX_MAX_LAYER_SIZE']),
@@ -149,12 +155,14 @@ function context(values: GlobalValues): Context {
   let engine: ReturnType<Context['engine']> | undefined;
   const open = async () => {
     const limits = await unpackLimits(values);
+    const remap = values['userns-remap'];
     const [{ openEngine }, { resolve }] = await Promise.all([import('../engine/open.ts'), import('node:path')]);
     return openEngine({
       dataRoot: resolve(values['data-root']),
       runRoot: resolve(values['run-root']),
       registryMirrors: values['registry-mirror'],
       ...(limits !== undefined && { limits }),
+      ...(remap !== undefined && { usernsRemap: remap }),
     });
   };
   return { engine: () => (engine ??= open()) };

@@ -15,6 +15,8 @@ export interface EngineOptions {
   registryMirrors?: readonly string[];
   /** Patience with registries; the client's own where absent. */
   registry?: Pick<ClientOptions, 'timeouts' | 'retry'>;
+  /** `--userns-remap`: whose subordinate ids containers get that ask for nothing else. */
+  usernsRemap?: string;
   /** What a layer may unpack to; the codec's own limits where absent. */
   limits?: UnpackLimits;
 }
@@ -52,6 +54,8 @@ export interface ContainerRequest {
   /** `-v`: `SRC:DST[:ro]`, not split. */
   volumes: readonly string[];
   network: string;
+  /** `--userns`: `host`, or whose subordinate ids; absent for the engine's own choice. */
+  userns?: string;
   capAdd: readonly string[];
   capDrop: readonly string[];
   /** `seccomp=` is followed by the profile itself and not by the name of its file. */

@@ -5,11 +5,14 @@ import { compilePlan } from '../plan/compile.ts';
 import type { MonitorInput } from '../plan/monitor.ts';
 import { makeDirectories, type PathKind } from '../plan/mounts.ts';
 import type { Plan, Step } from '../plan/step.ts';
+import { hole, text } from '../plan/text.ts';
+import { hostRoot } from '../plan/userns.ts';
 import type { ContainerConfig, ContainerRecord, HostConfig } from '../spec/container.ts';
+import type { IdMaps } from '../spec/id-map.ts';
 import type { OciConfig } from '../spec/oci-runtime.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
-import { containerDirectory, runDirectory } from '../store/store.ts';
+import { containerDirectory, mappedPlace, runDirectory } from '../store/store.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
@@ -17,6 +20,7 @@ import { withPlaces } from './places.ts';
 import { removalSteps } from './removal.ts';
 import { seccompFilter } from './seccomp.ts';
 import { type ResolvedUser, resolveUser } from './user.ts';
+import { mapsOf } from './userns.ts';
 
 export interface ContainerPlanInput {
   record: ContainerRecord;
@@ -35,6 +39,9 @@ export interface ContainerPlan {
 /** Overlay's `volatile` option: Linux 5.10. */
 const VOLATILE_SINCE = 510;
 
+/** The user namespace of the container that is being started. */
+const USERNS = text`/proc/${hole('pid')}/ns/user`;
+
 const PASSWD_LIMIT = 16 * 1024 * 1024;
 
 /** A container's user by the files in its own layers: nothing needs to be mounted for it. */
@@ -52,7 +59,7 @@ function hostFile(path: string): string {
 }
 
 /** hosts, hostname and resolv.conf are written anew for each start. */
-function fileSteps(record: ContainerRecord, hostConfig: HostConfig): Step[] {
+function fileSteps(record: ContainerRecord, hostConfig: HostConfig, maps: IdMaps | undefined): Step[] {
   const files = networkFiles(hostConfig.NetworkMode as NetworkMode, record.Config.Hostname, {
     hosts: hostFile('/etc/hosts'),
     resolvConf: hostFile('/etc/resolv.conf'),
@@ -69,14 +76,31 @@ function fileSteps(record: ContainerRecord, hostConfig: HostConfig): Step[] {
     write(record.HostsPath, files.hosts, "the container's /etc/hosts"),
     write(record.HostnamePath, files.hostname, "the container's /etc/hostname"),
     write(record.ResolvConfPath, files.resolvConf, "the container's /etc/resolv.conf"),
+    ...ownedByRoot([record.HostsPath, record.HostnamePath, record.ResolvConfPath], maps),
   ];
 }
 
+/** Files of the host that belong to the container's root. */
+function ownedByRoot(paths: readonly string[], maps: IdMaps | undefined): Step[] {
+  if (maps === undefined) return [];
+  const owner = hostRoot(maps);
+  return paths.map((path) => ({ op: 'chown', path, ...owner, why: "it belongs to the container's root" }));
+}
+
 /** A source that is not there is made as a directory, as Docker does for `-v`. */
-function sourceSteps(record: ContainerRecord, kinds: ReadonlyMap<string, PathKind>): Step[] {
+function sourceSteps(record: ContainerRecord, kinds: ReadonlyMap<string, PathKind>, maps: IdMaps | undefined): Step[] {
   return Object.values(record.MountPoints)
     .filter((point) => kinds.get(point.Source) === 'absent')
-    .flatMap((point) => makeDirectories(point.Source, `the source of ${point.Destination} is not there yet`));
+    .flatMap((point) => [
+      ...makeDirectories(point.Source, `the source of ${point.Destination} is not there yet`),
+      ...ownedByRoot(maps === undefined ? [] : missingParts(point.Source), maps),
+    ]);
+}
+
+/** The path, and what of the way to it is not there either. */
+function missingParts(path: string): string[] {
+  const parts = path.split('/').filter((part) => part !== '');
+  return parts.map((_, index) => `/${parts.slice(0, index + 1).join('/')}`).filter((at) => pathKind(at) === 'absent');
 }
 
 function pathKinds(config: OciConfig, record: ContainerRecord): Map<string, PathKind> {
@@ -100,6 +124,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const { record, hostConfig, layer } = input;
   const { store } = engine;
   const facts = hostFacts();
+  const maps = mapsOf(hostConfig.UsernsMode);
   const asked = ociConfig({
     record,
     hostConfig,
@@ -107,12 +132,16 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     rootfs: layer.merged,
     hostCapabilities: facts.capabilities,
     ...(input.size === undefined ? {} : { size: input.size }),
+    ...(maps === undefined ? {} : { maps }),
   });
   const config = withPlaces(asked, layer.stack);
   const kinds = pathKinds(config, record);
   const bounding = config.process.capabilities?.bounding ?? [];
   const seccomp = await seccompFilter(engine, hostConfig, facts, bounding, input.preview !== true);
   const run = runDirectory(store, record.ID);
+  const discard = hostConfig.AutoRemove && facts.kernel >= VOLATILE_SINCE;
+  const mapped = maps && { userns: USERNS, ...hostRoot(maps), place: mappedPlace(store, record.ID) };
+  const mount = store.driver.mountSteps({ ...layer, discard, ...(mapped === undefined ? {} : { mapped }) });
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
     {
@@ -121,11 +150,11 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       mode: 0o700,
       why: 'what is there only while the container runs: plan, lock, socket, state',
     },
-    ...fileSteps(record, hostConfig),
-    ...sourceSteps(record, kinds),
-    ...store.driver.mountSteps({ ...layer, discard: hostConfig.AutoRemove && facts.kernel >= VOLATILE_SINCE }),
+    ...fileSteps(record, hostConfig, maps),
+    ...sourceSteps(record, kinds, maps),
+    ...(maps === undefined ? mount : []),
   ];
-  const cleanup: Step[] = store.driver.umountSteps(layer.mountId);
+  const cleanup: Step[] = store.driver.umountSteps(layer.mountId, maps && mappedPlace(store, record.ID));
   if (hostConfig.AutoRemove) cleanup.push(...removalSteps(engine, record, layer));
   const plan = compilePlan({
     config,
@@ -134,6 +163,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     readyMountPoints: READY_MOUNT_POINTS,
     rootIsMount: true,
     ...(seccomp === undefined ? {} : { seccomp }),
+    ...(maps === undefined ? {} : { outside: mount }),
     setup,
     cleanup,
     monitor: {

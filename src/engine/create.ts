@@ -22,8 +22,10 @@ import type { Engine } from './open.ts';
 
 const FAILED = 125;
 
+const usernsMode = (engine: Engine, request: ContainerRequest) => request.userns ?? engine.options.usernsRemap ?? '';
+
 /** What can be refused before anything is pulled or made. */
-function checkRequest(request: ContainerRequest): void {
+async function checkRequest(engine: Engine, request: ContainerRequest): Promise<void> {
   const { name, network } = request;
   if (name !== undefined) checkName(name);
   if (!(NETWORK_MODES as readonly string[]).includes(network)) {
@@ -33,7 +35,12 @@ function checkRequest(request: ContainerRequest): void {
       hint: 'Use --network none or --network host.',
     });
   }
-  makeHostConfig(request);
+  const userns = usernsMode(engine, request);
+  if (userns !== '' && userns !== 'host') {
+    const { checkUserns } = await import('./userns.ts');
+    checkUserns(userns, request, hostFacts().kernel);
+  }
+  makeHostConfig(request, userns);
 }
 
 /** Compiles a profile of one's own: what is wrong with it is told before there is a container. */
@@ -116,8 +123,8 @@ export async function createContainer(
   request: ContainerRequest,
   onProgress: OnProgress,
 ): Promise<{ id: string; warnings: string[] }> {
-  checkRequest(request);
-  const hostConfig = makeHostConfig(request);
+  await checkRequest(engine, request);
+  const hostConfig = makeHostConfig(request, usernsMode(engine, request));
   if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
@@ -133,13 +140,13 @@ export async function previewContainer(
   request: ContainerRequest,
   onProgress: OnProgress,
 ): Promise<PlanPreview> {
-  checkRequest(request);
+  await checkRequest(engine, request);
   const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
   const id = newContainerId();
   const name = request.name ?? randomHex(16);
   const record = makeRecord(engine, id, image, { ...request, name });
   const layer = plannedRwLayer(engine.store, image.chainId);
-  const hostConfig = makeHostConfig(request);
+  const hostConfig = makeHostConfig(request, usernsMode(engine, request));
   const { plan } = await containerPlan(engine, { record, hostConfig, layer, preview: true });
   const { mountId, initLink, link } = layer;
   const generated = request.name === undefined ? { name } : {};

@@ -10,7 +10,7 @@ import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { runDirectory } from '../store/store.ts';
-import { hostFacts } from '../sys/probe.ts';
+import { hostFacts, mapsInUse } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
 import { session } from './attach.ts';
@@ -64,6 +64,8 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   if (hostConfig.NetworkMode !== 'host') namespaces.push('net');
   const own = boundingSet(hostConfig, facts.capabilities);
   const seccomp = await seccompFilter(engine, hostConfig, facts, own);
+  const maps = mapsInUse(state.Pid);
+  if (maps !== undefined) namespaces.push('user');
   const plan = compileEnter({
     pid: state.Pid,
     process: execProcess(engine, record, hostConfig, request, request.privileged === true ? facts.capabilities : own),
@@ -71,6 +73,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
     facts,
     cgroupsPath: cgroupsPath(record.ID),
     namespaces,
+    ...(maps === undefined ? {} : { maps }),
     ...(request.tty ? {} : { stdin: request.openStdin ? ('STDIN_ONCE' as const) : ('STDIN_NULL' as const) }),
   });
   const planFile = `${runDirectory(engine.store, record.ID)}/exec-${randomHex(6)}.plan`;

@@ -23,8 +23,9 @@ function systemPaths(request: ContainerRequest): Pick<HostConfig, 'MaskedPaths' 
   return { MaskedPaths: DEFAULT_MASKED_PATHS, ReadonlyPaths: DEFAULT_READONLY_PATHS };
 }
 
-/** @throws ERR_TSBOX_USAGE on a value that Docker refuses too, in its words */
-export function makeHostConfig(request: ContainerRequest): HostConfig {
+/** @param userns what the request and the engine's own choice come to
+ *  @throws ERR_TSBOX_USAGE on a value that Docker refuses too, in its words */
+export function makeHostConfig(request: ContainerRequest, userns: string): HostConfig {
   return {
     Binds: request.volumes.length === 0 ? null : [...request.volumes],
     ContainerIDFile: '',
@@ -38,6 +39,7 @@ export function makeHostConfig(request: ContainerRequest): HostConfig {
     ReadonlyRootfs: request.readonlyRootfs,
     SecurityOpt: securityOpt(request),
     ShmSize: DEFAULT_SHM,
+    UsernsMode: userns,
     ConsoleSize: [0, 0],
     ...systemPaths(request),
     ...request.resources,

@@ -2,6 +2,7 @@
 
 import { tweakCapabilities } from '../spec/capabilities.ts';
 import type { ContainerRecord, HostConfig, MountPoint } from '../spec/container.ts';
+import type { IdMaps } from '../spec/id-map.ts';
 import {
   OCI_RUNTIME_VERSION,
   type OciCapabilities,
@@ -21,6 +22,8 @@ export interface OciInput {
   /** Capabilities that the host has: what `ALL` means. */
   hostCapabilities: readonly string[];
   size?: { rows: number; columns: number };
+  /** Of a user namespace of its own. */
+  maps?: IdMaps;
 }
 
 export const DEFAULT_MASKED_PATHS = [
@@ -116,7 +119,7 @@ function fileMounts(record: ContainerRecord, readonly: boolean): OciMount[] {
     }));
 }
 
-function namespaces(network: string): OciNamespace[] {
+function namespaces(network: string, user: boolean): OciNamespace[] {
   const own: OciNamespace[] = [
     { type: 'mount' },
     { type: 'uts' },
@@ -124,6 +127,7 @@ function namespaces(network: string): OciNamespace[] {
     { type: 'pid' },
     { type: 'cgroup' },
   ];
+  if (user) own.unshift({ type: 'user' });
   return network === 'host' ? own : [...own, { type: 'network' }];
 }
 
@@ -161,7 +165,8 @@ export function ociConfig(input: OciInput): OciConfig {
       noNewPrivileges: securityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges,
     },
     linux: {
-      namespaces: namespaces(hostConfig.NetworkMode),
+      namespaces: namespaces(hostConfig.NetworkMode, input.maps !== undefined),
+      ...(input.maps === undefined ? {} : { uidMappings: [...input.maps.uids], gidMappings: [...input.maps.gids] }),
       cgroupsPath: cgroupsPath(record.ID),
       maskedPaths: hostConfig.MaskedPaths ?? [],
       readonlyPaths: hostConfig.ReadonlyPaths ?? [],

@@ -12,7 +12,7 @@ import { readText, removeTree } from '../store/io.ts';
 import { withStore } from '../store/lock.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, monitorLives, readRun } from '../store/state.ts';
-import { containerDirectory, imageFile, mountEntry, runDirectory, type Store } from '../store/store.ts';
+import { containerDirectory, imageFile, mappedPlace, mountEntry, runDirectory, type Store } from '../store/store.ts';
 import { removeUnusedChain } from '../store/unused-layers.ts';
 import { type Lock, lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
@@ -48,7 +48,7 @@ function umountSteps(engine: Engine, id: string): Step[] {
       see: 'overlayfs.rst, Volatile mount',
       onError: { ENOENT: 'skip' },
     };
-    return [...engine.store.driver.umountSteps(layer.mountId), volatile];
+    return [...engine.store.driver.umountSteps(layer.mountId, mappedPlace(engine.store, id)), volatile];
   } catch (error) {
     const missing = error instanceof TsboxError && ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_DAMAGED'].includes(error.code);
     if (missing) return [];

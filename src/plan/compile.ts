@@ -3,15 +3,17 @@
  * Topics have their own files; this one only knows their order.
  */
 import type { HostFacts } from '../spec/host.ts';
+import { type IdMaps, toHost } from '../spec/id-map.ts';
 import type { CLONE } from '../spec/linux.ts';
-import type { OciConfig, OciNamespaceType } from '../spec/oci-runtime.ts';
+import type { OciConfig, OciDevice, OciNamespaceType } from '../spec/oci-runtime.ts';
 import { cgroupCleanup, cgroupEntry, cgroupSetup } from './cgroup.ts';
 import { credentialSteps, execSteps, limitSteps, type SeccompFilter } from './credentials.ts';
-import { deviceSteps } from './devices.ts';
+import { deviceBinds, deviceSteps } from './devices.ts';
 import { maskSteps } from './masks.ts';
 import { type MonitorInput, monitorCleanup, monitorSteps } from './monitor.ts';
-import { makeDirectories, mountSteps, type PathKind } from './mounts.ts';
+import { type MountSteps, makeDirectories, mountSteps, type PathKind } from './mounts.ts';
 import type { Plan, Step } from './step.ts';
+import { becomeRootSteps, ownMaps, userNamespaceSteps } from './userns.ts';
 
 export interface CompileInput {
   config: OciConfig;
@@ -24,6 +26,8 @@ export interface CompileInput {
   rootIsMount: boolean;
   /** The compiled filter; absent for none. */
   seccomp?: SeccompFilter;
+  /** Host side, when the container's own user namespace has its maps: the root file system, when its layers are mapped by them. */
+  outside?: readonly Step[];
   monitor: MonitorInput;
   /** Host side, first: files of the container, the root file system's mount. */
   setup: readonly Step[];
@@ -42,15 +46,19 @@ const CLONE_FLAGS: Readonly<Record<OciNamespaceType, keyof typeof CLONE>> = {
   time: 'CLONE_NEWTIME',
 };
 
-/** Namespaces that exist are joined, the others are made, in one call; the PID namespace then needs a first process. */
+/** Namespaces that exist are joined, the others are made, in one call; the PID namespace then needs a first process.
+ *  A user namespace of its own is made before: see userns.ts. */
 function namespaceSteps(config: OciConfig): Step[] {
-  const namespaces = config.linux?.namespaces ?? [];
+  const namespaces = (config.linux?.namespaces ?? []).filter(({ type, path }) => type !== 'user' || path !== undefined);
   const steps: Step[] = [];
   for (const { type, path } of namespaces) {
     if (path === undefined) continue;
     steps.push({ op: 'setns', path, type: [CLONE_FLAGS[type]], why: `share the ${type} namespace of another process` });
   }
-  const made = namespaces.filter((one) => one.path === undefined).map((one) => CLONE_FLAGS[one.type]);
+  const own = ownMaps(config) !== undefined;
+  const made = namespaces
+    .filter(({ type, path }) => path === undefined && !(own && type === 'ipc'))
+    .map((one) => CLONE_FLAGS[one.type]);
   if (made.length > 0) {
     steps.push({
       op: 'unshare',
@@ -71,8 +79,7 @@ function namespaceSteps(config: OciConfig): Step[] {
 
 /** The new root comes first onto `/` together with the old one, which is taken off when all mounts are made: mounting proc and sysfs
  *  in a user namespace needs the host's still in sight. */
-function rootSteps(config: OciConfig, rootIsMount: boolean): Step[] {
-  const { path } = config.root;
+function standInRoot(path: string, rootIsMount: boolean): Step[] {
   const bind: Step = {
     op: 'mount',
     source: path,
@@ -82,17 +89,17 @@ function rootSteps(config: OciConfig, rootIsMount: boolean): Step[] {
     data: '',
     why: 'pivot_root takes only a mount as the new root',
   };
-  return [
-    ...(rootIsMount ? [] : [bind]),
-    { op: 'chdir', path, why: 'stand in the new root' },
-    {
-      op: 'pivot_root',
-      root: '.',
-      old: '.',
-      why: 'the new root becomes /, the old one lies on top of it until it is unmounted',
-      see: 'pivot_root(2), pivot_root(".", ".")',
-    },
-  ];
+  return [...(rootIsMount ? [] : [bind]), { op: 'chdir', path, why: 'stand in the new root' }];
+}
+
+function pivot(): Step {
+  return {
+    op: 'pivot_root',
+    root: '.',
+    old: '.',
+    why: 'the new root becomes /, the old one lies on top of it until it is unmounted',
+    see: 'pivot_root(2), pivot_root(".", ".")',
+  };
 }
 
 function leaveOldRoot(config: OciConfig): Step[] {
@@ -160,15 +167,39 @@ function terminalSteps(config: OciConfig): Step[] {
   ];
 }
 
+/** What needs a right that only the host's root has, and so comes before the container's own user namespace. The root file system is
+ *  then found from the directory that it is in: the way to it may be open to the host's root only. */
+function beforeUserNamespace(config: OciConfig, maps: IdMaps, open: readonly Step[]): Step[] {
+  const { process, root } = config;
+  const uid = toHost(maps.uids, process.user.uid);
+  const stdio: Step[] =
+    process.terminal === true || uid === undefined
+      ? []
+      : [{ op: 'chown_stdio', uid, why: 'the user may open /dev/stdout again; by the number that he has on the host' }];
+  return [
+    ...open,
+    ...stdio,
+    { op: 'chdir', path: parentOf(root.path), why: 'stand beside the new root while the way to it is open' },
+  ];
+}
+
+const parentOf = (path: string) => path.slice(0, path.lastIndexOf('/')) || '/';
+const baseOf = (path: string) => path.slice(path.lastIndexOf('/') + 1);
+
 /** The list that the new process runs, from the host's view to the command. */
 export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cleanup'>): Step[] {
   const { config, facts, kinds } = input;
   const linux = config.linux ?? {};
+  const maps = ownMaps(config);
   const mounts = mountSteps(config.mounts ?? [], facts, kinds, input.readyMountPoints);
   const ownDev = (config.mounts ?? []).some((mount) => mount.destination === '/dev' && mount.type === 'tmpfs');
+  const devices = ownDev ? devicesOf(linux.devices ?? [], kinds, maps, mounts.open.length) : { open: [], attach: [] };
+  const open = [...mounts.open, ...devices.open];
   return [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
     ...(linux.cgroupsPath === undefined ? [] : cgroupEntry(linux.cgroupsPath, facts).join),
+    ...(maps === undefined ? [] : beforeUserNamespace(config, maps, open)),
+    ...(maps === undefined ? [] : userNamespaceSteps(maps, input.outside ?? [])),
     ...namespaceSteps(config),
     {
       op: 'mount',
@@ -180,10 +211,10 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
       why: 'mounts made from here on do not show on the host',
       see: 'mount_namespaces(7), shared subtrees',
     },
-    ...mounts.open,
-    ...rootSteps(config, input.rootIsMount),
+    ...(maps === undefined ? open : []),
+    ...enterRoot(config, input.rootIsMount, maps),
     ...mounts.attach,
-    ...(ownDev ? deviceSteps(linux.devices ?? [], kinds) : []),
+    ...devices.attach,
     ...terminalSteps(config),
     ...nameSteps(config),
     ...maskSteps(linux.maskedPaths ?? [], linux.readonlyPaths ?? [], kinds),
@@ -195,6 +226,22 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     ...credentialSteps(config.process, input.seccomp),
     ...execSteps(config.process),
   ];
+}
+
+function devicesOf(
+  devices: readonly OciDevice[],
+  kinds: ReadonlyMap<string, PathKind>,
+  maps: IdMaps | undefined,
+  slot: number,
+): MountSteps {
+  return maps === undefined ? { open: [], attach: deviceSteps(devices, kinds) } : deviceBinds(devices, kinds, slot);
+}
+
+/** A mount that was made before the user namespace is locked in it, and pivot_root takes none that is: hence the bind. */
+function enterRoot(config: OciConfig, rootIsMount: boolean, maps: IdMaps | undefined): Step[] {
+  if (maps === undefined) return [...standInRoot(config.root.path, rootIsMount), pivot()];
+  const ipc = (config.linux?.namespaces ?? []).some(({ type, path }) => type === 'ipc' && path === undefined);
+  return [...standInRoot(baseOf(config.root.path), false), ...becomeRootSteps(ipc), pivot()];
 }
 
 /** The whole plan of a container. */

@@ -1,5 +1,6 @@
 /** The plan of `exec`: a further process in a container that runs. Pure. @see setns(2), nsenter(1) */
 import type { HostFacts } from '../spec/host.ts';
+import { type IdMaps, toHost } from '../spec/id-map.ts';
 import type { CLONE, STDIN } from '../spec/linux.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
 import { cgroupEntry } from './cgroup.ts';
@@ -16,6 +17,8 @@ export interface EnterInput {
   cgroupsPath: string;
   /** Namespaces that are the container's own, by their names in /proc/PID/ns. */
   namespaces: readonly NamespaceFile[];
+  /** Of the container's own user namespace, when it has one. */
+  maps?: IdMaps;
   /** Absent when the process has a terminal. */
   stdin?: keyof typeof STDIN;
 }
@@ -52,6 +55,26 @@ function terminalSteps(process: OciProcess): Step[] {
   return [session, { op: 'pty', path: '/dev/pts/ptmx', rows: height, columns: width, why }];
 }
 
+/** Inside of a user namespace nobody may give away what belongs to the host's root. */
+function stdioSteps({ process, maps }: EnterInput): Step[] {
+  const uid = maps === undefined || process.terminal === true ? undefined : toHost(maps.uids, process.user.uid);
+  const why = 'the user may open /dev/stdout again; by the number that he has on the host';
+  return uid === undefined ? [] : [{ op: 'chown_stdio', uid, why }];
+}
+
+/** Unlike a new container's first process this one is not alone: it stays closed to the processes of the container (ptrace(2)) until
+ *  the command runs. */
+function becomeRoot(): Step[] {
+  return [
+    {
+      op: 'setgid',
+      gid: 0,
+      why: 'the group of root of the namespace; until now it was one that the map does not have',
+    },
+    { op: 'setuid', uid: 0, why: 'root of the namespace' },
+  ];
+}
+
 /** @throws nothing: what does not fit is found when the steps are run */
 export function compileEnter(input: EnterInput): Plan {
   const { process } = input;
@@ -59,7 +82,9 @@ export function compileEnter(input: EnterInput): Plan {
   const init: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
     ...join,
+    ...stdioSteps(input),
     ...joinSteps(input),
+    ...(input.maps === undefined ? [] : becomeRoot()),
     { op: 'fork', why: 'only a child is in the PID namespace that was joined', see: 'pid_namespaces(7)' },
     ...terminalSteps(process),
     { op: 'chdir', path: process.cwd, why: 'the working directory' },

@@ -174,5 +174,8 @@ const SPECIAL: Special = {
     call('seccomp', 'SECCOMP_SET_MODE_FILTER', String(step.flags), `{${step.filter.length / 8} instructions}`),
   keyctl_join: (step) => call('keyctl', 'KEYCTL_JOIN_SESSION_KEYRING', text(step.name)),
   exec: (step) => call('execve', text(step.args[0] ?? ''), array(step.args), `[/* ${step.env.length} variables */]`),
+  idmap: (step) =>
+    call('mount_setattr', `tree ${step.slot}`, `{attr_set=MOUNT_ATTR_IDMAP, userns_fd=open(${text(step.userns)})}`),
+  setfsid: (step) => `${call('setfsgid', String(step.gid))}, ${call('setfsuid', String(step.uid))}`,
   flock: (step) => call('flock', call('open', text(step.path)), 'LOCK_EX'),
 };

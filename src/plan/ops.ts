@@ -97,6 +97,9 @@ export const OPS = {
   listen: { number: 45, args: { path: 'text' }, see: 'unix(7)' },
   log: { number: 46, args: { path: 'text', maxSize: 'int', maxFiles: 'int' }, see: 'docs/monitor.md' },
   birth_cgroup: { number: 47, args: { path: 'text' }, see: 'clone(2), CLONE_INTO_CGROUP' },
+  // user namespaces
+  idmap: { number: 48, args: { slot: 'int', userns: 'text' }, see: 'mount_setattr(2), ID-mapped mounts' },
+  setfsid: { number: 49, args: { uid: 'int', gid: 'int' }, see: 'setfsuid(2)' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

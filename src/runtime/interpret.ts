@@ -74,6 +74,12 @@ function moveMount(step: StepOf<'move_mount'>, context: Context): void {
   mounts.moveMount(fd, context.text(step.target), bits(MOVE_MOUNT, step.flags));
 }
 
+function idmap(step: StepOf<'idmap'>, context: Context): void {
+  const fd = context.slots.get(step.slot);
+  if (fd === undefined) throw new Error(`nothing is in slot ${step.slot}`);
+  mounts.mapMount(fd, context.text(step.userns));
+}
+
 function setattr(step: StepOf<'mount_setattr'>, context: Context): void {
   const { at, set, clear, propagation } = step;
   const target = context.text(step.target);
@@ -118,6 +124,7 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   mount_setattr: setattr,
   open_tree: openTree,
   move_mount: moveMount,
+  idmap,
   pivot_root: (s, c) => mounts.pivotRoot(c.text(s.root), c.text(s.old)),
   chdir: (s, c) => process.chdir(c.text(s.path)),
   unshare: (s) => processes.unshare(bits(CLONE, s.flags)),
@@ -135,6 +142,7 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   setgroups: (s) => processes.setGroups(s.groups),
   setgid: (s) => processes.setGid(s.gid),
   setuid: (s) => processes.setUid(s.uid),
+  setfsid: (s) => processes.setFsIds(s.uid, s.gid),
   prctl: (s) => void processes.prctl(Number(argInteger('prctl', s.option)), s.value),
   seccomp: (s) => processes.seccompFilter(s.filter, s.flags),
   keyctl_join: (s, c) => processes.joinSessionKeyring(c.text(s.name)),

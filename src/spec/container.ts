@@ -49,6 +49,8 @@ export interface HostConfig extends Partial<Resources> {
   ReadonlyRootfs: boolean;
   SecurityOpt: string[] | null;
   ShmSize: number;
+  /** `host`, or whose subordinate ids it has; Docker knows only `host` and the empty string. */
+  UsernsMode: string;
   ConsoleSize: [number, number];
   /** null in a privileged container. */
   MaskedPaths: string[] | null;

@@ -52,6 +52,12 @@ export interface OciNamespace {
   path?: string;
 }
 
+export interface OciIdMapping {
+  containerID: number;
+  hostID: number;
+  size: number;
+}
+
 export interface OciDevice {
   path: string;
   type: 'c' | 'b' | 'u' | 'p';
@@ -153,6 +159,8 @@ export interface OciSeccomp {
 
 export interface OciLinux {
   namespaces?: OciNamespace[];
+  uidMappings?: OciIdMapping[];
+  gidMappings?: OciIdMapping[];
   devices?: OciDevice[];
   resources?: OciResources;
   cgroupsPath?: string;

@@ -62,6 +62,12 @@ export function containerDirectory(store: Store, id: string): string {
   return `${store.containers}/${id}`;
 }
 
+/** Where the layers of a container are, seen through its user namespace, while its tree is being mounted. Not below what is removed with
+ *  all that is in it. */
+export function mappedPlace(store: Store, id: string): string {
+  return `${store.runRoot}/mapped-${id}`;
+}
+
 /** Lock, socket and state of a running container; on a tmpfs, gone after a reboot. */
 export function runDirectory(store: Store, id: string): string {
   return `${store.runRoot}/${id}`;

@@ -1,7 +1,8 @@
 /** What this host is and can do, read from /proc. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { CAPABILITIES } from '../spec/capabilities.ts';
 import type { CgroupHierarchy, CgroupMode, HostFacts } from '../spec/host.ts';
+import { type IdMaps, parseMap } from '../spec/id-map.ts';
 
 /** Mounts of cgroup hierarchies in a /proc/self/mountinfo, outermost first, one a hierarchy. @see proc_pid_mountinfo(5) */
 export function parseHierarchies(mountinfo: string): CgroupHierarchy[] {
@@ -72,4 +73,12 @@ export function pathKind(path: string): 'directory' | 'file' | 'absent' {
   } catch {
     return 'absent';
   }
+}
+
+/** The maps of the process's user namespace; undefined when that is our own. */
+export function mapsInUse(pid: number): IdMaps | undefined {
+  const namespace = (process: number | 'self') => readlinkSync(`/proc/${process}/ns/user`);
+  if (namespace(pid) === namespace('self')) return undefined;
+  const read = (file: string) => parseMap(readFileSync(`/proc/${pid}/${file}`, 'utf8'));
+  return { uids: read('uid_map'), gids: read('gid_map') };
 }

@@ -5,7 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
-import { bind, check, cstring, printable } from './ffi.ts';
+import { bind, check, cstring, printable, refuse } from './ffi.ts';
 
 const P = 'const void *';
 
@@ -162,8 +162,26 @@ const syscallWords = bind('long', 'syscall', ['long', 'long', 'long', 'long']);
 const syscallList = bind('long', 'syscall', ['long', 'size_t', P]);
 const NR =
   process.arch === 'arm64'
-    ? { setresgid: 149, setresuid: 147, setgroups: 159, closeRange: 436, keyctl: 219, seccomp: 277 }
-    : { setresgid: 119, setresuid: 117, setgroups: 116, closeRange: 436, keyctl: 250, seccomp: 317 };
+    ? {
+        setresgid: 149,
+        setresuid: 147,
+        setgroups: 159,
+        setfsuid: 151,
+        setfsgid: 152,
+        closeRange: 436,
+        keyctl: 219,
+        seccomp: 277,
+      }
+    : {
+        setresgid: 119,
+        setresuid: 117,
+        setgroups: 116,
+        setfsuid: 122,
+        setfsgid: 123,
+        closeRange: 436,
+        keyctl: 250,
+        seccomp: 317,
+      };
 
 /** setresgid(2), of this thread */
 export function setGid(gid: number): void {
@@ -173,6 +191,15 @@ export function setGid(gid: number): void {
 /** setresuid(2), of this thread */
 export function setUid(uid: number): void {
   check(syscallWords(NR.setresuid, uid, uid, uid), 'setresuid', () => `become user ${uid}`);
+}
+
+/** setfsgid(2) and setfsuid(2), of this thread. They tell of no error; asked with an id that cannot be they tell which it is. */
+export function setFsIds(uid: number, gid: number): void {
+  const none = -1;
+  syscallWords(NR.setfsgid, gid, 0, 0);
+  syscallWords(NR.setfsuid, uid, 0, 0);
+  const now = [syscallWords(NR.setfsuid, none, 0, 0), syscallWords(NR.setfsgid, none, 0, 0)];
+  if (now[0] !== uid || now[1] !== gid) throw refuse('setfsuid', `use files as ${uid}:${gid}`, 'EPERM');
 }
 
 /** setgroups(2), of this thread */

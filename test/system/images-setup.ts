@@ -1,7 +1,7 @@
 /** What the tests of images share: a store of one's own, a real dockerd, and what a command says. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -75,9 +75,10 @@ export function layerDirectories(engine: Engine, image: string): string[] {
 /** `docker ARGS`: standard output without its last line feed. */
 export type Docker = (...args: string[]) => Promise<string>;
 
-/** A dockerd with a data root and a mount namespace of its own, until the test ends. */
-export async function startDocker(context: TestContext): Promise<Docker> {
+/** A dockerd with a data root and a mount namespace of its own, until the test ends. `flags` are more of its own. */
+export async function startDocker(context: TestContext, flags: readonly string[] = []): Promise<Docker> {
   const directory = temporary(context);
+  chmodSync(directory, 0o711); // with --userns-remap others have to get through
   const host = `unix://${directory}/sock`;
   mkdirSync(join(directory, 'root'));
   const paths = [
@@ -89,7 +90,7 @@ export async function startDocker(context: TestContext): Promise<Docker> {
     `${directory}/pid`,
   ];
   const network = ['--bridge=none', '--iptables=false', '--ip6tables=false'];
-  const child = spawn('unshare', ['-m', 'dockerd', '-H', host, ...paths, ...network], {
+  const child = spawn('unshare', ['-m', 'dockerd', '-H', host, ...paths, ...network, ...flags], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let log = '';

@@ -40,8 +40,9 @@ function tmpfs(at: string): Step[] {
   ];
 }
 
-/** @param other a process whose UTS namespace is not ours */
-function cases(dir: string, other: number): Partial<Record<OpName, Case>> {
+/** @param other a process whose UTS namespace is not ours
+ *  @param mapped one in a user namespace where 0 is 100000 outside */
+function cases(dir: string, other: number, mapped: number): Partial<Record<OpName, Case>> {
   const file = (name: string): Step => ({
     op: 'write',
     path: `${dir}/${name}`,
@@ -114,6 +115,27 @@ function cases(dir: string, other: number): Partial<Record<OpName, Case>> {
         { op: 'move_mount', slot: 3, target: dir, flags: ['MOVE_MOUNT_T_SYMLINKS'], why },
       ],
       show: `findmnt -no FSTYPE ${dir}`,
+    },
+    idmap: {
+      steps: [
+        file('f'),
+        { op: 'mkdir', path: `${dir}/m`, mode: 0o755, why },
+        ...unshare('CLONE_NEWNS'),
+        { op: 'open_tree', slot: 3, path: dir, flags: ['OPEN_TREE_CLONE'], why },
+        { op: 'idmap', slot: 3, userns: `/proc/${mapped}/ns/user`, why },
+        { op: 'move_mount', slot: 3, target: `${dir}/m`, flags: [], why },
+      ],
+      show: `stat -c %u:%g ${dir}/f ${dir}/m/f`,
+    },
+    setfsid: {
+      steps: [
+        { op: 'chmod', path: dir, mode: 0o777, why },
+        { op: 'setfsid', uid: 7, gid: 8, why },
+        file('f'),
+        { op: 'setfsid', uid: 0, gid: 0, why },
+        file('g'),
+      ],
+      show: `stat -c '%n %u:%g' ${dir}/f ${dir}/g`,
     },
     pivot_root: {
       steps: [
@@ -225,7 +247,11 @@ async function observe(t: TestContext, op: OpName, how: 'typescript' | 'executor
   const holder = spawn('unshare', ['--uts', 'sh', '-c', 'hostname elsewhere; echo; exec sleep 60']);
   t.after(() => holder.kill());
   await once(holder.stdout, 'data');
-  const one = cases(dir, holder.pid ?? 0)[op];
+  const mapped = spawn('unshare', ['--user', 'sh', '-c', 'echo; exec sleep 60']);
+  t.after(() => mapped.kill());
+  await once(mapped.stdout, 'data');
+  for (const ids of ['uid', 'gid']) writeFileSync(`/proc/${mapped.pid}/${ids}_map`, '0 100000 65536');
+  const one = cases(dir, holder.pid ?? 0, mapped.pid ?? 0)[op];
   assert.ok(one, `no case for ${op}`);
   // Before anything is unshared or dropped, so that both write to the same place.
   const script = `exec > ${out}/shown 2>&1; ${one.show}`;

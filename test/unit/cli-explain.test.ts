@@ -97,6 +97,11 @@ const GOLDEN: [Step, string][] = [
     'execve("sh", ["sh", "-c", "echo \\"hi\\""], [/* 2 variables */])',
   ],
   [{ op: 'flock', path: '/run/lock', why }, 'flock(open("/run/lock"), LOCK_EX)'],
+  [
+    { op: 'idmap', slot: 2, userns: '/proc/7/ns/user', why },
+    'mount_setattr(tree 2, {attr_set=MOUNT_ATTR_IDMAP, userns_fd=open("/proc/7/ns/user")})',
+  ],
+  [{ op: 'setfsid', uid: 7, gid: 8, why }, 'setfsgid(8), setfsuid(7)'],
   [{ op: 'birth_cgroup', path: '/sys/fs/cgroup/x', why }, 'open("/sys/fs/cgroup/x", O_PATH)'],
   [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],
   [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, why }, 'log("/log", -1, 1)'],

@@ -196,6 +196,7 @@ const flags = {
   'stop-signal': undefined,
   tty: false,
   user: '1:2',
+  userns: undefined,
   volume: ['/a:/b:ro'],
   workdir: undefined,
 };

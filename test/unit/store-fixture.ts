@@ -143,6 +143,7 @@ export const HOST_CONFIG: HostConfig = {
   ReadonlyRootfs: false,
   SecurityOpt: null,
   ShmSize: 67108864,
+  UsernsMode: '',
   ConsoleSize: [0, 0],
   MaskedPaths: [],
   ReadonlyPaths: [],

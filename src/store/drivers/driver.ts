@@ -13,6 +13,19 @@ export interface LayerMount {
   lower: Text;
   /** What is written need not survive the mount: the layer is removed after it. Then nothing has to be brought to the disk. */
   discard?: boolean;
+  /** The container has a user namespace of its own: its files are on disk with the owners that it sees, and mapped when mounted. */
+  mapped?: MappedMount;
+}
+
+/** How the layers of a container get the owners that its user namespace gives them. */
+export interface MappedMount {
+  /** `/proc/PID/ns/user` of a process in it. */
+  userns: Text;
+  /** Its root, as the host knows it. */
+  uid: number;
+  gid: number;
+  /** A directory that is made, holds the mapped layers while the tree is mounted, and is removed again. */
+  place: Text;
 }
 
 export interface Driver {
@@ -25,8 +38,8 @@ export interface Driver {
   /** Makes the container's tree appear at {@link mergedPath}. Changes the working directory of whoever runs it.
    *  @throws ERR_TSBOX_LIMIT when the layers are too many for one mount */
   mountSteps(layer: LayerMount): Step[];
-  /** Takes the tree away again; also when it is not there. */
-  umountSteps(mountId: Text): Step[];
+  /** Takes the tree away again; also when it is not there. `place` is that of a mapped mount: it is empty unless mounting was cut short. */
+  umountSteps(mountId: Text, place?: Text): Step[];
   /** What a person can do when the mount was refused with this errno. */
   mountHint(errnoName: string): string | undefined;
 }

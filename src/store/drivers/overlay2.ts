@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { TsboxError } from '../../errors.ts';
 import type { Step } from '../../plan/step.ts';
 import { type Text, text } from '../../plan/text.ts';
-import type { Driver, LayerMount } from './driver.ts';
+import type { Driver, LayerMount, MappedMount } from './driver.ts';
 
 /** mount(2) copies one page of options, the final NUL within it. */
 const OPTIONS_MAX = 4095;
@@ -50,7 +50,8 @@ export function overlay2Driver(home: string, isDefault: (option: string) => bool
     },
     mergedPath,
     mountSteps: (layer) => mountSteps(home, layer, isDefault),
-    umountSteps: (mountId) => [
+    umountSteps: (mountId, place) => [
+      ...(place === undefined ? [] : takeAway(place, 'mapped layers are of use while the tree is being mounted only')),
       {
         op: 'umount',
         target: mergedPath(mountId),
@@ -83,28 +84,89 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
       { hint: 'The image has too many layers for one overlay. Flatten it with `export` and `import`.' },
     );
   }
+  // Relative names where the working directory is the store's own, and not another sight of it.
+  const merged = layer.mapped === undefined ? text`${mountId}/merged` : text`${home}/${mountId}/merged`;
+  const makePlace: Step = {
+    op: 'mkdir',
+    path: merged,
+    mode: 0o700,
+    why: 'a place for the merged tree',
+    onError: { EEXIST: 'skip' },
+  };
+  const mount: Step = {
+    op: 'mount',
+    source: 'overlay',
+    target: merged,
+    type: 'overlay',
+    flags: [],
+    data,
+    why: "the image's layers below, read-only; what the container writes goes to the upper directory",
+    see: 'overlayfs.rst',
+  };
+  if (layer.mapped !== undefined) return [makePlace, ...mappedMount(home, layer.mapped, mount)];
+  const stand: Step = {
+    op: 'chdir',
+    path: home,
+    why: 'the names of the layers are relative to here, and so fit into one page of options',
+  };
+  return [stand, makePlace, mount];
+}
+
+/** A place and what is mounted on it. */
+function takeAway(place: Text, why: string): Step[] {
+  return [
+    { op: 'umount', target: place, flags: ['MNT_DETACH'], why, onError: { EINVAL: 'skip', ENOENT: 'skip' } },
+    { op: 'rmdir', path: place, why: 'its place', onError: { ENOENT: 'skip' } },
+  ];
+}
+
+/** An open tree that no other step of the list has. */
+const SLOT = 255;
+/** @see capabilities(7), securebits */
+const SECBIT_NO_SETUID_FIXUP = 4;
+
+/**
+ * The whole of overlay2/ is seen once more through the user namespace's maps, and the overlay's layers, the upper one too, are taken from
+ * there: so on disk are the owners that the container sees, whatever its map is. Overlay makes files of its own as whoever mounts it:
+ * that must be an id that the map has, and a change of the file system ids must not cost the capabilities that belong to root.
+ * An overlay itself cannot be mapped (Linux 6.18).
+ */
+function mappedMount(home: string, { userns, uid, gid, place }: MappedMount, mount: Step): Step[] {
+  const securebits = (value: number, why: string): Step => ({ op: 'prctl', option: ['PR_SET_SECUREBITS'], value, why });
   return [
     {
-      op: 'chdir',
+      op: 'open_tree',
+      slot: SLOT,
       path: home,
-      why: 'the names of the layers are relative to here, and so fit into one page of options',
+      flags: ['OPEN_TREE_CLONE'],
+      why: 'all layers once more, as a mount of their own',
     },
     {
-      op: 'mkdir',
-      path: text`${mountId}/merged`,
-      mode: 0o700,
-      why: 'a place for the merged tree',
-      onError: { EEXIST: 'skip' },
+      op: 'idmap',
+      slot: SLOT,
+      userns,
+      why: 'seen through it, the files have the owners that the container gives them',
     },
+    { op: 'mkdir', path: place, mode: 0o700, why: 'a place for that mount', onError: { EEXIST: 'skip' } },
     {
-      op: 'mount',
-      source: 'overlay',
-      target: text`${mountId}/merged`,
-      type: 'overlay',
+      op: 'move_mount',
+      slot: SLOT,
+      target: place,
       flags: [],
-      data,
-      why: "the image's layers below, read-only; what the container writes goes to the upper directory",
-      see: 'overlayfs.rst',
+      why: 'overlay takes layers from mounts that have a place',
     },
+    { op: 'chdir', path: place, why: 'the names of the layers are relative to here: they are the mapped ones' },
+    securebits(SECBIT_NO_SETUID_FIXUP, 'another file system id than 0 would cost capabilities'),
+    {
+      op: 'setfsid',
+      uid,
+      gid,
+      why: 'what overlay makes for itself belongs to whoever mounts it: an id that the map has',
+    },
+    mount,
+    { op: 'setfsid', uid: 0, gid: 0, why: 'root again' },
+    securebits(0, 'as before'),
+    { op: 'chdir', path: '/', why: 'nothing holds the mapped layers any more but the overlay' },
+    ...takeAway(place, 'overlay has its own hold of the layers'),
   ];
 }

@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { type AccountFiles, checkUserns, mapsOf, parseRemap } from '../../src/engine/userns.ts';
+import { compilePlan } from '../../src/plan/compile.ts';
+import { compileEnter } from '../../src/plan/enter.ts';
+import { initList, type Step } from '../../src/plan/step.ts';
+import { show } from '../../src/plan/text.ts';
+import type { HostFacts } from '../../src/spec/host.ts';
+import { mapOf, mapText, parseMap, subordinateRanges, toHost } from '../../src/spec/id-map.ts';
+import type { OciConfig } from '../../src/spec/oci-runtime.ts';
+import { overlay2Driver } from '../../src/store/drivers/overlay2.ts';
+
+const FILES: AccountFiles = {
+  passwd:
+    'root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\ndockremap:x:901:901::/:/x\nbare:x:1001:1001:::\n',
+  group: 'root:x:0:\nann:x:1000:\nstaff:x:50:\n',
+  subuid: 'ann:100000:1000\n1000:300000:500\nann:200000:64536\ndockremap:400000:65536\n4711:500000:65536\n',
+  subgid: 'ann:100000:1000\nstaff:700000:65536\ndockremap:400000:65536\n4711:500000:65536\n',
+};
+
+test('id map: ranges of a name come before those of the number, in the order of the file', () => {
+  const ranges = subordinateRanges(FILES.subuid, ['ann', '1000'], '/etc/subuid');
+  assert.deepEqual(ranges, [
+    [100000, 1000],
+    [200000, 64536],
+    [300000, 500],
+  ]);
+  assert.equal(mapText(mapOf(ranges)), '0 100000 1000\n1000 200000 64536\n65536 300000 500\n');
+});
+
+test('id map: a line that is no range of ids is named', () => {
+  for (const line of ['ann:x:10', 'ann:1:', 'ann:4294967290:100', 'ann:-1:4']) {
+    assert.throws(() => subordinateRanges(line, ['ann'], '/etc/subuid'), { code: 'ERR_TSBOX_SPEC', message: /ann:/ });
+  }
+  assert.deepEqual(subordinateRanges('ann:5:0\n# note\n\nbob:1:1', ['ann'], 'f'), []);
+});
+
+test('id map: an id inside is found outside, or is not there', () => {
+  const map = mapOf([
+    [100000, 1000],
+    [200000, 64536],
+  ]);
+  assert.deepEqual(
+    [0, 999, 1000, 65535, 65536].map((id) => toHost(map, id)),
+    [100000, 100999, 200000, 264535, undefined],
+  );
+  assert.deepEqual(parseMap('         0     100000       1000\n      1000     200000      64536\n'), map);
+});
+
+test('--userns-remap: user, uid, group, default', () => {
+  const first = (spec: string) => {
+    const { uids, gids } = parseRemap(spec, FILES);
+    return [uids[0]?.hostID, gids[0]?.hostID];
+  };
+  assert.deepEqual(first('ann'), [100000, 100000]);
+  assert.deepEqual(first('1000'), [100000, 100000]);
+  assert.deepEqual(first('ann:staff'), [100000, 700000]);
+  assert.deepEqual(first('1000:50'), [100000, 700000]);
+  assert.deepEqual(first('ann:1000'), [100000, 100000]);
+  assert.deepEqual(first('default'), [400000, 400000]);
+  assert.deepEqual(first('4711'), [500000, 500000]);
+});
+
+test('--userns-remap: each refusal names the command that mends it', () => {
+  const refused = (spec: string, message: RegExp, hint: RegExp | undefined) => {
+    assert.throws(
+      () => parseRemap(spec, FILES),
+      (error: { message: string; hint?: string; exitCode: number }) => {
+        assert.match(error.message, message);
+        if (hint !== undefined) assert.match(error.hint ?? '', hint);
+        assert.equal(error.exitCode, 125);
+        return true;
+      },
+    );
+  };
+  refused('bare', /no subordinate ids for "bare" in \/etc\/subuid/, /usermod --add-subuids .* bare/);
+  refused('nobody', /no such user: nobody/, /useradd .* nobody/);
+  refused('ann:nobody', /no such group: nobody/, /groupadd .* nobody/);
+  refused('root', /root cannot be remapped/, undefined);
+  refused('0', /root cannot be remapped/, undefined);
+  for (const spec of [':', 'a:b:c', 'ann:', ':ann']) refused(spec, /invalid user\/group specification/, undefined);
+});
+
+test('--userns: empty and host are none', () => {
+  for (const mode of [undefined, '', 'host']) assert.equal(mapsOf(mode), undefined);
+  checkUserns('host', { network: 'host', privileged: true, pid: 'host' }, 600);
+});
+
+const FACTS: HostFacts = {
+  uid: 0,
+  kernel: 618,
+  cgroupMode: 'unified',
+  hierarchies: [{ mount: '/sys/fs/cgroup', version: 2, controllers: [] }],
+  capabilities: [],
+};
+
+function plan(terminal = false) {
+  const config: OciConfig = {
+    ociVersion: '1.2.0',
+    root: { path: '/d/overlay2/m/merged' },
+    mounts: [
+      { destination: '/dev', type: 'tmpfs', source: 'tmpfs' },
+      { destination: '/b', type: 'bind', source: '/secret/b', options: ['rbind', 'rprivate'] },
+    ],
+    process: { user: { uid: 33, gid: 33 }, args: ['sh'], cwd: '/', terminal },
+    linux: {
+      namespaces: [{ type: 'user' }, { type: 'mount' }, { type: 'ipc' }, { type: 'pid' }],
+      uidMappings: [{ containerID: 0, hostID: 100000, size: 65536 }],
+      gidMappings: [{ containerID: 0, hostID: 100000, size: 65536 }],
+    },
+  };
+  const mapped = { userns: '/proc/1/ns/user', uid: 100000, gid: 100000, place: '/r/mapped' };
+  const outside = overlay2Driver('/d/overlay2', () => false).mountSteps({ mountId: 'm', lower: 'l/A', mapped });
+  const input = {
+    config,
+    facts: FACTS,
+    kinds: new Map(),
+    readyMountPoints: new Set<string>(),
+    rootIsMount: true,
+    outside,
+  };
+  return initList(compilePlan({ ...input, monitor: { runDirectory: '/r/c' }, setup: [], cleanup: [] }));
+}
+
+const at = (steps: readonly Step[], is: (step: Step) => boolean) => {
+  const index = steps.findIndex(is);
+  assert.notEqual(index, -1, 'the step is in the list');
+  return index;
+};
+
+test('plan with a user namespace: it is made first and alone, and the maps are written from outside', () => {
+  const steps = plan();
+  const made = at(steps, (step) => step.op === 'unshare');
+  assert.deepEqual(steps[made], { ...steps[made], flags: ['CLONE_NEWUSER'] });
+  const outside = steps[made + 1];
+  assert.ok(outside?.op === 'outside');
+  const maps = outside.list.filter((step) => step.op === 'write').map((step) => [show(step.path), show(step.data)]);
+  assert.deepEqual(maps, [
+    ['/proc/{pid}/uid_map', '0 100000 65536\n'],
+    ['/proc/{pid}/gid_map', '0 100000 65536\n'],
+  ]);
+});
+
+test('plan with a user namespace: sources of binds and devices are opened before it, files in the root made as its root', () => {
+  const steps = plan();
+  const made = at(steps, (step) => step.op === 'unshare');
+  const opened = steps.filter((step) => step.op === 'open_tree');
+  assert.ok(opened.some((step) => step.path === '/secret/b') && opened.some((step) => step.path === '/dev/null'));
+  assert.ok(steps.findLastIndex((step) => step.op === 'open_tree') < made);
+  assert.equal(new Set(opened.map((step) => step.slot)).size, opened.length, 'each has a slot of its own');
+  assert.ok(at(steps, (step) => step.op === 'setuid') < at(steps, (step) => step.op === 'mkdir'));
+  assert.ok(!steps.some((step) => step.op === 'mknod'), 'nobody makes device nodes in it');
+});
+
+test('plan with a user namespace: message queues and IPC belong to its root', () => {
+  const steps = plan();
+  const ipc = at(steps, (step) => step.op === 'unshare' && step.flags.includes('CLONE_NEWIPC'));
+  assert.ok(at(steps, (step) => step.op === 'setuid') < ipc);
+});
+
+test('plan with a user namespace: pipes are given away while that is allowed', () => {
+  const steps = plan();
+  const given = at(steps, (step) => step.op === 'chown_stdio');
+  assert.deepEqual(steps[given], { ...steps[given], uid: 100033 });
+  assert.ok(given < at(steps, (step) => step.op === 'unshare'));
+});
+
+test('plan with a user namespace: the mapped layers are gone from their place before anything could be removed there', () => {
+  const outside = plan().find((step) => step.op === 'outside');
+  assert.ok(outside?.op === 'outside');
+  const order = outside.list.map((step) => step.op);
+  assert.deepEqual(order.slice(-2), ['umount', 'rmdir']);
+  assert.ok(!order.includes('remove_tree'));
+  const ids = outside.list.filter((step) => step.op === 'setfsid').map(({ uid }) => uid);
+  assert.deepEqual(ids, [100000, 0], 'the monitor is root again');
+});
+
+test('exec into a user namespace: joined first, and the process becomes its root before it opens a terminal', () => {
+  const maps = parseRemap('ann', FILES);
+  const user = { uid: 5, gid: 5 };
+  const input = { pid: 9, facts: FACTS, cgroupsPath: '/x', namespaces: ['mnt', 'user'] as const, maps };
+  const steps = initList(compileEnter({ ...input, process: { user, args: ['sh'], cwd: '/', terminal: true } }));
+  const joined = steps.filter((step) => step.op === 'setns').map((step) => show(step.path));
+  assert.deepEqual(joined, ['/proc/9/ns/user', '/proc/9/ns/mnt']);
+  const root = at(steps, (step) => step.op === 'setuid' && step.uid === 0);
+  assert.ok(root < at(steps, (step) => step.op === 'pty'));
+  assert.ok(
+    !steps.some((step) => step.op === 'prctl' && step.option[0] === 'PR_SET_DUMPABLE'),
+    'nobody inside may trace it',
+  );
+});
