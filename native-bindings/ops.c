@@ -65,6 +65,8 @@ static const struct op table[] = {
     /* user namespaces */
     {48, ANY, "idmap", "it", op_idmap},
     {49, ANY, "setfsid", "ii", op_setfsid},
+    /* cgroups */
+    {50, ANY, "kill_cgroup", "t", op_kill_cgroup},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

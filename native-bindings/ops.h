@@ -64,6 +64,7 @@ OPERATION(exec);
 OPERATION(birth_cgroup);
 OPERATION(idmap);
 OPERATION(setfsid);
+OPERATION(kill_cgroup);
 OPERATION(flock);
 OPERATION(listen);
 OPERATION(log);

@@ -43,9 +43,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'memory/m memory-reservation memory-swap memory-swappiness kernel-memory oom-kill-disable oom-score-adj pids-limit',
   'cgroup-parent io-maxbandwidth io-maxiops',
   // what it may see and do
-  'device device-cgroup-rule gpus',
-  'cgroupns ipc isolation pid uts',
-  'group-add shm-size sysctl ulimit',
+  'gpus isolation',
   'runtime use-api-socket storage-opt',
   // its life
   'attach/a annotation env-file label-file',

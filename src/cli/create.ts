@@ -2,6 +2,7 @@
 import { command } from './command.ts';
 import { CONTAINER_FLAGS, containerRequest, UNSUPPORTED_CONTAINER_FLAGS } from './container-flags.ts';
 import { createFromFlags, printPlan } from './container-life.ts';
+import { ISOLATION_FLAGS, withIsolation } from './isolation-flags.ts';
 import { print } from './output.ts';
 import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS } from './plan-flags.ts';
 
@@ -10,11 +11,11 @@ export const verb = command({
   summary: 'Create a container without starting it',
   count: [1, Number.POSITIVE_INFINITY],
   stopAtArgument: true,
-  flags: { ...CONTAINER_FLAGS, ...DRY_RUN_FLAG, format: EXPLAIN_FLAGS.format },
+  flags: { ...CONTAINER_FLAGS, ...ISOLATION_FLAGS, ...DRY_RUN_FLAG, format: EXPLAIN_FLAGS.format },
   unsupported: UNSUPPORTED_CONTAINER_FLAGS,
   async run(context, flags, args) {
     checkFormat(flags);
-    const request = containerRequest(flags, args, true);
+    const request = await withIsolation(containerRequest(flags, args, true), flags);
     if (flags['dry-run']) return printPlan(context, request, flags);
     print(`${await createFromFlags(context, request, flags)}\n`);
     return 0;

@@ -4,6 +4,7 @@ import { command } from './command.ts';
 import { CONTAINER_FLAGS, containerRequest, UNSUPPORTED_CONTAINER_FLAGS } from './container-flags.ts';
 import { createFromFlags, DETACH_KEYS_FLAG, printPlan, SIG_PROXY_FLAG, serve } from './container-life.ts';
 import { parseDetachKeys } from './detach.ts';
+import { ISOLATION_FLAGS, withIsolation } from './isolation-flags.ts';
 import { print } from './output.ts';
 import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS, explainer } from './plan-flags.ts';
 
@@ -15,6 +16,7 @@ export const verb = command({
   failure: 125,
   flags: {
     ...CONTAINER_FLAGS,
+    ...ISOLATION_FLAGS,
     ...DETACH_KEYS_FLAG,
     ...SIG_PROXY_FLAG,
     ...EXPLAIN_FLAGS,
@@ -24,7 +26,7 @@ export const verb = command({
   unsupported: UNSUPPORTED_CONTAINER_FLAGS,
   async run(context, flags, args) {
     checkFormat(flags);
-    const request = containerRequest(flags, args, !flags.detach);
+    const request = await withIsolation(containerRequest(flags, args, !flags.detach), flags);
     if (flags['dry-run']) return printPlan(context, request, flags);
     const attachment = {
       tty: flags.tty,

@@ -62,6 +62,16 @@ export interface ContainerRequest {
   securityOpt: readonly string[];
   /** `--security-opt systempaths=unconfined`: nothing of /proc and /sys is covered or read-only. */
   systemPaths?: 'unconfined';
+  /** Modes of namespaces, as Docker's `IpcMode`, `PidMode`, `UTSMode`, `CgroupnsMode` have them. */
+  ipc?: string;
+  pid?: string;
+  uts?: string;
+  cgroupns?: string;
+  /** Bytes of /dev/shm. */
+  shmSize?: number;
+  sysctls?: Readonly<Record<string, string>>;
+  /** Names and numbers. */
+  groupAdd?: readonly string[];
   privileged?: boolean;
   /** Limits and devices: those that were asked for. */
   resources?: Partial<Resources>;

@@ -5,6 +5,9 @@ import type { MountPoint } from '../spec/container.ts';
 
 const PROPAGATION = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'];
 
+/** Of each kind at most one. Labels and consistency mean something on other systems only. */
+const MODES = [['ro', 'rw'], ['z', 'Z'], ['consistent', 'cached', 'delegated', 'default'], PROPAGATION];
+
 function usage(message: string, hint?: string): TsboxError {
   return new TsboxError('ERR_TSBOX_USAGE', message, hint === undefined ? { exitCode: 125 } : { exitCode: 125, hint });
 }
@@ -16,6 +19,11 @@ function checkDestination(spec: string, destination: string): void {
   if (posix.normalize(destination) === '/') {
     throw usage(`invalid volume specification: '${spec}': destination can't be '/'`);
   }
+}
+
+function checkModes(options: string, modes: readonly string[]): void {
+  const kinds = modes.map((mode) => MODES.findIndex((kind) => kind.includes(mode)));
+  if (kinds.includes(-1) || new Set(kinds).size < kinds.length) throw usage(`invalid mode: ${options}`);
 }
 
 /** One bind mount. @throws ERR_TSBOX_USAGE, in Docker's words; ERR_TSBOX_UNSUPPORTED for named and anonymous volumes */
@@ -41,9 +49,7 @@ export function parseBind(spec: string): MountPoint {
     });
   }
   const modes = options.split(',').filter((option) => option !== '');
-  for (const mode of modes) {
-    if (!['ro', 'rw', 'z', 'Z', ...PROPAGATION].includes(mode)) throw usage(`invalid mode: ${mode}`);
-  }
+  checkModes(options, modes);
   return {
     Type: 'bind',
     Source: posix.normalize(source),

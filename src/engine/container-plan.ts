@@ -14,11 +14,14 @@ import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { containerDirectory, mappedPlace, runDirectory } from '../store/store.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
+import { containerDevices } from './devices.ts';
+import { joinedContainers } from './namespaces.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
 import { withPlaces } from './places.ts';
 import { removalSteps } from './removal.ts';
 import { seccompFilter } from './seccomp.ts';
+import { shmCleanup, shmSetup, shmSource } from './shm.ts';
 import { type ResolvedUser, resolveUser } from './user.ts';
 import { mapsOf } from './userns.ts';
 
@@ -45,9 +48,9 @@ const USERNS = text`/proc/${hole('pid')}/ns/user`;
 const PASSWD_LIMIT = 16 * 1024 * 1024;
 
 /** A container's user by the files in its own layers: nothing needs to be mounted for it. */
-export function lookUpUser(layer: RwLayer, spec: string): ResolvedUser {
+export function lookUpUser(layer: RwLayer, spec: string, groups: readonly string[]): ResolvedUser {
   const read = (path: string) => readFileInStack(layer.stack, path, PASSWD_LIMIT)?.toString('utf8') ?? '';
-  return resolveUser(spec, read('/etc/passwd'), read('/etc/group'));
+  return resolveUser(spec, read('/etc/passwd'), read('/etc/group'), groups);
 }
 
 function hostFile(path: string): string {
@@ -87,6 +90,12 @@ function ownedByRoot(paths: readonly string[], maps: IdMaps | undefined): Step[]
   return paths.map((path) => ({ op: 'chown', path, ...owner, why: "it belongs to the container's root" }));
 }
 
+/** Loaded for binds that ask for it only. */
+async function checkBinds(record: ContainerRecord): Promise<void> {
+  const points = Object.values(record.MountPoints).filter(({ Mode }) => /shared|slave/.test(Mode));
+  if (points.length > 0) (await import('./propagation.ts')).checkPropagation(points);
+}
+
 /** A source that is not there is made as a directory, as Docker does for `-v`. */
 function sourceSteps(record: ContainerRecord, kinds: ReadonlyMap<string, PathKind>, maps: IdMaps | undefined): Step[] {
   return Object.values(record.MountPoints)
@@ -105,7 +114,7 @@ function missingParts(path: string): string[] {
 
 function pathKinds(config: OciConfig, record: ContainerRecord): Map<string, PathKind> {
   const kinds = new Map<string, PathKind>();
-  for (const path of [...(config.linux?.maskedPaths ?? []), ...(config.linux?.readonlyPaths ?? [])]) {
+  for (const path of [...(config.linux?.maskedPaths ?? []), ...(config.linux?.readonlyPaths ?? []), '/proc/kcore']) {
     const seen = /^\/(proc|sys)\//.test(path);
     if (seen) kinds.set(path, pathKind(path));
   }
@@ -125,17 +134,24 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const { store } = engine;
   const facts = hostFacts();
   const maps = mapsOf(hostConfig.UsernsMode);
+  const joined = joinedContainers(store, hostConfig);
+  const { devices } = containerDevices(hostConfig);
+  const shm = shmSource(engine, record.ID, hostConfig, joined);
   const asked = ociConfig({
     record,
     hostConfig,
-    user: lookUpUser(layer, record.Config.User),
+    user: lookUpUser(layer, record.Config.User, hostConfig.GroupAdd ?? []),
     rootfs: layer.merged,
     hostCapabilities: facts.capabilities,
+    joined,
+    devices,
+    ...(shm === undefined ? {} : { shm }),
     ...(input.size === undefined ? {} : { size: input.size }),
     ...(maps === undefined ? {} : { maps }),
   });
   const config = withPlaces(asked, layer.stack);
   const kinds = pathKinds(config, record);
+  await checkBinds(record);
   const bounding = config.process.capabilities?.bounding ?? [];
   const seccomp = await seccompFilter(engine, hostConfig, facts, bounding, input.preview !== true);
   const run = runDirectory(store, record.ID);
@@ -152,9 +168,13 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     },
     ...fileSteps(record, hostConfig, maps),
     ...sourceSteps(record, kinds, maps),
+    ...shmSetup(engine, record.ID, hostConfig),
     ...(maps === undefined ? mount : []),
   ];
-  const cleanup: Step[] = store.driver.umountSteps(layer.mountId, maps && mappedPlace(store, record.ID));
+  const cleanup: Step[] = [
+    ...shmCleanup(engine, record.ID, hostConfig),
+    ...store.driver.umountSteps(layer.mountId, maps && mappedPlace(store, record.ID)),
+  ];
   if (hostConfig.AutoRemove) cleanup.push(...removalSteps(engine, record, layer));
   const plan = compilePlan({
     config,

@@ -17,6 +17,7 @@ import { parseBinds } from './binds.ts';
 import { containerPlan } from './container-plan.ts';
 import { makeHostConfig, securityNotes } from './host-config.ts';
 import { commandLine, mergeConfig } from './merge.ts';
+import { checkJoined } from './namespaces.ts';
 import { boundingSet } from './oci.ts';
 import type { Engine } from './open.ts';
 
@@ -126,6 +127,7 @@ export async function createContainer(
   await checkRequest(engine, request);
   const hostConfig = makeHostConfig(request, usernsMode(engine, request));
   if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
+  checkJoined(engine.store, hostConfig);
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);

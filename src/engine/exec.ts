@@ -1,7 +1,7 @@
 /** A further process in a container that runs. */
 import { rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
-import { compileEnter, type NamespaceFile } from '../plan/enter.ts';
+import { compileEnter } from '../plan/enter.ts';
 import { launch } from '../runtime/launch.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
@@ -16,7 +16,8 @@ import type { ExecRequest, Session } from './api.ts';
 import { session } from './attach.ts';
 import { lookUpUser } from './container-plan.ts';
 import { processEnv } from './merge.ts';
-import { boundingSet, cgroupsPath, processCapabilities } from './oci.ts';
+import { namespaceFiles } from './namespaces.ts';
+import { boundingSet, cgroupsPath, processCapabilities, rlimits } from './oci.ts';
 import type { Engine } from './open.ts';
 import { seccompFilter } from './seccomp.ts';
 
@@ -27,7 +28,11 @@ function execProcess(
   request: ExecRequest,
   capabilities: readonly string[],
 ): OciProcess {
-  const user = lookUpUser(rwLayer(engine.store, record.ID), request.user ?? record.Config.User);
+  const user = lookUpUser(
+    rwLayer(engine.store, record.ID),
+    request.user ?? record.Config.User,
+    hostConfig.GroupAdd ?? [],
+  );
   const { size } = request;
   return {
     terminal: request.tty,
@@ -37,6 +42,7 @@ function execProcess(
     env: processEnv(record.Config, user.home, request.env, request.tty),
     cwd: request.workdir ?? (record.Config.WorkingDir === '' ? '/' : record.Config.WorkingDir),
     capabilities: processCapabilities(capabilities, user.uid),
+    rlimits: rlimits(hostConfig),
     noNewPrivileges: securityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges,
   };
 }
@@ -60,19 +66,16 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   }
   const hostConfig = readHostConfig(engine.store, record.ID);
   const facts = hostFacts();
-  const namespaces: NamespaceFile[] = ['cgroup', 'ipc', 'uts', 'pid', 'mnt'];
-  if (hostConfig.NetworkMode !== 'host') namespaces.push('net');
   const own = boundingSet(hostConfig, facts.capabilities);
   const seccomp = await seccompFilter(engine, hostConfig, facts, own);
   const maps = mapsInUse(state.Pid);
-  if (maps !== undefined) namespaces.push('user');
   const plan = compileEnter({
     pid: state.Pid,
     process: execProcess(engine, record, hostConfig, request, request.privileged === true ? facts.capabilities : own),
     ...(seccomp === undefined ? {} : { seccomp }),
     facts,
     cgroupsPath: cgroupsPath(record.ID),
-    namespaces,
+    namespaces: [...(maps === undefined ? [] : ['user' as const]), ...namespaceFiles(hostConfig)],
     ...(maps === undefined ? {} : { maps }),
     ...(request.tty ? {} : { stdin: request.openStdin ? ('STDIN_ONCE' as const) : ('STDIN_NULL' as const) }),
   });

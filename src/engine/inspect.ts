@@ -1,6 +1,7 @@
 /** `inspect`: everything that is known of a container or an image, in Docker's shape. */
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
+import { securityOptions } from '../spec/security-options.ts';
 import { findContainer, readHostConfig } from '../store/containers.ts';
 import { findImage } from '../store/images.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
@@ -38,7 +39,7 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
     Platform: record.OS,
     MountLabel: '',
     ProcessLabel: '',
-    AppArmorProfile: '',
+    AppArmorProfile: securityOptions(hostConfig.SecurityOpt ?? []).apparmor ?? '',
     ExecIDs: null,
     HostConfig: { ...HOST_CONFIG_DEFAULTS, ...hostConfig },
     GraphDriver: graphDriver(record.Driver, rwLayer(store, record.ID)),

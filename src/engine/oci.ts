@@ -7,11 +7,13 @@ import {
   OCI_RUNTIME_VERSION,
   type OciCapabilities,
   type OciConfig,
+  type OciDevice,
   type OciMount,
-  type OciNamespace,
+  type OciRlimit,
 } from '../spec/oci-runtime.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import { commandLine, processEnv } from './merge.ts';
+import { type Joined, ociNamespaces } from './namespaces.ts';
 import type { ResolvedUser } from './user.ts';
 
 export interface OciInput {
@@ -24,6 +26,10 @@ export interface OciInput {
   size?: { rows: number; columns: number };
   /** Of a user namespace of its own. */
   maps?: IdMaps;
+  joined: Joined;
+  /** What is to be seen at /dev/shm, when it is not a tmpfs of its own. */
+  shm?: string;
+  devices: readonly OciDevice[];
 }
 
 export const DEFAULT_MASKED_PATHS = [
@@ -61,7 +67,16 @@ export function cgroupsPath(id: string): string {
   return `/tsbox-${id}`;
 }
 
-function systemMounts(hostConfig: HostConfig): OciMount[] {
+/** Nothing, a part of the host's or of another container's, or a tmpfs of its own. */
+function shmMounts({ IpcMode, ShmSize }: HostConfig, source: string | undefined): OciMount[] {
+  const no = ['nosuid', 'noexec', 'nodev'];
+  const destination = '/dev/shm';
+  if (IpcMode === 'none') return [];
+  if (source !== undefined) return [{ destination, type: 'bind', source, options: ['rbind', 'rprivate'] }];
+  return [{ destination, type: 'tmpfs', source: 'shm', options: [...no, 'mode=1777', `size=${ShmSize}`] }];
+}
+
+function systemMounts(hostConfig: HostConfig, shm: string | undefined): OciMount[] {
   const no = ['nosuid', 'noexec', 'nodev'];
   const kernel = hostConfig.Privileged ? no : [...no, 'ro'];
   return [
@@ -81,12 +96,7 @@ function systemMounts(hostConfig: HostConfig): OciMount[] {
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: kernel },
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: kernel },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: no },
-    {
-      destination: '/dev/shm',
-      type: 'tmpfs',
-      source: 'shm',
-      options: [...no, 'mode=1777', `size=${hostConfig.ShmSize}`],
-    },
+    ...shmMounts(hostConfig, shm),
   ];
 }
 
@@ -119,16 +129,29 @@ function fileMounts(record: ContainerRecord, readonly: boolean): OciMount[] {
     }));
 }
 
-function namespaces(network: string, user: boolean): OciNamespace[] {
-  const own: OciNamespace[] = [
-    { type: 'mount' },
-    { type: 'uts' },
-    { type: 'ipc' },
-    { type: 'pid' },
-    { type: 'cgroup' },
-  ];
-  if (user) own.unshift({ type: 'user' });
-  return network === 'host' ? own : [...own, { type: 'network' }];
+/** As Docker: in a network namespace of its own every port may be bound, and everybody may ping. */
+const NETWORK_SYSCTLS = {
+  'net.ipv4.ip_unprivileged_port_start': '0',
+  'net.ipv4.ping_group_range': '0 2147483647',
+};
+
+/** A user namespace has no groups up to the last one that could ping: there it is left as it is. */
+function sysctls({ NetworkMode, Sysctls }: HostConfig, maps: IdMaps | undefined): Record<string, string> {
+  const { 'net.ipv4.ip_unprivileged_port_start': ports, 'net.ipv4.ping_group_range': ping } = NETWORK_SYSCTLS;
+  const own = {
+    'net.ipv4.ip_unprivileged_port_start': ports,
+    ...(maps === undefined && { 'net.ipv4.ping_group_range': ping }),
+  };
+  return { ...(NetworkMode === 'host' ? {} : own), ...Sysctls };
+}
+
+/** `nofile` is RLIMIT_NOFILE. */
+export function rlimits({ Ulimits }: HostConfig): OciRlimit[] {
+  return (Ulimits ?? []).map(({ Name, Soft, Hard }) => ({
+    type: `RLIMIT_${Name.toUpperCase()}`,
+    soft: Soft,
+    hard: Hard,
+  }));
 }
 
 /** What a container's processes may gain at the most. @param host what the host has: all of it for a privileged container */
@@ -153,7 +176,7 @@ export function ociConfig(input: OciInput): OciConfig {
     root: { path: input.rootfs, readonly },
     hostname: Config.Hostname,
     ...(Config.Domainname === '' ? {} : { domainname: Config.Domainname }),
-    mounts: [...systemMounts(hostConfig), ...fileMounts(record, readonly), ...userMounts(record)],
+    mounts: [...systemMounts(hostConfig, input.shm), ...fileMounts(record, readonly), ...userMounts(record)],
     process: {
       terminal: Config.Tty,
       ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),
@@ -162,10 +185,16 @@ export function ociConfig(input: OciInput): OciConfig {
       env: processEnv(Config, user.home),
       cwd: Config.WorkingDir === '' ? '/' : Config.WorkingDir,
       capabilities: processCapabilities(boundingSet(hostConfig, input.hostCapabilities), user.uid),
+      rlimits: rlimits(hostConfig),
       noNewPrivileges: securityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges,
     },
     linux: {
-      namespaces: namespaces(hostConfig.NetworkMode, input.maps !== undefined),
+      namespaces: [
+        ...(input.maps === undefined ? [] : [{ type: 'user' as const }]),
+        ...ociNamespaces(hostConfig, input.joined),
+      ],
+      devices: [...input.devices],
+      sysctl: sysctls(hostConfig, input.maps),
       ...(input.maps === undefined ? {} : { uidMappings: [...input.maps.uids], gidMappings: [...input.maps.gids] }),
       cgroupsPath: cgroupsPath(record.ID),
       maskedPaths: hostConfig.MaskedPaths ?? [],

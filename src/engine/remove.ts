@@ -20,6 +20,7 @@ import { thaw } from './freeze.ts';
 import { cgroupsPath } from './oci.ts';
 import type { Engine } from './open.ts';
 import { settle } from './settle.ts';
+import { shmCleanup } from './shm.ts';
 import { killContainer } from './stop.ts';
 import { waitContainer } from './wait.ts';
 
@@ -89,6 +90,7 @@ export async function cleanLeftovers(engine: Engine, id: string): Promise<void> 
   interpret([
     ...cgroupCleanup(cgroupsPath(id), hostFacts()),
     ...umountSteps(engine, id),
+    ...shmCleanup(engine, id, { IpcMode: 'shareable' }),
     {
       op: 'remove_tree',
       path: runDirectory(engine.store, id),

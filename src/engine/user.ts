@@ -67,10 +67,19 @@ function missing(kind: 'user' | 'group', name: string, file: string): TsboxError
   });
 }
 
+/** `--group-add`: a name of the image's, or a number. */
+function addedGroup(name: string, groups: readonly GroupEntry[]): number {
+  const gid = groups.find((one) => one.name === name)?.gid ?? numeric(name);
+  if (gid !== undefined) return gid;
+  throw new TsboxError('ERR_TSBOX_NOT_FOUND', `Unable to find group ${name}: no matching entries in group file`, {
+    exitCode: 125,
+  });
+}
+
 /** `spec` is `''`, `user`, `uid`, `user:group`, `uid:gid` and mixtures; empty is root.
  *  Without a group the user's supplementary groups are those whose line names the user, as Docker does it.
  *  @throws ERR_TSBOX_NOT_FOUND for a name that the files do not have, ERR_TSBOX_USAGE for a number out of range */
-export function resolveUser(spec: string, passwd: string, group: string): ResolvedUser {
+export function resolveUser(spec: string, passwd: string, group: string, add: readonly string[] = []): ResolvedUser {
   const colon = spec.indexOf(':');
   const userPart = colon < 0 ? spec : spec.slice(0, colon);
   const groupPart = colon < 0 ? '' : spec.slice(colon + 1);
@@ -92,6 +101,8 @@ export function resolveUser(spec: string, passwd: string, group: string): Resolv
   } else if (entry !== undefined) {
     user.additionalGids = groups.filter((one) => one.members.includes(entry.name)).map((one) => one.gid);
   }
-  user.additionalGids = [...new Set([user.gid, ...user.additionalGids])];
+  user.additionalGids = [
+    ...new Set([user.gid, ...user.additionalGids, ...add.map((name) => addedGroup(name, groups))]),
+  ];
   return user;
 }

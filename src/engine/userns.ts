@@ -95,7 +95,7 @@ export function mapsOf(mode: string | undefined): IdMaps | undefined {
  *  @param kernel as HostFacts has it */
 export function checkUserns(
   mode: string,
-  request: { network: string; privileged?: boolean; pid?: string },
+  request: { network: string; privileged?: boolean; pid?: string; ipc?: string },
   kernel: number,
 ): void {
   if (mapsOf(mode) === undefined) return;
@@ -111,6 +111,13 @@ export function checkUserns(
   }
   if (request.pid === 'host') {
     throw refuse('cannot share the host PID namespace when user namespaces are enabled', 'Add --userns host.');
+  }
+  if (request.ipc === 'host') {
+    throw refuse('cannot share the host IPC namespace when user namespaces are enabled', 'Add --userns host.');
+  }
+  if ([request.pid, request.ipc].some((mode) => mode?.startsWith('container:') === true)) {
+    const message = "another container's namespaces in a user namespace: not supported yet";
+    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message, { exitCode: FAILED, hint: 'Add --userns host.' });
   }
   if (kernel < MAPPED_LAYERS_SINCE) {
     throw new TsboxError(

@@ -65,6 +65,18 @@ export function cgroupEntry(path: string, facts: HostFacts): CgroupEntry {
   return entry;
 }
 
+/** Host side, when the first process has ended: those that it has left behind in a PID namespace that goes on. */
+export function cgroupKill(path: string, facts: HostFacts): Step[] {
+  return cgroupDirectories(path, facts)
+    .slice(0, 1)
+    .map((at) => ({
+      op: 'kill_cgroup',
+      path: `${at}/cgroup.procs`,
+      why: 'the PID namespace is not its own: nobody else ends what the first process has left',
+      onError: { ENOENT: 'skip' },
+    }));
+}
+
 /** Host side, at the end. A process that has just died may still hold its cgroup for a moment. */
 export function cgroupCleanup(path: string, facts: HostFacts): Step[] {
   return cgroupDirectories(path, facts).map((at) => ({

@@ -6,7 +6,7 @@ import type { HostFacts } from '../spec/host.ts';
 import { type IdMaps, toHost } from '../spec/id-map.ts';
 import type { CLONE } from '../spec/linux.ts';
 import type { OciConfig, OciDevice, OciNamespaceType } from '../spec/oci-runtime.ts';
-import { cgroupCleanup, cgroupEntry, cgroupSetup } from './cgroup.ts';
+import { cgroupCleanup, cgroupEntry, cgroupKill, cgroupSetup } from './cgroup.ts';
 import { credentialSteps, execSteps, limitSteps, type SeccompFilter } from './credentials.ts';
 import { deviceBinds, deviceSteps } from './devices.ts';
 import { maskSteps } from './masks.ts';
@@ -191,7 +191,9 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
   const { config, facts, kinds } = input;
   const linux = config.linux ?? {};
   const maps = ownMaps(config);
-  const mounts = mountSteps(config.mounts ?? [], facts, kinds, input.readyMountPoints);
+  const ownNamespace = linux.namespaces?.some(({ type }) => type === 'cgroup') === true;
+  const ownCgroup = ownNamespace ? undefined : linux.cgroupsPath;
+  const mounts = mountSteps(config.mounts ?? [], facts, kinds, input.readyMountPoints, ownCgroup);
   const ownDev = (config.mounts ?? []).some((mount) => mount.destination === '/dev' && mount.type === 'tmpfs');
   const devices = ownDev ? devicesOf(linux.devices ?? [], kinds, maps, mounts.open.length) : { open: [], attach: [] };
   const open = [...mounts.open, ...devices.open];
@@ -201,6 +203,7 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     ...(maps === undefined ? [] : beforeUserNamespace(config, maps, open)),
     ...(maps === undefined ? [] : userNamespaceSteps(maps, input.outside ?? [])),
     ...namespaceSteps(config),
+    ...(maps === undefined ? open : []),
     {
       op: 'mount',
       source: '',
@@ -208,10 +211,9 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
       type: '',
       flags: ['MS_REC', 'MS_SLAVE'],
       data: '',
-      why: 'mounts made from here on do not show on the host',
+      why: 'mounts made from here on do not show on the host, but below a bind that was asked to be shared',
       see: 'mount_namespaces(7), shared subtrees',
     },
-    ...(maps === undefined ? open : []),
     ...enterRoot(config, input.rootIsMount, maps),
     ...mounts.attach,
     ...devices.attach,
@@ -244,6 +246,11 @@ function enterRoot(config: OciConfig, rootIsMount: boolean, maps: IdMaps | undef
   return [...standInRoot(baseOf(config.root.path), false), ...becomeRootSteps(ipc), pivot()];
 }
 
+/** Ends the PID namespace with the container? */
+function ownsPids(config: OciConfig): boolean {
+  return config.linux?.namespaces?.some(({ type, path }) => type === 'pid' && path === undefined) === true;
+}
+
 /** The whole plan of a container. */
 export function compilePlan(input: CompileInput): Plan {
   const path = input.config.linux?.cgroupsPath;
@@ -252,6 +259,7 @@ export function compilePlan(input: CompileInput): Plan {
     setup: [...input.setup, ...(path === undefined ? [] : cgroupSetup(path, input.facts))],
     monitor: monitorSteps(input.monitor, path === undefined ? [] : cgroupEntry(path, input.facts).birth, init),
     cleanup: [
+      ...(path === undefined || ownsPids(input.config) ? [] : cgroupKill(path, input.facts)),
       ...(path === undefined ? [] : cgroupCleanup(path, input.facts)),
       ...input.cleanup,
       ...monitorCleanup(input.monitor),

@@ -1,7 +1,7 @@
 /** The nodes and links that every container has in /dev. Pure. @see runtime-spec config-linux.md, Default Devices */
 import { S } from '../spec/linux.ts';
 import type { OciDevice } from '../spec/oci-runtime.ts';
-import type { MountSteps, PathKind } from './mounts.ts';
+import { type MountSteps, makeDirectories, type PathKind } from './mounts.ts';
 import type { Step } from './step.ts';
 
 const DEFAULT: readonly (readonly [name: string, major: number, minor: number, why: string])[] = [
@@ -23,6 +23,14 @@ const LINKS: readonly (readonly [path: string, target: string])[] = [
 
 const TYPES = { c: S.S_IFCHR, u: S.S_IFCHR, b: S.S_IFBLK, p: S.S_IFIFO } as const;
 
+/** Those that every container has, unless another was asked for in its place, and those that were asked for. */
+function wantedDevices(devices: readonly OciDevice[]): { path: string; source: string; why: string }[] {
+  const asked = devices.map(({ path, source = path }) => ({ path, source, why: `the device ${path} was asked for` }));
+  const given = new Set(devices.map(({ path }) => path));
+  const own = DEFAULT.map(([name, , , why]) => ({ path: `/dev/${name}`, source: `/dev/${name}`, why }));
+  return [...own.filter(({ path }) => !given.has(path)), ...asked];
+}
+
 /** In a user namespace nobody makes device nodes: those of the host are bound instead.
  *  @param slot the first free one for an open tree */
 export function deviceBinds(
@@ -31,23 +39,23 @@ export function deviceBinds(
   slot: number,
 ): MountSteps {
   const binds: MountSteps = { open: [], attach: [] };
-  const wanted = [
-    ...DEFAULT.map(([name, , , why]) => [`/dev/${name}`, why] as const),
-    ...devices.map(({ path }) => [path, `the device ${path} was asked for`] as const),
-  ];
-  for (const [index, [path, why]] of wanted.entries()) {
+  const ready = new Set(['/dev']);
+  for (const [index, { path, source, why }] of wantedDevices(devices).entries()) {
     const at = slot + index;
+    const parent = path.slice(0, path.lastIndexOf('/'));
     binds.open.push({
       op: 'open_tree',
       slot: at,
-      path,
+      path: source,
       flags: ['OPEN_TREE_CLONE'],
-      why: `take hold of the host's ${path}`,
+      why: `take hold of the host's ${source}`,
     });
     binds.attach.push(
+      ...makeDirectories(parent, `a place for ${path}`, ready),
       { op: 'write', path, data: '', flags: ['O_CREAT'], mode: 0o644, why: 'a file to mount on' },
       { op: 'move_mount', slot: at, target: path, flags: [], why },
     );
+    ready.add(parent);
   }
   binds.attach.push(...linkSteps(kinds));
   return binds;
@@ -56,7 +64,9 @@ export function deviceBinds(
 /** Device nodes of the configuration beside the default ones.
  *  @param kinds says whether this kernel has /proc/kcore; what is not known is taken to be there */
 export function deviceSteps(devices: readonly OciDevice[], kinds: ReadonlyMap<string, PathKind>): Step[] {
-  const steps: Step[] = DEFAULT.map(([name, major, minor, why]) => ({
+  const given = new Set(devices.map(({ path }) => path));
+  const own = DEFAULT.filter(([name]) => !given.has(`/dev/${name}`));
+  const steps: Step[] = own.map(([name, major, minor, why]) => ({
     op: 'mknod',
     path: `/dev/${name}`,
     mode: S.S_IFCHR | 0o666,
@@ -64,10 +74,15 @@ export function deviceSteps(devices: readonly OciDevice[], kinds: ReadonlyMap<st
     minor,
     why,
   }));
+  const ready = new Set(['/dev']);
   for (const device of devices) {
     const { path, major = 0, minor = 0, fileMode = 0o666, uid = 0, gid = 0 } = device;
     const mode = TYPES[device.type] | (fileMode & 0o7777);
-    steps.push({ op: 'mknod', path, mode, major, minor, why: `the device ${path} was asked for` });
+    const parent = path.slice(0, path.lastIndexOf('/'));
+    steps.push(...makeDirectories(parent, `a place for ${path}`, ready));
+    ready.add(parent);
+    const why = `the device ${path} was asked for`;
+    steps.push({ op: 'mknod', path, mode, major, minor, why, onError: { EEXIST: 'skip' } });
     if (uid !== 0 || gid !== 0) steps.push({ op: 'chown', path, uid, gid, why: 'its owner' });
   }
   return [...steps, ...linkSteps(kinds)];

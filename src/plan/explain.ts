@@ -157,6 +157,7 @@ const SPECIAL: Special = {
   setns: (step) => call('setns', call('open', text(step.path)), names(step.type)),
   fork: () => call('clone', 'CLONE_PARENT|SIGCHLD'),
   spawn: () => call('fork'),
+  kill_cgroup: (step) => call('kill', `all of ${text(step.path)}`, 'SIGKILL'),
   birth_cgroup: (step) => call('open', text(step.path), 'O_PATH'),
   outside: (step) => `outside: ${step.list.length} ${step.list.length === 1 ? 'step' : 'steps'} by the monitor`,
   link_up: (step) => call('ioctl', 'SIOCSIFFLAGS', text(step.name), 'IFF_UP'),

@@ -134,8 +134,30 @@ function controllerLinks(destination: string, directory: string): Step[] {
   }));
 }
 
+/** Without a cgroup namespace each hierarchy would show all of the host's: the container's own directories are bound instead. */
+interface OwnCgroups {
+  /** The path below each hierarchy. */
+  path: string;
+  /** The first free slot. */
+  slot: number;
+}
+
+function boundCgroup(one: CgroupHierarchy, target: string, flags: readonly string[], own: OwnCgroups): MountSteps {
+  const slot = own.slot++;
+  const path = `${one.mount}${own.path}`;
+  const set = flags.map((flag) => ATTRS[flag]).filter((attr) => attr !== undefined);
+  const at = { target, at: [], set, clear: [], propagation: [] };
+  return {
+    open: [{ op: 'open_tree', slot, path, flags: ['OPEN_TREE_CLONE'], why: 'take hold of the own cgroup' }],
+    attach: [
+      { op: 'move_mount', slot, target, flags: [], why: 'the own cgroup, by its path on the host' },
+      { op: 'mount_setattr', ...at, why: 'a bind takes its source as it is' },
+    ],
+  };
+}
+
 /** A version 2 hierarchy as it is; version 1 hierarchies side by side on a small tmpfs, as hosts have them. */
-function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts): Step[] {
+function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts, own?: OwnCgroups): MountSteps {
   const { destination } = mount;
   const flags = options.flags.filter((flag) => flag !== 'MS_RDONLY');
   const readonly: Step = {
@@ -150,7 +172,7 @@ function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts): 
   const end = options.readonly ? [readonly] : [];
   const mountOne = (one: CgroupHierarchy, target: string): Step => ({
     op: 'mount',
-    source: 'cgroup',
+    source: /^name=(.+)/.exec(one.controllers[0] ?? '')?.[1] ?? 'cgroup',
     target,
     type: one.version === 2 ? 'cgroup2' : 'cgroup',
     flags,
@@ -158,9 +180,12 @@ function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts): 
     why: WHY['cgroup2'] ?? '',
     see: 'cgroup_namespaces(7)',
   });
-  if (facts.cgroupMode === 'none') return [];
+  if (facts.cgroupMode === 'none') return { open: [], attach: [] };
+  const open: Step[] = [];
   const [only] = facts.hierarchies;
-  if (facts.cgroupMode === 'unified' && only !== undefined) return [mountOne(only, destination), ...end];
+  if (facts.cgroupMode === 'unified' && only !== undefined) {
+    return { open, attach: [mountOne(only, destination), ...end] };
+  }
   const steps: Step[] = [
     {
       op: 'mount',
@@ -181,19 +206,25 @@ function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts): 
       why: 'a place for one hierarchy',
       onError: { EEXIST: 'skip' },
     });
-    steps.push(mountOne(one, target));
+    if (own !== undefined) {
+      const bound = boundCgroup(one, target, flags, own);
+      open.push(...bound.open);
+      steps.push(...bound.attach);
+    } else steps.push(mountOne(one, target));
     steps.push(...controllerLinks(destination, target));
   }
-  return [...steps, ...end];
+  return { open, attach: [...steps, ...end] };
 }
 
 /** Steps for all mounts of a configuration, in their order. `kinds` says what stands at each bind's source on the host; `ready` names
- *  destinations that surely exist (the init layer made them). */
+ *  destinations that surely exist (the init layer made them). `ownCgroup` is the path of the container's cgroups when it has no cgroup
+ *  namespace. */
 export function mountSteps(
   mounts: readonly OciMount[],
   facts: HostFacts,
   kinds: ReadonlyMap<string, PathKind>,
   ready: ReadonlySet<string>,
+  ownCgroup?: string,
 ): MountSteps {
   const all: MountSteps = { open: [], attach: [] };
   let slot = 0;
@@ -207,8 +238,13 @@ export function mountSteps(
       const steps = bindSteps(mount, options, slot++);
       all.open.push(...steps.open);
       all.attach.push(...steps.attach);
-    } else if (mount.type === 'cgroup') all.attach.push(...cgroupSteps(mount, options, facts));
-    else all.attach.push(...plainSteps(mount, options));
+    } else if (mount.type === 'cgroup') {
+      const own = ownCgroup === undefined ? undefined : { path: ownCgroup, slot };
+      const steps = cgroupSteps(mount, options, facts, own);
+      slot = own?.slot ?? slot;
+      all.open.push(...steps.open);
+      all.attach.push(...steps.attach);
+    } else all.attach.push(...plainSteps(mount, options));
   }
   return all;
 }

@@ -100,6 +100,8 @@ export const OPS = {
   // user namespaces
   idmap: { number: 48, args: { slot: 'int', userns: 'text' }, see: 'mount_setattr(2), ID-mapped mounts' },
   setfsid: { number: 49, args: { uid: 'int', gid: 'int' }, see: 'setfsuid(2)' },
+  // cgroups
+  kill_cgroup: { number: 50, args: { path: 'text' }, see: 'cgroups(7), cgroup.procs' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

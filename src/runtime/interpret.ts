@@ -147,6 +147,7 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   seccomp: (s) => processes.seccompFilter(s.filter, s.flags),
   keyctl_join: (s, c) => processes.joinSessionKeyring(c.text(s.name)),
   exec: execProgram,
+  kill_cgroup: (s, c) => processes.killCgroup(c.text(s.path)),
 };
 
 /** Operations that only the executor can run. */

@@ -45,10 +45,19 @@ export interface HostConfig extends Partial<Resources> {
   CapAdd: string[] | null;
   CapDrop: string[] | null;
   CgroupnsMode: string;
+  GroupAdd?: string[] | null;
+  /** `private` or nothing: its own; `shareable`: its own, and others may join; `none`: its own, without /dev/shm; `host`; `container:NAME`. */
+  IpcMode?: string;
+  /** Nothing: its own; `host`; `container:NAME`. */
+  PidMode?: string;
   Privileged: boolean;
   ReadonlyRootfs: boolean;
   SecurityOpt: string[] | null;
   ShmSize: number;
+  /** Kernel parameters of its namespaces. */
+  Sysctls?: Record<string, string>;
+  /** Nothing: its own names; `host`. */
+  UTSMode?: string;
   /** `host`, or whose subordinate ids it has; Docker knows only `host` and the empty string. */
   UsernsMode: string;
   ConsoleSize: [number, number];

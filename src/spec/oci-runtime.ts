@@ -66,6 +66,8 @@ export interface OciDevice {
   fileMode?: number;
   uid?: number;
   gid?: number;
+  /** Where the host has it, when not at `path`; not a field of the specification. */
+  source?: string;
 }
 
 /** Which devices may be opened or made. Later rules win. */

@@ -2,7 +2,7 @@
  * Namespaces, credentials and processes by system call. What changes the calling thread changes Node's main thread only, as the
  * kernel keeps credentials and namespaces for each thread: use it in a process that is about to exec. Every function: @throws SyscallError.
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
 import { bind, check, cstring, printable, refuse } from './ffi.ts';
@@ -275,6 +275,22 @@ export function execve(path: string, args: readonly string[], env: readonly stri
   for (const fd of [0, 1, 2]) fcntlCall(fd, F_SETFD, 0);
   signalCall(SIGPIPE, null);
   check(execveCall(cstring(path), [...args, null], [...env, null]), 'execve', () => `exec ${printable(path)}`);
+}
+
+/** Ends all processes of a cgroup, given its `cgroup.procs`, whatever they start meanwhile; none is left when it returns.
+ *  @throws SyscallError EBUSY when there are some after two seconds */
+export function killCgroup(list: string): void {
+  const SIGKILL = 9;
+  for (const end = Date.now() + 2000; Date.now() < end; ) {
+    const pids = readFileSync(list, 'utf8')
+      .split('\n')
+      .map(Number)
+      .filter((pid) => pid > 0);
+    if (pids.length === 0) return;
+    for (const pid of pids) killCall(pid, SIGKILL);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+  }
+  throw refuse('kill', `end the processes of ${list}`, 'EBUSY');
 }
 
 const killCall = bind('int', 'kill', ['int', 'int']);

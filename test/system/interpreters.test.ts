@@ -11,12 +11,16 @@ import type { Step } from '../../src/plan/step.ts';
 import { encodePlan } from '../../src/plan/wire.ts';
 import { EXECUTOR_ONLY } from '../../src/runtime/interpret.ts';
 import { executorPath } from '../../src/runtime/launch.ts';
+import { hostFacts } from '../../src/sys/probe.ts';
 import { requires } from '../requires.ts';
 
 const INTERPRET = new URL('../../src/runtime/interpret.ts', import.meta.url).href;
 const SH = '/bin/sh';
 const ENV = ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
 const why = 'test';
+
+/** In the first hierarchy that there is. */
+const CGROUP = `${hostFacts().hierarchies[0]?.mount}/tsbox-interpreters-test`;
 
 const MASK = (1n << 0n) | (1n << 5n);
 
@@ -196,6 +200,15 @@ function cases(dir: string, other: number, mapped: number): Partial<Record<OpNam
       // One instruction: BPF_RET, SECCOMP_RET_ALLOW.
       steps: [{ op: 'seccomp', filter: Uint8Array.of(6, 0, 0, 0, 0, 0, 0xff, 0x7f), flags: 0, why }],
       show: 'grep -E "^Seccomp:" /proc/self/status',
+    },
+    kill_cgroup: {
+      steps: [
+        { op: 'mkdir', path: CGROUP, mode: 0o755, why },
+        { op: 'write', path: `${CGROUP}/cgroup.procs`, data: String(other), flags: [], mode: 0, why },
+        { op: 'kill_cgroup', path: `${CGROUP}/cgroup.procs`, why },
+        { op: 'rmdir', path: CGROUP, why, onError: { EBUSY: 'retry' } },
+      ],
+      show: `grep -c State:.Z /proc/${other}/status; ls -d ${CGROUP}`,
     },
     keyctl_join: {
       steps: [{ op: 'keyctl_join', name: '_tsbox_test', why }],

@@ -71,6 +71,7 @@ const GOLDEN: [Step, string][] = [
   [{ op: 'stdio', stdin: ['STDIN_ONCE'], why }, 'stdio(STDIN_ONCE)'],
   [{ op: 'pty', path: '/dev/pts/ptmx', rows: 24, columns: 80, why }, 'open("/dev/pts/ptmx"), 24 rows, 80 columns'],
   [{ op: 'chown_stdio', uid: 7, why }, 'fchown(0, 1, 2, 7)'],
+  [{ op: 'kill_cgroup', path: '/c/cgroup.procs', why }, 'kill(all of "/c/cgroup.procs", SIGKILL)'],
   [{ op: 'close_fds', from: 3, why }, 'close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)'],
   [{ op: 'umask', mask: 0o22, why }, 'umask(022)'],
   [
