@@ -67,6 +67,8 @@ static const struct op table[] = {
     {49, ANY, "setfsid", "ii", op_setfsid},
     /* cgroups */
     {50, ANY, "kill_cgroup", "t", op_kill_cgroup},
+    {51, ANY, "bpf_device", "tb", op_bpf_device},
+    {52, ANY, "copy", "tt", op_copy},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

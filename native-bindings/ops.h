@@ -68,3 +68,5 @@ OPERATION(kill_cgroup);
 OPERATION(flock);
 OPERATION(listen);
 OPERATION(log);
+OPERATION(bpf_device);
+OPERATION(copy);

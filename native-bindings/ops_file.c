@@ -43,6 +43,26 @@ OPERATION(write) {
   return error != 0 ? error : close_error;
 }
 
+/* What a small file says, as the kernel's own files are: it must fit into one read(2). */
+OPERATION(copy) {
+  const char *from, *to;
+  char data[4096];
+  int error = two_strings(run, args, &from, &to);
+  if (error != 0) return error;
+  int in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (in < 0) return errno;
+  ssize_t length = read(in, data, sizeof data);
+  error = length < 0 ? errno : (size_t)length == sizeof data ? EFBIG : 0;
+  close(in);
+  if (error != 0) return error;
+  int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+  if (out < 0) return errno;
+  ssize_t written = write(out, data, (size_t)length);
+  error = written < 0 ? errno : written == length ? 0 : ENOSPC;
+  int close_error = ERRNO_OF(close(out));
+  return error != 0 ? error : close_error;
+}
+
 OPERATION(symlink) {
   const char *target, *path;
   int error = two_strings(run, args, &target, &path);

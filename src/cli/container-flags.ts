@@ -37,11 +37,10 @@ export const CONTAINER_FLAGS = {
 
 /** Docker's flags of `run` and `create` that tsbox does not have, a topic a line. */
 export const UNSUPPORTED_CONTAINER_FLAGS = [
-  // limits
-  'blkio-weight blkio-weight-device device-read-bps device-read-iops device-write-bps device-write-iops',
-  'cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems',
-  'memory/m memory-reservation memory-swap memory-swappiness kernel-memory oom-kill-disable oom-score-adj pids-limit',
-  'cgroup-parent io-maxbandwidth io-maxiops',
+  // limits: real-time scheduling needs a kernel option that distributions leave out, kernel memory is no longer the kernel's, the rest
+  // is for another system
+  'cpu-rt-period cpu-rt-runtime kernel-memory',
+  'cpu-count cpu-percent io-maxbandwidth io-maxiops',
   // what it may see and do
   'gpus isolation',
   'runtime use-api-socket storage-opt',

@@ -2,18 +2,29 @@
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
 
+const BINARY_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
+
 /** `77.9MB`: powers of 1000, at most `digits` significant digits. */
 export function humanSize(bytes: number, digits = 4): string {
-  let size = bytes;
-  let unit = 0;
-  while (size >= 1000 && unit < UNITS.length - 1) {
-    size /= 1000;
-    unit++;
-  }
-  return `${significant(size, digits)}${UNITS[unit]}`;
+  return scaled(bytes, 1000, UNITS, digits);
 }
 
-/** C's `%.<digits>g`, for numbers from 0 to 1000. */
+/** `64MiB`: powers of 1024. */
+export function binarySize(bytes: number): string {
+  return scaled(bytes, 1024, BINARY_UNITS, 4);
+}
+
+function scaled(bytes: number, base: number, units: readonly string[], digits: number): string {
+  let size = bytes;
+  let unit = 0;
+  while (size >= base && unit < units.length - 1) {
+    size /= base;
+    unit++;
+  }
+  return `${significant(size, digits)}${units[unit]}`;
+}
+
+/** C's `%.<digits>g`, for numbers from 0 to 1024. */
 function significant(number: number, digits: number): string {
   const text = number.toPrecision(digits);
   const plain = text.includes('e') ? String(Math.round(number)) : text;

@@ -7,6 +7,7 @@ import { parseDetachKeys } from './detach.ts';
 import { ISOLATION_FLAGS, withIsolation } from './isolation-flags.ts';
 import { print } from './output.ts';
 import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS, explainer } from './plan-flags.ts';
+import { RESOURCE_FLAGS, withResources } from './resource-flags.ts';
 
 export const verb = command({
   usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
@@ -17,6 +18,7 @@ export const verb = command({
   flags: {
     ...CONTAINER_FLAGS,
     ...ISOLATION_FLAGS,
+    ...RESOURCE_FLAGS,
     ...DETACH_KEYS_FLAG,
     ...SIG_PROXY_FLAG,
     ...EXPLAIN_FLAGS,
@@ -26,7 +28,8 @@ export const verb = command({
   unsupported: UNSUPPORTED_CONTAINER_FLAGS,
   async run(context, flags, args) {
     checkFormat(flags);
-    const request = await withIsolation(containerRequest(flags, args, !flags.detach), flags);
+    const isolated = await withIsolation(containerRequest(flags, args, !flags.detach), flags);
+    const request = await withResources(isolated, flags);
     if (flags['dry-run']) return printPlan(context, request, flags);
     const attachment = {
       tty: flags.tty,

@@ -32,9 +32,11 @@ export const VERBS: Readonly<Record<string, Load>> = {
   save: () => import('./save.ts'),
   start: () => import('./start.ts'),
   stop: () => import('./stop.ts'),
+  stats: () => import('./stats.ts'),
   'system df': () => import('./system-df.ts'),
   'system prune': () => import('./system-prune.ts'),
   tag: () => import('./tag.ts'),
+  update: () => import('./update.ts'),
   version: () => import('./version.ts'),
   wait: () => import('./wait.ts'),
 };
@@ -52,7 +54,9 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
     'logs',
     'rm',
     'start',
+    'stats',
     'stop',
+    'update',
     'wait',
   ],
   'Image Commands': ['history', 'import', 'load', 'rmi', 'save', 'tag'],
@@ -85,7 +89,9 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     remove: 'rm',
     run: 'run',
     start: 'start',
+    stats: 'stats',
     stop: 'stop',
+    update: 'update',
     wait: 'wait',
   },
   image: {
@@ -110,5 +116,5 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
   'build builder buildx checkpoint compose config context cp diff events network node pause plugin port ' +
-  'rename restart search secret service stack stats swarm top trust unpause update volume'
+  'rename restart search secret service stack swarm top trust unpause volume'
 ).split(' ');

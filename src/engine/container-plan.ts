@@ -8,18 +8,23 @@ import type { Plan, Step } from '../plan/step.ts';
 import { hole, text } from '../plan/text.ts';
 import { hostRoot } from '../plan/userns.ts';
 import type { ContainerConfig, ContainerRecord, HostConfig } from '../spec/container.ts';
+import type { HostFacts } from '../spec/host.ts';
 import type { IdMaps } from '../spec/id-map.ts';
-import type { OciConfig } from '../spec/oci-runtime.ts';
+import type { OciConfig, OciResources } from '../spec/oci-runtime.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
-import { containerDirectory, mappedPlace, runDirectory } from '../store/store.ts';
+import { containerDirectory, mappedPlace, memoryEventsFile, runDirectory } from '../store/store.ts';
+import { cgroupFacts, parentCpuset } from '../sys/cgroup.ts';
+import { deviceNumbers } from '../sys/node.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
+import { parentPath } from './cgroup-path.ts';
 import { containerDevices } from './devices.ts';
 import { joinedContainers } from './namespaces.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
 import { withPlaces } from './places.ts';
 import { removalSteps } from './removal.ts';
+import { ociResources } from './resources.ts';
 import { seccompFilter } from './seccomp.ts';
 import { shmCleanup, shmSetup, shmSource } from './shm.ts';
 import { type ResolvedUser, resolveUser } from './user.ts';
@@ -128,16 +133,27 @@ function stdinMode(config: ContainerConfig): NonNullable<MonitorInput['stdin']> 
   return config.StdinOnce ? 'STDIN_ONCE' : 'STDIN_OPEN';
 }
 
+/** What has to be known of the place of the container's cgroups: on version 1 nothing, unless a limit or a parent was asked for. */
+export function withCgroupFacts(facts: HostFacts, hostConfig: HostConfig, resources: OciResources): HostFacts {
+  const { devices: _, ...limits } = resources;
+  const parent = parentPath(hostConfig.CgroupParent);
+  if (facts.cgroupMode !== 'unified' && parent === '' && Object.keys(limits).length === 0) return facts;
+  const cpuset = parentCpuset(facts, parent);
+  return { ...facts, cgroup: cgroupFacts(facts, parent), ...(cpuset !== undefined && { cpuset }) };
+}
+
 /** @throws ERR_TSBOX_NOT_FOUND when the image does not know the user; as seccompFilter does */
 export async function containerPlan(engine: Engine, input: ContainerPlanInput): Promise<ContainerPlan> {
   const { record, hostConfig, layer } = input;
   const { store } = engine;
-  const facts = hostFacts();
+  const { devices, rules } = containerDevices(hostConfig);
+  const resources = ociResources(hostConfig, rules, deviceNumbers);
+  const facts = withCgroupFacts(hostFacts(), hostConfig, resources);
   const maps = mapsOf(hostConfig.UsernsMode);
   const joined = joinedContainers(store, hostConfig);
-  const { devices } = containerDevices(hostConfig);
   const shm = shmSource(engine, record.ID, hostConfig, joined);
   const asked = ociConfig({
+    resources,
     record,
     hostConfig,
     user: lookUpUser(layer, record.Config.User, hostConfig.GroupAdd ?? []),
@@ -184,6 +200,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     rootIsMount: true,
     ...(seccomp === undefined ? {} : { seccomp }),
     ...(maps === undefined ? {} : { outside: mount }),
+    ...(hostConfig.AutoRemove ? {} : { memoryEvents: memoryEventsFile(store, record.ID) }),
     setup,
     cleanup,
     monitor: {

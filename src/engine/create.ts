@@ -25,6 +25,20 @@ const FAILED = 125;
 
 const usernsMode = (engine: Engine, request: ContainerRequest) => request.userns ?? engine.options.usernsRemap ?? '';
 
+/** Limits that somebody asked for are held against what this host can do; without any nothing is looked at. */
+async function checkResources(request: ContainerRequest): Promise<{ request: ContainerRequest; warnings: string[] }> {
+  const { resources = {}, oomScoreAdj = 0 } = request;
+  if (oomScoreAdj < -1000 || oomScoreAdj > 1000) {
+    const message = `Invalid value ${oomScoreAdj}, range for oom score adj is [-1000, 1000]`;
+    throw new TsboxError('ERR_TSBOX_USAGE', message);
+  }
+  const { Devices: _, DeviceCgroupRules: __, Ulimits: ___, ...limits } = resources;
+  if (Object.keys(limits).length === 0) return { request, warnings: [] };
+  const { limitsForHost } = await import('./limits-host.ts');
+  const checked = limitsForHost(limits, limits.CgroupParent);
+  return { request: { ...request, resources: { ...resources, ...checked.resources } }, warnings: checked.warnings };
+}
+
 /** What can be refused before anything is pulled or made. */
 async function checkRequest(engine: Engine, request: ContainerRequest): Promise<void> {
   const { name, network } = request;
@@ -121,10 +135,11 @@ function imageWarnings(image: ImageRecord, request: ContainerRequest): string[] 
  *  nothing stays behind */
 export async function createContainer(
   engine: Engine,
-  request: ContainerRequest,
+  asked: ContainerRequest,
   onProgress: OnProgress,
 ): Promise<{ id: string; warnings: string[] }> {
-  await checkRequest(engine, request);
+  await checkRequest(engine, asked);
+  const { request, warnings } = await checkResources(asked);
   const hostConfig = makeHostConfig(request, usernsMode(engine, request));
   if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
   checkJoined(engine.store, hostConfig);
@@ -132,17 +147,18 @@ export async function createContainer(
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);
   createFiles(engine.store, record, hostConfig, image.chainId);
-  return { id, warnings: [...imageWarnings(image, request), ...securityNotes(hostConfig)] };
+  return { id, warnings: [...warnings, ...imageWarnings(image, request), ...securityNotes(hostConfig)] };
 }
 
 /** The plan that `createContainer` and `startContainer` would run for this request. Changes nothing: not even a missing image is pulled.
  *  @throws as createContainer does; ERR_TSBOX_NOT_FOUND when the image is not here */
 export async function previewContainer(
   engine: Engine,
-  request: ContainerRequest,
+  asked: ContainerRequest,
   onProgress: OnProgress,
 ): Promise<PlanPreview> {
-  await checkRequest(engine, request);
+  await checkRequest(engine, asked);
+  const { request } = await checkResources(asked);
   const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
   const id = newContainerId();
   const name = request.name ?? randomHex(16);

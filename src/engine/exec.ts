@@ -14,10 +14,11 @@ import { hostFacts, mapsInUse } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
 import { session } from './attach.ts';
+import { cgroupsPath } from './cgroup-path.ts';
 import { lookUpUser } from './container-plan.ts';
 import { processEnv } from './merge.ts';
 import { namespaceFiles } from './namespaces.ts';
-import { boundingSet, cgroupsPath, processCapabilities, rlimits } from './oci.ts';
+import { boundingSet, oomScore, processCapabilities, rlimits } from './oci.ts';
 import type { Engine } from './open.ts';
 import { seccompFilter } from './seccomp.ts';
 
@@ -44,6 +45,7 @@ function execProcess(
     capabilities: processCapabilities(capabilities, user.uid),
     rlimits: rlimits(hostConfig),
     noNewPrivileges: securityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges,
+    ...oomScore(hostConfig),
   };
 }
 
@@ -74,7 +76,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
     process: execProcess(engine, record, hostConfig, request, request.privileged === true ? facts.capabilities : own),
     ...(seccomp === undefined ? {} : { seccomp }),
     facts,
-    cgroupsPath: cgroupsPath(record.ID),
+    cgroupsPath: cgroupsPath(record.ID, hostConfig.CgroupParent),
     namespaces: [...(maps === undefined ? [] : ['user' as const]), ...namespaceFiles(hostConfig)],
     ...(maps === undefined ? {} : { maps }),
     ...(request.tty ? {} : { stdin: request.openStdin ? ('STDIN_ONCE' as const) : ('STDIN_NULL' as const) }),

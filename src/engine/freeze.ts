@@ -5,7 +5,7 @@ import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import type { CgroupHierarchy } from '../spec/host.ts';
 import { shortId } from '../store/store.ts';
 import { hostFacts } from '../sys/probe.ts';
-import { cgroupsPath } from './oci.ts';
+import { cgroupsPath } from './cgroup-path.ts';
 
 /** How one version of cgroups is told, and how it says that it is done. */
 interface Freezer {
@@ -63,8 +63,8 @@ async function untilFrozen(freezer: Freezer): Promise<void> {
 /** Runs `work` while the container stands still; afterwards it goes on, whatever has happened. A container that is not running, or
  *  ends meanwhile, needs nothing.
  *  @throws ERR_TSBOX_UNSUPPORTED when this host cannot freeze; ERR_TSBOX_CONFLICT when the container does not come to a halt */
-export async function whileFrozen<T>(id: string, work: () => Promise<T>): Promise<T> {
-  const [freezer] = findFreezers(cgroupsPath(id));
+export async function whileFrozen<T>(id: string, work: () => Promise<T>, cgroup = cgroupsPath(id)): Promise<T> {
+  const [freezer] = findFreezers(cgroup);
   if (freezer === undefined) {
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, {
       hint: 'Without --pause the container goes on running meanwhile: --pause=false.',
@@ -79,8 +79,8 @@ export async function whileFrozen<T>(id: string, work: () => Promise<T>): Promis
 }
 
 /** Lets a container go on that somebody has left frozen: in a version 1 freezer not even SIGKILL has an effect. */
-export function thaw(id: string): void {
-  for (const freezer of findFreezers(cgroupsPath(id))) write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
+export function thaw(id: string, cgroup: string): void {
+  for (const freezer of findFreezers(cgroup)) write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
 }
 
 /** @returns false when the cgroup is gone: then nobody is in it who could write, or who waits */

@@ -9,9 +9,11 @@ import {
   type OciConfig,
   type OciDevice,
   type OciMount,
+  type OciResources,
   type OciRlimit,
 } from '../spec/oci-runtime.ts';
 import { securityOptions } from '../spec/security-options.ts';
+import { cgroupsPath } from './cgroup-path.ts';
 import { commandLine, processEnv } from './merge.ts';
 import { type Joined, ociNamespaces } from './namespaces.ts';
 import type { ResolvedUser } from './user.ts';
@@ -23,6 +25,7 @@ export interface OciInput {
   rootfs: string;
   /** Capabilities that the host has: what `ALL` means. */
   hostCapabilities: readonly string[];
+  resources: OciResources;
   size?: { rows: number; columns: number };
   /** Of a user namespace of its own. */
   maps?: IdMaps;
@@ -60,12 +63,6 @@ export const READY_MOUNT_POINTS: ReadonlySet<string> = new Set([
   '/etc/hostname',
   '/etc/hosts',
 ]);
-
-/** The path of a container's cgroup below each hierarchy. No directory is shared with other containers: nobody has to agree on who
- *  removes it. */
-export function cgroupsPath(id: string): string {
-  return `/tsbox-${id}`;
-}
 
 /** Nothing, a part of the host's or of another container's, or a tmpfs of its own. */
 function shmMounts({ IpcMode, ShmSize }: HostConfig, source: string | undefined): OciMount[] {
@@ -166,6 +163,11 @@ export function processCapabilities(bounding: readonly string[], uid: number): O
   return uid === 0 ? { bounding: names, effective: names, permitted: names } : { bounding: names };
 }
 
+/** As Docker's 0, not set: then it is the caller's. */
+export function oomScore({ OomScoreAdj: score = 0 }: HostConfig): { oomScoreAdj?: number } {
+  return score === 0 ? {} : { oomScoreAdj: score };
+}
+
 /** The whole configuration. */
 export function ociConfig(input: OciInput): OciConfig {
   const { record, hostConfig, user, size } = input;
@@ -187,6 +189,7 @@ export function ociConfig(input: OciInput): OciConfig {
       capabilities: processCapabilities(boundingSet(hostConfig, input.hostCapabilities), user.uid),
       rlimits: rlimits(hostConfig),
       noNewPrivileges: securityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges,
+      ...oomScore(hostConfig),
     },
     linux: {
       namespaces: [
@@ -196,7 +199,8 @@ export function ociConfig(input: OciInput): OciConfig {
       devices: [...input.devices],
       sysctl: sysctls(hostConfig, input.maps),
       ...(input.maps === undefined ? {} : { uidMappings: [...input.maps.uids], gidMappings: [...input.maps.gids] }),
-      cgroupsPath: cgroupsPath(record.ID),
+      cgroupsPath: cgroupsPath(record.ID, hostConfig.CgroupParent),
+      resources: input.resources,
       maskedPaths: hostConfig.MaskedPaths ?? [],
       readonlyPaths: hostConfig.ReadonlyPaths ?? [],
     },

@@ -16,8 +16,8 @@ import { containerDirectory, imageFile, mappedPlace, mountEntry, runDirectory, t
 import { removeUnusedChain } from '../store/unused-layers.ts';
 import { type Lock, lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
+import { containerCgroup } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
-import { cgroupsPath } from './oci.ts';
 import type { Engine } from './open.ts';
 import { settle } from './settle.ts';
 import { shmCleanup } from './shm.ts';
@@ -67,8 +67,9 @@ function processesIn(directory: string): number[] {
 
 /** Kills what is left in the container's cgroups. A monitor that is killed takes the first process with it, but not one that has
  *  executed a setuid file since. @see prctl(2), PR_SET_PDEATHSIG */
-async function killStragglers(id: string): Promise<void> {
-  const directories = cgroupDirectories(cgroupsPath(id), hostFacts());
+async function killStragglers(store: Store, id: string): Promise<void> {
+  const cgroup = containerCgroup(store, id);
+  const directories = cgroupDirectories(cgroup, hostFacts());
   for (const end = performance.now() + PATIENCE_MS; performance.now() < end; ) {
     const pids = new Set(directories.flatMap(processesIn));
     if (pids.size === 0) return;
@@ -79,16 +80,16 @@ async function killStragglers(id: string): Promise<void> {
         // it has just ended
       }
     }
-    thaw(id);
+    thaw(id, cgroup);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
 /** What a monitor that was killed could not clean up: processes, cgroups, mount, run directory. */
 export async function cleanLeftovers(engine: Engine, id: string): Promise<void> {
-  await killStragglers(id);
+  await killStragglers(engine.store, id);
   interpret([
-    ...cgroupCleanup(cgroupsPath(id), hostFacts()),
+    ...cgroupCleanup(containerCgroup(engine.store, id), hostFacts()),
     ...umountSteps(engine, id),
     ...shmCleanup(engine, id, { IpcMode: 'shareable' }),
     {

@@ -10,7 +10,7 @@ import { saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, foldState } from '../store/state.ts';
-import { containerDirectory, runDirectory } from '../store/store.ts';
+import { containerDirectory, memoryEventsFile, runDirectory } from '../store/store.ts';
 import { lock } from '../sys/lock.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, session } from './attach.ts';
@@ -68,6 +68,7 @@ function recordStart(engine: Engine, record: ContainerRecord, pid: number, start
     ...record.State,
     Status: 'running',
     Running: true,
+    OOMKilled: false,
     Pid: pid,
     ExitCode: 0,
     Error: '',
@@ -82,6 +83,7 @@ function recordFailure(engine: Engine, record: ContainerRecord, error: unknown):
   record.State = { ...record.State, Status: 'created', Running: false, Pid: 0, ExitCode: exitCode, Error: message };
   saveContainer(engine.store, record);
   rmSync(`${containerDirectory(engine.store, record.ID)}/exit.json`, { force: true });
+  rmSync(memoryEventsFile(engine.store, record.ID), { force: true });
 }
 
 async function startLocked(engine: Engine, record: ContainerRecord, options: StartOptions): Promise<Session> {

@@ -6,8 +6,8 @@ import type { HostFacts } from '../spec/host.ts';
 import { type IdMaps, toHost } from '../spec/id-map.ts';
 import type { CLONE } from '../spec/linux.ts';
 import type { OciConfig, OciDevice, OciNamespaceType } from '../spec/oci-runtime.ts';
-import { cgroupCleanup, cgroupEntry, cgroupKill, cgroupSetup } from './cgroup.ts';
-import { credentialSteps, execSteps, limitSteps, type SeccompFilter } from './credentials.ts';
+import { cgroupCleanup, cgroupEntry, cgroupKill, cgroupSetup, deviceRuleSteps, keepMemoryEvents } from './cgroup.ts';
+import { credentialSteps, execSteps, limitSteps, oomScoreSteps, type SeccompFilter } from './credentials.ts';
 import { deviceBinds, deviceSteps } from './devices.ts';
 import { maskSteps } from './masks.ts';
 import { type MonitorInput, monitorCleanup, monitorSteps } from './monitor.ts';
@@ -33,6 +33,8 @@ export interface CompileInput {
   setup: readonly Step[];
   /** Host side, when everything has ended: the reverse of `setup`. */
   cleanup: readonly Step[];
+  /** Where to keep what the kernel has counted about memory; absent when nobody will read it. */
+  memoryEvents?: string;
 }
 
 const CLONE_FLAGS: Readonly<Record<OciNamespaceType, keyof typeof CLONE>> = {
@@ -199,6 +201,7 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
   const open = [...mounts.open, ...devices.open];
   return [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
+    ...oomScoreSteps(config.process),
     ...(linux.cgroupsPath === undefined ? [] : cgroupEntry(linux.cgroupsPath, facts).join),
     ...(maps === undefined ? [] : beforeUserNamespace(config, maps, open)),
     ...(maps === undefined ? [] : userNamespaceSteps(maps, input.outside ?? [])),
@@ -251,16 +254,27 @@ function ownsPids(config: OciConfig): boolean {
   return config.linux?.namespaces?.some(({ type, path }) => type === 'pid' && path === undefined) === true;
 }
 
-/** The whole plan of a container. */
+/** The whole plan of a container.
+ *  @throws ERR_TSBOX_UNSUPPORTED for a limit whose controller this host lacks */
 export function compilePlan(input: CompileInput): Plan {
-  const path = input.config.linux?.cgroupsPath;
+  const { facts, memoryEvents } = input;
+  const { cgroupsPath: path, resources } = input.config.linux ?? {};
   const init = compileInit(input);
+  if (path === undefined) {
+    return {
+      setup: input.setup,
+      monitor: monitorSteps(input.monitor, [], init),
+      cleanup: [...input.cleanup, ...monitorCleanup(input.monitor)],
+    };
+  }
+  const before = [...deviceRuleSteps(path, facts, resources?.devices), ...cgroupEntry(path, facts).birth];
   return {
-    setup: [...input.setup, ...(path === undefined ? [] : cgroupSetup(path, input.facts))],
-    monitor: monitorSteps(input.monitor, path === undefined ? [] : cgroupEntry(path, input.facts).birth, init),
+    setup: [...input.setup, ...cgroupSetup(path, facts, resources)],
+    monitor: monitorSteps(input.monitor, before, init),
     cleanup: [
-      ...(path === undefined || ownsPids(input.config) ? [] : cgroupKill(path, input.facts)),
-      ...(path === undefined ? [] : cgroupCleanup(path, input.facts)),
+      ...(ownsPids(input.config) ? [] : cgroupKill(path, facts)),
+      ...(memoryEvents === undefined ? [] : keepMemoryEvents(path, facts, memoryEvents)),
+      ...cgroupCleanup(path, facts),
       ...input.cleanup,
       ...monitorCleanup(input.monitor),
     ],

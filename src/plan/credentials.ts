@@ -19,6 +19,15 @@ export function limitSteps(process: OciProcess): Step[] {
   return steps;
 }
 
+/** Before anything else, while /proc is the host's and the process may still make itself less likely to be killed. */
+export function oomScoreSteps({ oomScoreAdj }: OciProcess): Step[] {
+  if (oomScoreAdj === undefined) return [];
+  const why = 'how readily the kernel kills it when memory is short: -1000 never, 1000 first';
+  const path = '/proc/self/oom_score_adj';
+  const see = 'proc_pid_oom_score_adj(5)';
+  return [{ op: 'write', path, data: String(oomScoreAdj), flags: [], mode: 0, why, see }];
+}
+
 /** A compiled filter of system calls. */
 export interface SeccompFilter {
   /** For seccomp(2), SECCOMP_SET_MODE_FILTER: 8 bytes an instruction. */

@@ -4,7 +4,7 @@ import { type IdMaps, toHost } from '../spec/id-map.ts';
 import type { CLONE, STDIN } from '../spec/linux.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
 import { cgroupEntry } from './cgroup.ts';
-import { credentialSteps, execSteps, limitSteps, type SeccompFilter } from './credentials.ts';
+import { credentialSteps, execSteps, limitSteps, oomScoreSteps, type SeccompFilter } from './credentials.ts';
 import type { Plan, Step } from './step.ts';
 
 export interface EnterInput {
@@ -81,6 +81,7 @@ export function compileEnter(input: EnterInput): Plan {
   const { birth, join } = cgroupEntry(input.cgroupsPath, input.facts);
   const init: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
+    ...oomScoreSteps(process),
     ...join,
     ...stdioSteps(input),
     ...joinSteps(input),

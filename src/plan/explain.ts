@@ -178,5 +178,7 @@ const SPECIAL: Special = {
   idmap: (step) =>
     call('mount_setattr', `tree ${step.slot}`, `{attr_set=MOUNT_ATTR_IDMAP, userns_fd=open(${text(step.userns)})}`),
   setfsid: (step) => `${call('setfsgid', String(step.gid))}, ${call('setfsuid', String(step.uid))}`,
+  bpf_device: (step) =>
+    call('bpf', 'BPF_PROG_ATTACH', `{${step.program.length / 8} instructions}`, call('open', text(step.cgroup))),
   flock: (step) => call('flock', call('open', text(step.path)), 'LOCK_EX'),
 };

@@ -102,6 +102,8 @@ export const OPS = {
   setfsid: { number: 49, args: { uid: 'int', gid: 'int' }, see: 'setfsuid(2)' },
   // cgroups
   kill_cgroup: { number: 50, args: { path: 'text' }, see: 'cgroups(7), cgroup.procs' },
+  bpf_device: { number: 51, args: { cgroup: 'text', program: 'bytes' }, see: 'bpf(2), BPF_PROG_TYPE_CGROUP_DEVICE' },
+  copy: { number: 52, args: { from: 'text', to: 'text' }, see: 'read(2), write(2)' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

@@ -11,11 +11,13 @@ import {
   closeSync,
   mkdirSync,
   openSync,
+  readSync,
   renameSync,
   rmdirSync,
   rmSync,
   symlinkSync,
   unlinkSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { SyscallError, TsboxError } from '../errors.ts';
@@ -25,6 +27,8 @@ import { fill, show, type Text, type Values } from '../plan/text.ts';
 import { argInteger } from '../plan/wire.ts';
 import { errnoNumber, errnoOf } from '../spec/errno.ts';
 import { AT, CLONE, type FlagSet, flagBits, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O } from '../spec/linux.ts';
+import { attachDeviceProgram } from '../sys/bpf.ts';
+import { refuse } from '../sys/ffi.ts';
 import * as mounts from '../sys/mount.ts';
 import { makeNode } from '../sys/node.ts';
 import * as processes from '../sys/process.ts';
@@ -62,6 +66,21 @@ function writeFile(step: StepOf<'write'>, context: Context): void {
     closeSync(fd);
   }
 }
+
+/** As much as one read(2) of a page gives. */
+function copySmall(step: StepOf<'copy'>, context: Context): void {
+  const from = openSync(context.text(step.from), 'r');
+  try {
+    const data = Buffer.alloc(COPY_MOST);
+    const length = readSync(from, data);
+    if (length === COPY_MOST) throw refuse('copy', `copy ${context.text(step.from)}`, 'EFBIG');
+    writeFileSync(context.text(step.to), data.subarray(0, length), { mode: 0o644 });
+  } finally {
+    closeSync(from);
+  }
+}
+
+const COPY_MOST = 4096;
 
 function openTree(step: StepOf<'open_tree'>, context: Context): void {
   const fd = mounts.openTree(context.text(step.path), bits(AT, step.flags));
@@ -148,6 +167,8 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   keyctl_join: (s, c) => processes.joinSessionKeyring(c.text(s.name)),
   exec: execProgram,
   kill_cgroup: (s, c) => processes.killCgroup(c.text(s.path)),
+  bpf_device: (s, c) => attachDeviceProgram(c.text(s.cgroup), s.program),
+  copy: copySmall,
 };
 
 /** Operations that only the executor can run. */

@@ -2,7 +2,7 @@
  *  too takes that first. */
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import { isErrno } from '../errors.ts';
-import type { ContainerRecord } from '../spec/container.ts';
+import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { withLock } from '../sys/lock.ts';
 import { noSuchContainer, readContainer } from './containers.ts';
@@ -27,6 +27,12 @@ export function withContainer<T>(store: Store, id: string, work: () => T): T {
 export function saveContainer(store: Store, record: ContainerRecord): void {
   const path = `${containerDirectory(store, record.ID)}/config.v2.json`;
   attempt(`write ${path}`, () => writeFileAtomic(path, JSON.stringify(record), { mode: 0o600 }));
+}
+
+/** Replaces what depends on the host, under the same condition. */
+export function saveHostConfig(store: Store, id: string, hostConfig: HostConfig): void {
+  const path = `${containerDirectory(store, id)}/hostconfig.json`;
+  attempt(`write ${path}`, () => writeFileAtomic(path, JSON.stringify(hostConfig), { mode: 0o644 }));
 }
 
 /** Gives a container another name. The record decides which is its name, should the process die in between.

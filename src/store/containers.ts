@@ -81,6 +81,41 @@ export function readContainer(store: Store, id: string): ContainerRecord {
   return checkRecord(parseStored(text, path), id, path);
 }
 
+const NUMBERS = [
+  'Memory',
+  'MemorySwap',
+  'MemoryReservation',
+  'NanoCpus',
+  'CpuPeriod',
+  'CpuQuota',
+  'CpuShares',
+  'OomScoreAdj',
+];
+const TEXTS = ['CgroupParent', 'CpusetCpus', 'CpusetMems'];
+const OBJECT_LISTS = [
+  'BlkioWeightDevice',
+  'BlkioDeviceReadBps',
+  'BlkioDeviceWriteBps',
+  'BlkioDeviceReadIOps',
+  'BlkioDeviceWriteIOps',
+  'Devices',
+  'Ulimits',
+];
+
+/** Limits that are not there were not asked for. @throws ERR_TSBOX_DAMAGED */
+function checkResources(value: Record<string, unknown>, path: string): void {
+  const isObjects = (found: unknown) => Array.isArray(found) && found.every(isObject);
+  const check = (fields: readonly string[], is: (found: unknown) => boolean) => {
+    for (const field of fields) {
+      const found = value[field];
+      if (found !== undefined && found !== null && !is(found)) throw damaged(path, field);
+    }
+  };
+  check(NUMBERS, (found) => typeof found === 'number');
+  check(TEXTS, (found) => typeof found === 'string');
+  check(OBJECT_LISTS, isObjects);
+}
+
 /** @throws as {@link readContainer} */
 export function readHostConfig(store: Store, id: string): HostConfig {
   const path = `${containerDirectory(store, id)}/hostconfig.json`;
@@ -92,6 +127,7 @@ export function readHostConfig(store: Store, id: string): HostConfig {
   for (const field of ['Binds', 'CapAdd', 'CapDrop', 'SecurityOpt', 'MaskedPaths', 'ReadonlyPaths']) {
     if (value[field] !== undefined && value[field] !== null && !isList(value[field])) throw damaged(path, field);
   }
+  checkResources(value, path);
   const config = value as unknown as HostConfig;
   return { ...config, MaskedPaths: config.MaskedPaths ?? [], ReadonlyPaths: config.ReadonlyPaths ?? [] };
 }

@@ -17,7 +17,7 @@ import { tryLock } from '../sys/lock.ts';
 import { saveContainer } from './change-container.ts';
 import { readContainer } from './containers.ts';
 import { attempt, isObject, readText } from './io.ts';
-import { containerDirectory, runDirectory, type Store } from './store.ts';
+import { containerDirectory, memoryEventsFile, runDirectory, type Store } from './store.ts';
 
 /** 128 + SIGKILL: what a shell would say of a process whose end nobody saw. */
 const DIED = { ExitCode: 137, Error: 'monitor died' } as const;
@@ -48,6 +48,13 @@ function readExit(store: Store, id: string): ExitRecord | undefined {
   return { Pid: Number(value['Pid'] ?? 0), ExitCode: value['ExitCode'], FinishedAt: value['FinishedAt'] };
 }
 
+/** Has the kernel killed one of its processes for want of memory? By what the monitor kept of the cgroup: `memory.events` of version 2,
+ *  `memory.oom_control` of version 1; both have a line `oom_kill`. */
+function wasOomKilled(store: Store, id: string): boolean {
+  const count = /^oom_kill (\d+)$/m.exec(readText(memoryEventsFile(store, id)) ?? '')?.[1];
+  return Number(count ?? 0) > 0;
+}
+
 /** Does the container's monitor live? */
 export function monitorLives(store: Store, id: string): boolean {
   try {
@@ -67,6 +74,7 @@ function running(store: Store, last: ContainerState, id: string, run: RunRecord)
     Status: paused ? 'paused' : 'running',
     Running: true,
     Paused: paused,
+    OOMKilled: false,
     Dead: false,
     Pid: run.Pid,
     ExitCode: 0,
@@ -78,7 +86,7 @@ function running(store: Store, last: ContainerState, id: string, run: RunRecord)
 
 function ended(
   last: ContainerState,
-  how: Pick<ContainerState, 'ExitCode' | 'Error' | 'StartedAt' | 'FinishedAt'>,
+  how: Pick<ContainerState, 'ExitCode' | 'Error' | 'StartedAt' | 'FinishedAt' | 'OOMKilled'>,
 ): ContainerState {
   return { ...last, Status: 'exited', Running: false, Paused: false, Pid: 0, ...how };
 }
@@ -93,10 +101,11 @@ export function containerState(store: Store, record: ContainerRecord, now = new 
   const exit = readExit(store, id);
   const StartedAt = run?.StartedAt ?? last.StartedAt;
   if (exit !== undefined && !isOlder(exit, run)) {
-    return ended(last, { ExitCode: exit.ExitCode, Error: '', StartedAt, FinishedAt: exit.FinishedAt });
+    const { ExitCode, FinishedAt } = exit;
+    return ended(last, { ExitCode, Error: '', StartedAt, FinishedAt, OOMKilled: wasOomKilled(store, id) });
   }
   if (run === undefined && !last.Running) return last;
-  return ended(last, { ...DIED, StartedAt, FinishedAt: now.toISOString() });
+  return ended(last, { ...DIED, StartedAt, FinishedAt: now.toISOString(), OOMKilled: false });
 }
 
 /** Is this the end of an earlier run? */
@@ -119,7 +128,8 @@ export function foldState(store: Store, id: string): ContainerRecord {
     const isPending = existsSync(exit) || readRun(store, id) !== undefined || record.State.Running;
     if (state.Running || !isPending) return folded;
     saveContainer(store, folded);
-    attempt(`remove ${exit}`, () => rmSync(exit, { force: true }));
+    for (const file of [exit, memoryEventsFile(store, id)])
+      attempt(`remove ${file}`, () => rmSync(file, { force: true }));
     for (const file of ['state.json', 'paused']) rmSync(`${runDirectory(store, id)}/${file}`, { force: true });
     return folded;
   } finally {

@@ -68,6 +68,11 @@ export function mappedPlace(store: Store, id: string): string {
   return `${store.runRoot}/mapped-${id}`;
 }
 
+/** What the kernel had counted about the container's memory when it ended, in the words of its cgroup; until that is in the record. */
+export function memoryEventsFile(store: Store, id: string): string {
+  return `${containerDirectory(store, id)}/memory.events`;
+}
+
 /** Lock, socket and state of a running container; on a tmpfs, gone after a reboot. */
 export function runDirectory(store: Store, id: string): string {
   return `${store.runRoot}/${id}`;

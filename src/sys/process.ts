@@ -240,7 +240,8 @@ export function seccompFilter(filter: Uint8Array, flags: number): void {
 
 const memcpy = bind('int64_t', 'memcpy', ['void *', 'const void **', 'size_t']);
 
-function addressOf(bytes: Buffer): bigint {
+/** Where the bytes are, for structures that hold pointers; they must be kept until the call is over. */
+export function addressOf(bytes: Buffer): bigint {
   const scratch = Buffer.alloc(8);
   memcpy(scratch, [bytes], 8);
   return scratch.readBigUInt64LE(0);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -45,8 +45,9 @@ function tmpfs(at: string): Step[] {
 }
 
 /** @param other a process whose UTS namespace is not ours
- *  @param mapped one in a user namespace where 0 is 100000 outside */
-function cases(dir: string, other: number, mapped: number): Partial<Record<OpName, Case>> {
+ *  @param mapped one in a user namespace where 0 is 100000 outside
+ *  @param cgroup one of version 2 with nobody in it */
+function cases(dir: string, other: number, mapped: number, cgroup: string): Partial<Record<OpName, Case>> {
   const file = (name: string): Step => ({
     op: 'write',
     path: `${dir}/${name}`,
@@ -210,11 +211,39 @@ function cases(dir: string, other: number, mapped: number): Partial<Record<OpNam
       ],
       show: `grep -c State:.Z /proc/${other}/status; ls -d ${CGROUP}`,
     },
+    bpf_device: {
+      // Two instructions: the answer 0, that is no, and exit.
+      steps: [
+        {
+          op: 'bpf_device',
+          cgroup,
+          program: Uint8Array.of(0xb4, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0),
+          why,
+        },
+      ],
+      // Back at the end: a cgroup with somebody in it cannot be removed.
+      show: `
+        home=$(sed -n 's/^0:://p' /proc/self/cgroup)
+        echo $$ > ${cgroup}/cgroup.procs; cat /dev/zero 2>&1
+        echo $$ > ${cgroup}/..$home/cgroup.procs; head -c1 /dev/zero | od -c`,
+    },
+    copy: {
+      steps: [file('f'), { op: 'copy', from: `${dir}/f`, to: `${dir}/g`, why }],
+      show: `cat ${dir}/g; stat -c %a ${dir}/g`,
+    },
     keyctl_join: {
       steps: [{ op: 'keyctl_join', name: '_tsbox_test', why }],
       show: 'grep -q _tsbox_test /proc/keys && echo joined',
     },
   };
+}
+
+/** A cgroup of version 2 that is gone after the test. */
+function temporaryCgroup(t: TestContext): string {
+  const [mount = '/sys/fs/cgroup'] = /^cgroup2 (\S+)/m.exec(readFileSync('/proc/mounts', 'utf8'))?.slice(1) ?? [];
+  const path = mkdtempSync(`${mount}/tsbox-test-`);
+  t.after(() => rmdirSync(path));
+  return path;
 }
 
 function throughTypeScript(steps: readonly Step[], file: string): string {
@@ -264,7 +293,7 @@ async function observe(t: TestContext, op: OpName, how: 'typescript' | 'executor
   t.after(() => mapped.kill());
   await once(mapped.stdout, 'data');
   for (const ids of ['uid', 'gid']) writeFileSync(`/proc/${mapped.pid}/${ids}_map`, '0 100000 65536');
-  const one = cases(dir, holder.pid ?? 0, mapped.pid ?? 0)[op];
+  const one = cases(dir, holder.pid ?? 0, mapped.pid ?? 0, op === 'bpf_device' ? temporaryCgroup(t) : '')[op];
   assert.ok(one, `no case for ${op}`);
   // Before anything is unshared or dropped, so that both write to the same place.
   const script = `exec > ${out}/shown 2>&1; ${one.show}`;

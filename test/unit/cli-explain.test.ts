@@ -103,6 +103,11 @@ const GOLDEN: [Step, string][] = [
     'mount_setattr(tree 2, {attr_set=MOUNT_ATTR_IDMAP, userns_fd=open("/proc/7/ns/user")})',
   ],
   [{ op: 'setfsid', uid: 7, gid: 8, why }, 'setfsgid(8), setfsuid(7)'],
+  [
+    { op: 'bpf_device', cgroup: '/sys/fs/cgroup/x', program: new Uint8Array(16), why },
+    'bpf(BPF_PROG_ATTACH, {2 instructions}, open("/sys/fs/cgroup/x"))',
+  ],
+  [{ op: 'copy', from: '/a', to: '/b', why }, 'copy("/a", "/b")'],
   [{ op: 'birth_cgroup', path: '/sys/fs/cgroup/x', why }, 'open("/sys/fs/cgroup/x", O_PATH)'],
   [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],
   [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, why }, 'log("/log", -1, 1)'],

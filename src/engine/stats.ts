@@ -1,0 +1,64 @@
+/** What containers use: two looks at the kernel's counts, a moment apart, make a percentage. */
+import { TsboxError } from '../errors.ts';
+import type { ContainerRecord } from '../spec/container.ts';
+import { findContainer, listContainers, readHostConfig, requireContainer } from '../store/containers.ts';
+import { containerState } from '../store/state.ts';
+import { type Usage, usageOf } from '../sys/cgroup-usage.ts';
+import { hostFacts } from '../sys/probe.ts';
+import { cgroupsPath } from './cgroup-path.ts';
+import type { Engine } from './open.ts';
+
+export interface Sample {
+  id: string;
+  /** Without the slash. */
+  name: string;
+  /** What the user called it; the id where all were asked for. */
+  asked: string;
+  /** Nanoseconds on a clock that never goes back. */
+  at: bigint;
+  /** Absent for a container that does not run. */
+  usage?: Usage;
+}
+
+/** Processor time between two looks, in percent of one processor; 0 when there is nothing to compare. */
+export function cpuPercent(before: Sample | undefined, now: Sample): number {
+  if (before?.usage === undefined || now.usage === undefined || now.at <= before.at) return 0;
+  const used = now.usage.cpu - before.usage.cpu;
+  return used <= 0 ? 0 : (used / Number(now.at - before.at)) * 100;
+}
+
+function sampleOf(engine: Engine, record: ContainerRecord, asked: string): Sample {
+  const sample: Sample = { id: record.ID, name: record.Name.slice(1), asked, at: process.hrtime.bigint() };
+  const state = containerState(engine.store, record);
+  if (!state.Running) return sample;
+  const { CgroupParent, NetworkMode } = readHostConfig(engine.store, record.ID);
+  const usage = usageOf(hostFacts(), cgroupsPath(record.ID, CgroupParent), state.Pid, NetworkMode !== 'host');
+  return { ...sample, usage };
+}
+
+/** All those named must be there. @throws ERR_TSBOX_NOT_FOUND */
+export function checkNames(engine: Engine, names: readonly string[]): void {
+  for (const name of names) requireContainer(engine.store, name);
+}
+
+/** One look. Without names at those that run, or with `all` at every one; a container that is removed meanwhile is left out. */
+export function sampleContainers(engine: Engine, names: readonly string[], all: boolean): Sample[] {
+  const { store } = engine;
+  const found: [ContainerRecord, string][] =
+    names.length === 0
+      ? listContainers(store)
+          .filter((record) => all || containerState(store, record).Running)
+          .map((record) => [record, record.ID.slice(0, 12)])
+      : names.flatMap((name) => {
+          const record = findContainer(store, name);
+          return record === undefined ? [] : [[record, name] as [ContainerRecord, string]];
+        });
+  return found.flatMap(([record, asked]) => {
+    try {
+      return [sampleOf(engine, record, asked)];
+    } catch (error) {
+      if (error instanceof TsboxError && error.code === 'ERR_TSBOX_NOT_FOUND') return [];
+      throw error;
+    }
+  });
+}
