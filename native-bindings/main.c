@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -73,6 +74,7 @@ static int refuse_plan(const struct plan_fault *fault) {
 static int start(int plan_fd) {
   struct plan_fault fault;
   size_t length;
+  prctl(PR_SET_NAME, "tsbox-executor"); /* it may have been started by a descriptor, whose number is its name then */
   if (!prepare_descriptors(plan_fd)) {
     say(STDERR_FILENO, "tsbox-executor: descriptors ", plan_fd, " (plan) and 4 (client) must be open");
     return EXIT_START;

@@ -70,3 +70,7 @@ OPERATION(listen);
 OPERATION(log);
 OPERATION(bpf_device);
 OPERATION(copy);
+OPERATION(write_proc);
+OPERATION(open_device);
+OPERATION(tree_setattr);
+OPERATION(join);

@@ -1,11 +1,15 @@
-/* Files: one system call each, on paths as they are. */
+/* Files: one system call each. What makes or writes a file follows no magic link on its way (walk.h). */
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "ops.h"
+#include "walk.h"
 
 /* Two texts, as most calls with two paths need them. */
 static int two_strings(struct run *run, const struct arg *args, const char **first, const char **second) {
@@ -15,21 +19,19 @@ static int two_strings(struct run *run, const struct arg *args, const char **fir
 
 OPERATION(mkdir) {
   const char *path;
+  const char *name;
   int error = text_string(run, &args[0], &path);
-  return error != 0 ? error : ERRNO_OF(mkdir(path, (mode_t)args[1].number));
+  if (error != 0) return error;
+  int parent = walk_parent(path, &name);
+  if (parent == -1) return errno;
+  error = ERRNO_OF(mkdirat(parent, name, (mode_t)args[1].number));
+  walk_close(parent);
+  return error;
 }
 
-/* One write(2) for the whole text, as files in /proc want it; more only when the kernel took a part. */
-OPERATION(write) {
-  const char *path, *data;
-  size_t length;
-  int error = text_string(run, &args[0], &path);
-  if (error == 0) error = text_bytes(run, &args[1], &data, &length);
-  if (error != 0) return error;
-  int flags = (int)args[2].number;
-  if ((flags & O_ACCMODE) == 0) flags |= O_WRONLY;
-  int fd = open(path, flags | O_CLOEXEC | O_NOCTTY, (mode_t)args[3].number);
-  if (fd < 0) return errno;
+/* One write(2) for the whole text, as files in /proc want it; more only when the kernel took a part. Closes `fd`. */
+static int write_all(int fd, const char *data, size_t length) {
+  int error = 0;
   while (length > 0 && error == 0) {
     ssize_t written = write(fd, data, length);
     if (written < 0) {
@@ -61,6 +63,50 @@ OPERATION(copy) {
   error = written < 0 ? errno : written == length ? 0 : ENOSPC;
   int close_error = ERRNO_OF(close(out));
   return error != 0 ? error : close_error;
+}
+
+OPERATION(write) {
+  const char *path, *data;
+  size_t length;
+  int error = text_string(run, &args[0], &path);
+  if (error == 0) error = text_bytes(run, &args[1], &data, &length);
+  if (error != 0) return error;
+  int flags = (int)args[2].number;
+  if ((flags & O_ACCMODE) == 0) flags |= O_WRONLY;
+  int fd = walk_open(AT_FDCWD, path, flags | O_NOCTTY, (mode_t)args[3].number, 0);
+  return fd < 0 ? errno : write_all(fd, data, length);
+}
+
+/* The root of a real procfs, -1 and errno otherwise: EXDEV where something else stands at /proc. */
+static int open_proc(void) {
+  enum { ROOT_INODE = 1 };
+  struct statfs system;
+  struct stat status;
+  int proc = walk_open(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS);
+  if (proc < 0) return -1;
+  if (fstatfs(proc, &system) == 0 && fstat(proc, &status) == 0) {
+    if (system.f_type == PROC_SUPER_MAGIC && status.st_ino == ROOT_INODE) return proc;
+    errno = EXDEV;
+  }
+  int error = errno;
+  close(proc);
+  errno = error;
+  return -1;
+}
+
+/* Nothing that was mounted or linked in between gets what is meant for the kernel: EXDEV. */
+OPERATION(write_proc) {
+  const char *path, *data;
+  size_t length;
+  int error = text_string(run, &args[0], &path);
+  if (error == 0) error = text_bytes(run, &args[1], &data, &length);
+  if (error != 0) return error;
+  int proc = open_proc();
+  if (proc < 0) return errno;
+  int fd = walk_open(proc, path, O_WRONLY | O_NOCTTY, 0, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+  error = errno;
+  close(proc);
+  return fd < 0 ? error : write_all(fd, data, length);
 }
 
 OPERATION(symlink) {

@@ -1,11 +1,14 @@
 /* Mounts, old and new interface, and where the root is. */
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "ops.h"
+#include "walk.h"
 
 /* glibc's <sys/mount.h> and <linux/mount.h> cannot always be included together, so the calls go by number. */
 
@@ -45,18 +48,19 @@ OPERATION(mount_setattr) {
   return ERRNO_OF(syscall(SYS_mount_setattr, AT_FDCWD, target, (unsigned)args[1].number, &attr, sizeof attr));
 }
 
+static bool is_directory(int fd) {
+  struct stat status;
+  return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 static void empty_slot(int *slot) {
   if (*slot != 0) close(*slot - 1);
   *slot = 0;
 }
 
-OPERATION(open_tree) {
-  const char *path;
-  int error = text_string(run, &args[1], &path);
-  i64 slot = args[0].number;
-  if (error != 0) return error;
+static int fill_slot(struct run *run, i64 slot, int directory, const char *path, unsigned flags) {
   if (slot < 0 || slot >= SLOTS) return EINVAL;
-  long fd = syscall(SYS_open_tree, AT_FDCWD, path, (unsigned)args[2].number | OPEN_TREE_CLOEXEC);
+  long fd = syscall(SYS_open_tree, directory, path, flags | OPEN_TREE_CLOEXEC);
   if (fd < 0) return errno;
   empty_slot(&run->slots[slot]);
   run->slots[slot] = (int)fd + 1;
@@ -79,16 +83,58 @@ OPERATION(idmap) {
   return error;
 }
 
+OPERATION(open_tree) {
+  const char *path;
+  int error = text_string(run, &args[1], &path);
+  return error != 0 ? error : fill_slot(run, args[0].number, AT_FDCWD, path, (unsigned)args[2].number);
+}
+
+/* What was looked at is what is taken: a name may be given to something else in between. ENODEV: it is something else already. */
+OPERATION(open_device) {
+  const char *path;
+  struct stat status;
+  int error = text_string(run, &args[1], &path);
+  if (error != 0) return error;
+  int fd = walk_open(AT_FDCWD, path, O_PATH | O_NOFOLLOW, 0, 0);
+  if (fd < 0) return errno;
+  dev_t device = makedev((unsigned)args[2].number, (unsigned)args[3].number);
+  error = ERRNO_OF(fstat(fd, &status));
+  if (error == 0 && (!S_ISCHR(status.st_mode) || status.st_rdev != device)) error = ENODEV;
+  if (error == 0) error = fill_slot(run, args[0].number, fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+  close(fd);
+  return error;
+}
+
+/* While nobody can reach it: no path leads to a detached mount, so none can lead elsewhere. */
+OPERATION(tree_setattr) {
+  i64 slot = args[0].number;
+  struct mount_attr attr = {
+      .attr_set = (u64)args[2].number,
+      .attr_clr = (u64)args[3].number,
+      .propagation = (u64)args[4].number,
+  };
+  if (slot < 0 || slot >= SLOTS || run->slots[slot] == 0) return EBADF;
+  unsigned flags = (unsigned)args[1].number | AT_EMPTY_PATH;
+  return ERRNO_OF(syscall(SYS_mount_setattr, run->slots[slot] - 1, "", flags, &attr, sizeof attr));
+}
+
 OPERATION(move_mount) {
   const char *target;
   int error = text_string(run, &args[1], &target);
   i64 slot = args[0].number;
   if (error != 0) return error;
   if (slot < 0 || slot >= SLOTS || run->slots[slot] == 0) return EBADF;
-  unsigned flags = (unsigned)args[2].number | MOVE_MOUNT_F_EMPTY_PATH;
-  if (syscall(SYS_move_mount, run->slots[slot] - 1, "", AT_FDCWD, target, flags) < 0) return errno;
-  empty_slot(&run->slots[slot]);
-  return 0;
+  unsigned flags = (unsigned)args[2].number;
+  int tree = run->slots[slot] - 1;
+  int place = walk_open(AT_FDCWD, target, O_PATH | ((flags & MOVE_MOUNT_T_SYMLINKS) != 0 ? 0 : O_NOFOLLOW), 0, 0);
+  if (place < 0) return errno;
+  flags = (flags & ~(unsigned)MOVE_MOUNT_T_SYMLINKS) | MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+  error = ERRNO_OF(syscall(SYS_move_mount, tree, "", place, "", flags));
+  /* As mount(2) says it. */
+  if (error == EINVAL && is_directory(tree) != is_directory(place)) error = ENOTDIR;
+  close(place);
+  if (error == 0) empty_slot(&run->slots[slot]);
+  return error;
 }
 
 OPERATION(pivot_root) {
@@ -100,6 +146,14 @@ OPERATION(pivot_root) {
 
 OPERATION(chdir) {
   const char *path;
+  char here[PATH_MAX];
   int error = text_string(run, &args[0], &path);
-  return error != 0 ? error : ERRNO_OF(chdir(path));
+  if (error != 0) return error;
+  int fd = walk_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
+  if (fd < 0) return errno;
+  error = ERRNO_OF(fchdir(fd));
+  close(fd);
+  if (error != 0) return error;
+  /* ENOENT, too, when it does not lie below the root. One that is only too deep for a buffer was walked to all the same. */
+  return syscall(SYS_getcwd, here, sizeof here) < 0 ? (errno == ERANGE || errno == ENAMETOOLONG ? 0 : errno) : here[0] == '/' ? 0 : ENOENT;
 }

@@ -1,12 +1,15 @@
 /* Standard streams as the new process sees them. */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "channel.h"
 #include "ops.h"
+#include "walk.h"
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
@@ -24,14 +27,23 @@ static int become_terminal(int slave, i64 rows, i64 columns) {
   return 0;
 }
 
+/* A container that was entered may have put anything there. */
+static int check_master(int fd) {
+  struct statfs system;
+  struct stat status;
+  if (fstatfs(fd, &system) < 0 || fstat(fd, &status) < 0) return errno;
+  return system.f_type == DEVPTS_SUPER_MAGIC && S_ISCHR(status.st_mode) && status.st_rdev == makedev(5, 2) ? 0 : ENODEV;
+}
+
 /* The peer comes by ioctl: a path to it may lead elsewhere in this mount namespace. The master is the monitor's. */
 OPERATION(pty) {
   const char *path;
   int error = text_string(run, &args[0], &path);
   if (error != 0) return error;
-  int master = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  int master = walk_open(AT_FDCWD, path, O_RDWR | O_NOCTTY | O_NONBLOCK, 0, 0);
   if (master < 0) return errno;
-  error = ERRNO_OF(ioctl(master, TIOCSPTLCK, &(int){0}));
+  error = check_master(master);
+  if (error == 0) error = ERRNO_OF(ioctl(master, TIOCSPTLCK, &(int){0}));
   int slave = error == 0 ? ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
   if (error == 0) error = ERRNO_OF(slave);
   if (error == 0) error = become_terminal(slave, args[1].number, args[2].number);

@@ -23,6 +23,7 @@ import { joinedContainers } from './namespaces.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
 import { withPlaces } from './places.ts';
+import { checkProcMounts } from './proc-mounts.ts';
 import { removalSteps } from './removal.ts';
 import { ociResources } from './resources.ts';
 import { seccompFilter } from './seccomp.ts';
@@ -166,6 +167,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...(maps === undefined ? {} : { maps }),
   });
   const config = withPlaces(asked, layer.stack);
+  checkProcMounts(config.mounts ?? []);
   const kinds = pathKinds(config, record);
   await checkBinds(record);
   const bounding = config.process.capabilities?.bounding ?? [];

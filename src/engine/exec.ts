@@ -8,7 +8,7 @@ import type { OciProcess } from '../spec/oci-runtime.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
-import { containerState } from '../store/state.ts';
+import { containerState, readRun } from '../store/state.ts';
 import { runDirectory } from '../store/store.ts';
 import { hostFacts, mapsInUse } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
@@ -73,6 +73,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   const maps = mapsInUse(state.Pid);
   const plan = compileEnter({
     pid: state.Pid,
+    monitor: readRun(engine.store, record.ID)?.Monitor ?? 0,
     process: execProcess(engine, record, hostConfig, request, request.privileged === true ? facts.capabilities : own),
     ...(seccomp === undefined ? {} : { seccomp }),
     facts,

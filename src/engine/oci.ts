@@ -102,10 +102,20 @@ function bindMount(point: MountPoint): OciMount {
   return { destination: point.Destination, type: 'bind', source: point.Source, options };
 }
 
-/** Deeper destinations come later, so that one bind can lie inside another. */
-function userMounts(record: ContainerRecord): OciMount[] {
+/** As Docker: a bind at the place of a mount that every container has comes instead of that one, and what belongs into it still does. */
+function replaced(mounts: readonly OciMount[], record: ContainerRecord): OciMount[] {
+  return mounts.map((mount) => {
+    const point = record.MountPoints[mount.destination];
+    return point === undefined ? mount : bindMount(point);
+  });
+}
+
+/** Those that replace none. Deeper destinations come later, so that one bind can lie inside another. */
+function userMounts(record: ContainerRecord, others: readonly OciMount[]): OciMount[] {
   const depth = (point: MountPoint) => point.Destination.split('/').length;
+  const taken = new Set(others.map((mount) => mount.destination));
   return Object.values(record.MountPoints)
+    .filter((point) => !taken.has(point.Destination))
     .sort((a, b) => depth(a) - depth(b))
     .map(bindMount);
 }
@@ -173,12 +183,13 @@ export function ociConfig(input: OciInput): OciConfig {
   const { record, hostConfig, user, size } = input;
   const { Config } = record;
   const readonly = hostConfig.ReadonlyRootfs;
+  const system = systemMounts(hostConfig, input.shm);
   return {
     ociVersion: OCI_RUNTIME_VERSION,
     root: { path: input.rootfs, readonly },
     hostname: Config.Hostname,
     ...(Config.Domainname === '' ? {} : { domainname: Config.Domainname }),
-    mounts: [...systemMounts(hostConfig, input.shm), ...fileMounts(record, readonly), ...userMounts(record)],
+    mounts: [...replaced(system, record), ...fileMounts(record, readonly), ...userMounts(record, system)],
     process: {
       terminal: Config.Tty,
       ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),

@@ -7,7 +7,16 @@ import { type IdMaps, toHost } from '../spec/id-map.ts';
 import type { CLONE } from '../spec/linux.ts';
 import type { OciConfig, OciDevice, OciNamespaceType } from '../spec/oci-runtime.ts';
 import { cgroupCleanup, cgroupEntry, cgroupKill, cgroupSetup, deviceRuleSteps, keepMemoryEvents } from './cgroup.ts';
-import { credentialSteps, execSteps, limitSteps, oomScoreSteps, type SeccompFilter } from './credentials.ts';
+import {
+  credentialSteps,
+  execSteps,
+  hideSteps,
+  keyringSteps,
+  lastSteps,
+  limitSteps,
+  oomScoreSteps,
+  type SeccompFilter,
+} from './credentials.ts';
 import { deviceBinds, deviceSteps } from './devices.ts';
 import { maskSteps } from './masks.ts';
 import { type MonitorInput, monitorCleanup, monitorSteps } from './monitor.ts';
@@ -79,8 +88,8 @@ function namespaceSteps(config: OciConfig): Step[] {
   return steps;
 }
 
-/** The new root comes first onto `/` together with the old one, which is taken off when all mounts are made: mounting proc and sysfs
- *  in a user namespace needs the host's still in sight. */
+/** The new root comes onto `/` together with the old one, which is taken off as soon as procfs and sysfs are there: mounting those in a user
+ *  namespace needs the host's still in sight. While it lies on top, `..` at the root leads into it. */
 function standInRoot(path: string, rootIsMount: boolean): Step[] {
   const bind: Step = {
     op: 'mount',
@@ -104,12 +113,17 @@ function pivot(): Step {
   };
 }
 
-function leaveOldRoot(config: OciConfig): Step[] {
-  const steps: Step[] = [
-    { op: 'umount', target: '.', flags: ['MNT_DETACH'], why: "the host's files are gone for good" },
-  ];
-  if (config.root.readonly === true) {
-    steps.push({
+const LEAVE_OLD_ROOT: Step = {
+  op: 'umount',
+  target: '.',
+  flags: ['MNT_DETACH'],
+  why: "the host's files are gone for good; no path that an image or another container has a say in is walked before",
+};
+
+function readOnlyRoot(config: OciConfig): Step[] {
+  if (config.root.readonly !== true) return [];
+  return [
+    {
       op: 'mount',
       source: '',
       target: '/',
@@ -117,9 +131,8 @@ function leaveOldRoot(config: OciConfig): Step[] {
       flags: ['MS_BIND', 'MS_REMOUNT', 'MS_RDONLY'],
       data: '',
       why: 'the root was asked to be read-only',
-    });
-  }
-  return steps;
+    },
+  ];
 }
 
 function nameSteps(config: OciConfig): Step[] {
@@ -136,13 +149,13 @@ function nameSteps(config: OciConfig): Step[] {
     steps.push({ op: 'link_up', name: 'lo', why: 'a new network namespace has only a loopback, and that is down' });
   }
   for (const [name, value] of Object.entries(config.linux?.sysctl ?? {})) {
-    const path = `/proc/sys/${name.replaceAll('.', '/')}`;
-    steps.push({ op: 'write', path, data: value, flags: [], mode: 0, why: 'a kernel parameter of the new namespaces' });
+    const path = `sys/${name.replaceAll('.', '/')}`;
+    steps.push({ op: 'write_proc', path, data: value, why: 'a kernel parameter of the new namespaces' });
   }
   return steps;
 }
 
-function terminalSteps(config: OciConfig): Step[] {
+function terminalSteps(config: OciConfig, slot: number): Step[] {
   const { process } = config;
   const session: Step = { op: 'setsid', why: 'a session of its own: no signal of another terminal reaches it' };
   if (process.terminal !== true) return [session];
@@ -157,15 +170,8 @@ function terminalSteps(config: OciConfig): Step[] {
       why: "a terminal from the container's own devpts; its other end goes to the monitor",
     },
     { op: 'write', path: '/dev/console', data: '', flags: ['O_CREAT'], mode: 0o600, why: 'a file to mount on' },
-    {
-      op: 'mount',
-      source: '/dev/pts/0',
-      target: '/dev/console',
-      type: '',
-      flags: ['MS_BIND'],
-      data: '',
-      why: 'the console is that terminal',
-    },
+    { op: 'open_device', slot, path: '/dev/pts/0', major: 136, minor: 0, why: 'that terminal, the first one here' },
+    { op: 'move_mount', slot, target: '/dev/console', flags: [], why: 'the console is that terminal' },
   ];
 }
 
@@ -197,11 +203,15 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
   const ownCgroup = ownNamespace ? undefined : linux.cgroupsPath;
   const mounts = mountSteps(config.mounts ?? [], facts, kinds, input.readyMountPoints, ownCgroup);
   const ownDev = (config.mounts ?? []).some((mount) => mount.destination === '/dev' && mount.type === 'tmpfs');
-  const devices = ownDev ? devicesOf(linux.devices ?? [], kinds, maps, mounts.open.length) : { open: [], attach: [] };
+  const devices = ownDev ? devicesOf(linux.devices ?? [], kinds, maps, mounts.slots) : { open: [], attach: [] };
+  const slot = mounts.slots + devices.open.length;
+  const masks = maskSteps(linux.maskedPaths ?? [], linux.readonlyPaths ?? [], kinds, slot);
   const open = [...mounts.open, ...devices.open];
   return [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
     ...oomScoreSteps(config.process),
+    // The files of /proc/PID are then the host root's, and a user namespace's maps are for its own user to write.
+    ...(maps === undefined ? hideSteps() : []),
     ...(linux.cgroupsPath === undefined ? [] : cgroupEntry(linux.cgroupsPath, facts).join),
     ...(maps === undefined ? [] : beforeUserNamespace(config, maps, open)),
     ...(maps === undefined ? [] : userNamespaceSteps(maps, input.outside ?? [])),
@@ -218,17 +228,23 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
       see: 'mount_namespaces(7), shared subtrees',
     },
     ...enterRoot(config, input.rootIsMount, maps),
-    ...mounts.attach,
+    ...mounts.views,
+    LEAVE_OLD_ROOT,
+    ...mounts.system,
     ...devices.attach,
-    ...terminalSteps(config),
+    ...masks.open,
+    ...terminalSteps(config, slot + masks.open.length),
     ...nameSteps(config),
-    ...maskSteps(linux.maskedPaths ?? [], linux.readonlyPaths ?? [], kinds),
-    ...leaveOldRoot(config),
+    ...mounts.others,
+    ...masks.cover,
+    ...readOnlyRoot(config),
     ...makeDirectories(config.process.cwd, 'the working directory is made when the image lacks it'),
     { op: 'chdir', path: config.process.cwd, why: 'the working directory' },
+    ...keyringSteps(),
     ...limitSteps(config.process),
     { op: 'chown_stdio', uid: config.process.user.uid, why: 'the user may open /dev/stdout again' },
     ...credentialSteps(config.process, input.seccomp),
+    ...lastSteps(config.process, input.seccomp),
     ...execSteps(config.process),
   ];
 }

@@ -6,6 +6,33 @@ import type { Step } from './step.ts';
 
 const ALL_GROUPS_WHY = "supplementary groups, from the image's /etc/group";
 
+/** The new process is full of what is not the container's: the plan, the monitor's socket, all capabilities. It is its own from the first
+ *  step on. Where a user namespace's maps are to be written by somebody who is not root, /proc/PID must still be that user's. */
+export function hideSteps(): Step[] {
+  return [
+    {
+      op: 'prctl',
+      option: ['PR_SET_DUMPABLE'],
+      value: 0,
+      why: 'until exec no process of a namespace that is entered may trace this one or open its program',
+      see: 'prctl(2), PR_SET_DUMPABLE',
+    },
+  ];
+}
+
+/** Keys that the caller's session holds would be there for the container too. */
+export function keyringSteps(): Step[] {
+  return [
+    {
+      op: 'keyctl_join',
+      name: '',
+      why: "a session keyring of its own: the caller's keys are not handed on",
+      see: 'session-keyring(7)',
+      onError: { ENOSYS: 'skip' },
+    },
+  ];
+}
+
 /** Limits and file mode mask, while the process may still raise a limit. */
 export function limitSteps(process: OciProcess): Step[] {
   const steps: Step[] = (process.rlimits ?? []).map((limit) => ({
@@ -61,15 +88,16 @@ export function credentialSteps(process: OciProcess, seccomp?: SeccompFilter): S
     seccomp === undefined || bound
       ? []
       : [seccompStep(seccomp, 'system calls that no container needs are refused from here on')];
+  return [...(bound ? [NO_NEW_PRIVILEGES] : []), CLOSE_FILES, ...early, ...identitySteps(process)];
+}
+
+/** What is to be said by the very process that executes: a fork would lose it, or has to be possible before. */
+export function lastSteps(process: OciProcess, seccomp?: SeccompFilter): Step[] {
   const late =
-    seccomp === undefined || !bound
+    seccomp === undefined || process.noNewPrivileges !== true
       ? []
       : [seccompStep(seccomp, 'system calls that no container needs are refused: the last step of all')];
   return [
-    ...(bound ? [NO_NEW_PRIVILEGES] : []),
-    CLOSE_FILES,
-    ...early,
-    ...identitySteps(process),
     {
       op: 'prctl',
       option: ['PR_SET_PDEATHSIG'],

@@ -4,12 +4,23 @@ import { type IdMaps, toHost } from '../spec/id-map.ts';
 import type { CLONE, STDIN } from '../spec/linux.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
 import { cgroupEntry } from './cgroup.ts';
-import { credentialSteps, execSteps, limitSteps, oomScoreSteps, type SeccompFilter } from './credentials.ts';
+import {
+  credentialSteps,
+  execSteps,
+  hideSteps,
+  keyringSteps,
+  lastSteps,
+  limitSteps,
+  oomScoreSteps,
+  type SeccompFilter,
+} from './credentials.ts';
 import type { Plan, Step } from './step.ts';
 
 export interface EnterInput {
   /** The container's first process, as the host sees it. */
   pid: number;
+  /** Its parent: so the number is not taken for another process that has it meanwhile. */
+  monitor: number;
   process: OciProcess;
   /** The container's own; absent for none. */
   seccomp?: SeccompFilter;
@@ -25,7 +36,6 @@ export interface EnterInput {
 
 export type NamespaceFile = keyof typeof NAMESPACES;
 
-/** In the order of joining: the user namespace gives the right to join the others, the mount namespace takes /proc away. */
 const NAMESPACES = {
   user: 'CLONE_NEWUSER',
   cgroup: 'CLONE_NEWCGROUP',
@@ -37,14 +47,17 @@ const NAMESPACES = {
 } as const satisfies Record<string, keyof typeof CLONE>;
 
 function joinSteps(input: EnterInput): Step[] {
-  return (Object.keys(NAMESPACES) as NamespaceFile[])
-    .filter((name) => input.namespaces.includes(name))
-    .map((name) => ({
-      op: 'setns',
-      path: `/proc/${input.pid}/ns/${name}`,
-      type: [NAMESPACES[name]],
-      why: `see what the container sees: its ${name} namespace`,
-    }));
+  const names = (Object.keys(NAMESPACES) as NamespaceFile[]).filter((name) => input.namespaces.includes(name));
+  return [
+    ...hideSteps(),
+    {
+      op: 'join',
+      pid: input.pid,
+      parent: input.monitor,
+      flags: names.map((name) => NAMESPACES[name]),
+      why: 'see what the container sees; its first process is known by its parent too',
+    },
+  ];
 }
 
 function terminalSteps(process: OciProcess): Step[] {
@@ -86,12 +99,18 @@ export function compileEnter(input: EnterInput): Plan {
     ...stdioSteps(input),
     ...joinSteps(input),
     ...(input.maps === undefined ? [] : becomeRoot()),
-    { op: 'fork', why: 'only a child is in the PID namespace that was joined', see: 'pid_namespaces(7)' },
-    ...terminalSteps(process),
     { op: 'chdir', path: process.cwd, why: 'the working directory' },
+    ...keyringSteps(),
     ...limitSteps(process),
     { op: 'chown_stdio', uid: process.user.uid, why: 'the user may open /dev/stdout again' },
     ...credentialSteps(process, input.seccomp),
+    {
+      op: 'fork',
+      why: 'only a child is in the PID namespace that was joined; those in there first see it when it may no more than they',
+      see: 'pid_namespaces(7)',
+    },
+    ...terminalSteps(process),
+    ...lastSteps(process, input.seccomp),
     ...execSteps(process),
   ];
   const monitor: Step[] = [{ op: 'setsid', why: 'the monitor outlives the terminal that it was started from' }];

@@ -132,7 +132,7 @@ function capsetText(step: StepOf<'capset'>): string {
   return `{${[...sets].map(([mask, of]) => `${of.join('=')}=${capabilityText(mask)}`).join(', ')}}`;
 }
 
-function mountAttributes(step: StepOf<'mount_setattr'>): string {
+function mountAttributes(step: StepOf<'mount_setattr' | 'tree_setattr'>): string {
   const parts: string[] = [];
   if (step.set.length > 0) parts.push(`attr_set=${names(step.set)}`);
   if (step.clear.length > 0) parts.push(`attr_clr=${names(step.clear)}`);
@@ -154,6 +154,13 @@ const SPECIAL: Special = {
   mount_setattr: (step) => call('mount_setattr', text(step.target), names(step.at), mountAttributes(step)),
   open_tree: (step) => `${call('open_tree', text(step.path), names(step.flags))} -> tree ${step.slot}`,
   move_mount: (step) => call('move_mount', `tree ${step.slot}`, text(step.target), names(step.flags)),
+  open_device: (step) => {
+    const device = call('makedev', String(step.major), String(step.minor));
+    return `${call('open_tree', `${device} at ${text(step.path)}`, 'OPEN_TREE_CLONE')} -> tree ${step.slot}`;
+  },
+  tree_setattr: (step) => call('mount_setattr', `tree ${step.slot}`, names(step.at), mountAttributes(step)),
+  write_proc: (step) => call('write', text(`/proc/${show(step.path)}`), shortened(step.data)),
+  join: (step) => call('setns', call('pidfd_open', String(step.pid)), names(step.flags)),
   setns: (step) => call('setns', call('open', text(step.path)), names(step.type)),
   fork: () => call('clone', 'CLONE_PARENT|SIGCHLD'),
   spawn: () => call('fork'),

@@ -4,14 +4,23 @@ import type { Step } from './step.ts';
 
 const MASK_WHY = 'it tells about the host, or changes it: covered';
 
-function maskFile(path: string): Step {
+function openNull(slot: number): Step {
   return {
-    op: 'mount',
-    source: '/dev/null',
+    op: 'open_device',
+    slot,
+    path: '/dev/null',
+    major: 1,
+    minor: 3,
+    why: 'to cover a file with; no link to another file is taken for it',
+  };
+}
+
+function maskFile(path: string, slot: number): Step {
+  return {
+    op: 'move_mount',
+    slot,
     target: path,
-    type: '',
-    flags: ['MS_BIND'],
-    data: '',
+    flags: [],
     why: MASK_WHY,
     onError: { ENOENT: 'skip', ENOTDIR: 'skip' },
   };
@@ -55,20 +64,33 @@ function readOnly(path: string): Step[] {
   ];
 }
 
+export interface MaskSteps {
+  /** When /dev is as it was made. */
+  open: Step[];
+  /** When all mounts are there. */
+  cover: Step[];
+}
+
 /** `kinds` says what a path is on the host, whose /proc and /sys the container's resemble; of an unknown path both forms are tried, and
- *  the kernel takes the one that fits. What the host does not have is left out. */
+ *  the kernel takes the one that fits. What the host does not have is left out.
+ *  @param slot the first one that is free */
 export function maskSteps(
   masked: readonly string[],
   readonly: readonly string[],
   kinds: ReadonlyMap<string, PathKind>,
-): Step[] {
-  const steps: Step[] = [];
-  for (const path of readonly) if (kinds.get(path) !== 'absent') steps.push(...readOnly(path));
+  slot: number,
+): MaskSteps {
+  const steps: MaskSteps = { open: [], cover: [] };
+  for (const path of readonly) if (kinds.get(path) !== 'absent') steps.cover.push(...readOnly(path));
   for (const path of masked) {
     const kind = kinds.get(path);
     if (kind === 'absent') continue;
-    if (kind !== 'directory') steps.push(maskFile(path));
-    if (kind !== 'file') steps.push(maskDirectory(path));
+    if (kind !== 'directory') {
+      const own = slot + steps.open.length;
+      steps.open.push(openNull(own));
+      steps.cover.push(maskFile(path, own));
+    }
+    if (kind !== 'file') steps.cover.push(maskDirectory(path));
   }
   return steps;
 }

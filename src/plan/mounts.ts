@@ -1,6 +1,7 @@
 /**
  * From the configuration's mounts to steps. A bind's source is opened while the host can still be seen and attached after pivot_root,
- * so no path of the image can lead out to the host, and no path of the host is resolved inside the image. Pure.
+ * so no path of the image can lead out to the host, and no path of the host is resolved inside the image. What a bind forbids is said before
+ * it is attached: another container that shares a directory may turn the path to it into a symlink at any moment. Pure.
  * @see runtime-spec config.md, Mounts
  */
 import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
@@ -16,6 +17,18 @@ export interface MountSteps {
   open: Step[];
   /** With the container's root as `/`. */
   attach: Step[];
+}
+
+export interface AllMountSteps {
+  open: Step[];
+  /** procfs and sysfs: in a user namespace the kernel gives them only to who still has the host's in sight. */
+  views: Step[];
+  /** Up to the last of /proc, /dev and /dev/pts: what stands there now was made by the steps before. */
+  system: Step[];
+  /** The others: from here on paths may lead through directories that somebody else changes meanwhile. */
+  others: Step[];
+  /** Slots that are taken: 0 to `slots` - 1. */
+  slots: number;
 }
 
 type MountAttr = keyof typeof MOUNT_ATTR;
@@ -57,45 +70,45 @@ function makeMountPoint(destination: string, kind: PathKind, ready: ReadonlySet<
 function bindSteps(mount: OciMount, options: MountOptions, slot: number): MountSteps {
   const { destination, source = '' } = mount;
   const attrs = options.flags.map((flag) => ATTRS[flag]).filter((attr) => attr !== undefined);
-  const attach: Step[] = [
+  const propagation = options.propagation ?? { type: 'MS_PRIVATE' as const, recursive: options.recursive };
+  const open: Step[] = [
     {
-      op: 'move_mount',
+      op: 'open_tree',
       slot,
-      target: destination,
-      flags: ['MOVE_MOUNT_T_SYMLINKS'],
-      why: `${destination} shows ${source}`,
+      path: source,
+      flags: options.recursive ? ['OPEN_TREE_CLONE', 'AT_RECURSIVE'] : ['OPEN_TREE_CLONE'],
+      why: `take hold of ${source} while the host's files can still be seen`,
+    },
+    {
+      op: 'tree_setattr',
+      slot,
+      at: propagation.recursive ? ['AT_RECURSIVE'] : [],
+      set: [],
+      clear: [],
+      propagation: [propagation.type],
+      why: 'who sees the mounts that are made below it later',
+      see: 'mount_namespaces(7), shared subtrees',
     },
   ];
-  const propagation = options.propagation ?? { type: 'MS_PRIVATE' as const, recursive: options.recursive };
-  attach.push({
-    op: 'mount',
-    source: '',
-    target: destination,
-    type: '',
-    flags: propagation.recursive ? [propagation.type, 'MS_REC'] : [propagation.type],
-    data: '',
-    why: 'who sees the mounts that are made below it later',
-    see: 'mount_namespaces(7), shared subtrees',
-  });
   if (attrs.length > 0) {
-    attach.push({
-      op: 'mount_setattr',
-      target: destination,
+    open.push({
+      op: 'tree_setattr',
+      slot,
       at: options.recursive ? ['AT_RECURSIVE'] : [],
       set: attrs,
       clear: [],
       propagation: [],
-      why: 'a bind mount takes its source as it is; what is forbidden here is said in a call of its own',
+      why: 'a bind mount takes its source as it is; what is forbidden here is said before anybody can reach it',
     });
   }
-  const open: Step = {
-    op: 'open_tree',
+  const attach: Step = {
+    op: 'move_mount',
     slot,
-    path: source,
-    flags: options.recursive ? ['OPEN_TREE_CLONE', 'AT_RECURSIVE'] : ['OPEN_TREE_CLONE'],
-    why: `take hold of ${source} while the host's files can still be seen`,
+    target: destination,
+    flags: ['MOVE_MOUNT_T_SYMLINKS'],
+    why: `${destination} shows ${source}`,
   };
-  return { open: [open], attach };
+  return { open, attach: [attach] };
 }
 
 const WHY: Readonly<Record<string, string>> = {
@@ -216,6 +229,16 @@ function cgroupSteps(mount: OciMount, options: MountOptions, facts: HostFacts, o
   return { open, attach: [...steps, ...end] };
 }
 
+/** Is it procfs or sysfs, and does no mount before it change where it belongs? */
+function isView(mounts: readonly OciMount[], index: number): boolean {
+  const { type, destination = '' } = mounts[index] ?? {};
+  const below = (one: OciMount) => `${destination}/`.startsWith(one.destination === '/' ? '/' : `${one.destination}/`);
+  return (type === 'proc' || type === 'sysfs') && !mounts.slice(0, index).some(below);
+}
+
+/** What devices, the terminal, the names and the masks need. */
+const KERNEL_MOUNTS: ReadonlySet<string> = new Set(['/proc', '/dev', '/dev/pts']);
+
 /** Steps for all mounts of a configuration, in their order. `kinds` says what stands at each bind's source on the host; `ready` names
  *  destinations that surely exist (the init layer made them). `ownCgroup` is the path of the container's cgroups when it has no cgroup
  *  namespace. */
@@ -225,26 +248,27 @@ export function mountSteps(
   kinds: ReadonlyMap<string, PathKind>,
   ready: ReadonlySet<string>,
   ownCgroup?: string,
-): MountSteps {
-  const all: MountSteps = { open: [], attach: [] };
-  let slot = 0;
-  for (const mount of mounts) {
+): AllMountSteps {
+  const all: AllMountSteps = { open: [], views: [], system: [], others: [], slots: 0 };
+  const split = mounts.findLastIndex(({ destination }) => KERNEL_MOUNTS.has(destination));
+  for (const [index, mount] of mounts.entries()) {
+    const attach = isView(mounts, index) ? all.views : index <= split ? all.system : all.others;
     const options = parseMountOptions(mount.options ?? []);
     const bind = options.bind || mount.type === 'bind';
     const kind = bind ? (kinds.get(mount.source ?? '') ?? 'directory') : 'directory';
     if (mount.type === 'cgroup' && facts.cgroupMode === 'none') continue;
-    all.attach.push(...makeMountPoint(mount.destination, kind, ready));
+    attach.push(...makeMountPoint(mount.destination, kind, ready));
     if (bind) {
-      const steps = bindSteps(mount, options, slot++);
+      const steps = bindSteps(mount, options, all.slots++);
       all.open.push(...steps.open);
-      all.attach.push(...steps.attach);
+      attach.push(...steps.attach);
     } else if (mount.type === 'cgroup') {
-      const own = ownCgroup === undefined ? undefined : { path: ownCgroup, slot };
+      const own = ownCgroup === undefined ? undefined : { path: ownCgroup, slot: all.slots };
       const steps = cgroupSteps(mount, options, facts, own);
-      slot = own?.slot ?? slot;
+      all.slots = own?.slot ?? all.slots;
       all.open.push(...steps.open);
-      all.attach.push(...steps.attach);
-    } else all.attach.push(...plainSteps(mount, options));
+      attach.push(...steps.attach);
+    } else attach.push(...plainSteps(mount, options));
   }
   return all;
 }

@@ -3,6 +3,14 @@
  * One table serves the types (`step.ts`), the encoding (`wire.ts`), the printing (`explain.ts`) and the interpreter in TypeScript;
  * the executor's own table (`native-bindings/ops.c`) is held against it by a test. Numbers are never used twice; a change of
  * meaning raises PLAN_VERSION.
+ *
+ * mkdir, write, chdir, pty and move_mount's target follow symlinks, which lead within the root, and no magic link of /proc, which may
+ * lead out of it (/proc/self/fd/7, /proc/1/root): ELOOP. After chdir the working directory lies below the root, or the step fails.
+ *
+ * write_proc: `path` is below /proc, which must be a procfs with nothing mounted on the way: EXDEV.
+ * open_device: as open_tree with OPEN_TREE_CLONE; what stands at `path` is that character device and no symlink, or the step fails: ENODEV.
+ * tree_setattr: mount_setattr(2) on what is in the slot, before it can be reached by a path.
+ * join: all of `flags` at once, of the process `pid` if it is a child of `parent`: ESRCH when the number is another process's by now.
  */
 import { AT, CLONE, type FlagSet, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O, PR, RLIMIT, STDIN } from '../spec/linux.ts';
 
@@ -19,7 +27,14 @@ export const FLAGS = {
   at: { set: AT },
   mountAttr: { set: MOUNT_ATTR },
   moveMount: { set: MOVE_MOUNT },
-  propagation: { set: { MS_PRIVATE: MS.MS_PRIVATE, MS_SLAVE: MS.MS_SLAVE, MS_SHARED: MS.MS_SHARED } },
+  propagation: {
+    set: {
+      MS_PRIVATE: MS.MS_PRIVATE,
+      MS_SLAVE: MS.MS_SLAVE,
+      MS_SHARED: MS.MS_SHARED,
+      MS_UNBINDABLE: MS.MS_UNBINDABLE,
+    },
+  },
   prctl: { set: PR },
   rlimit: { set: RLIMIT },
   stdin: { set: STDIN },
@@ -32,7 +47,7 @@ export interface OpSpec {
   readonly see: string;
 }
 
-export const PLAN_VERSION = 1;
+export const PLAN_VERSION = 2;
 
 export const OPS = {
   // files
@@ -104,6 +119,15 @@ export const OPS = {
   kill_cgroup: { number: 50, args: { path: 'text' }, see: 'cgroups(7), cgroup.procs' },
   bpf_device: { number: 51, args: { cgroup: 'text', program: 'bytes' }, see: 'bpf(2), BPF_PROG_TYPE_CGROUP_DEVICE' },
   copy: { number: 52, args: { from: 'text', to: 'text' }, see: 'read(2), write(2)' },
+  // beside others, safe from them
+  write_proc: { number: 53, args: { path: 'text', data: 'text' }, see: 'openat2(2), RESOLVE_NO_XDEV' },
+  open_device: { number: 54, args: { slot: 'int', path: 'text', major: 'int', minor: 'int' }, see: 'open_tree(2)' },
+  tree_setattr: {
+    number: 55,
+    args: { slot: 'int', at: 'at', set: 'mountAttr', clear: 'mountAttr', propagation: 'propagation' },
+    see: 'mount_setattr(2)',
+  },
+  join: { number: 56, args: { pid: 'int', parent: 'int', flags: 'clone' }, see: 'setns(2), pidfd_open(2)' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

@@ -9,7 +9,6 @@ import {
   chmodSync,
   chownSync,
   closeSync,
-  mkdirSync,
   openSync,
   readSync,
   renameSync,
@@ -18,7 +17,6 @@ import {
   symlinkSync,
   unlinkSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { SyscallError, TsboxError } from '../errors.ts';
 import type { OpName } from '../plan/ops.ts';
@@ -31,7 +29,9 @@ import { attachDeviceProgram } from '../sys/bpf.ts';
 import { refuse } from '../sys/ffi.ts';
 import * as mounts from '../sys/mount.ts';
 import { makeNode } from '../sys/node.ts';
+import { joinNamespaces } from '../sys/pidfd.ts';
 import * as processes from '../sys/process.ts';
+import * as walk from '../sys/walk.ts';
 
 export interface StepReport {
   step: Step;
@@ -58,13 +58,7 @@ type Runner<Name extends OpName> = (step: StepOf<Name>, context: Context) => voi
 const bits = (set: FlagSet, names: readonly string[]) => flagBits(set, names);
 
 function writeFile(step: StepOf<'write'>, context: Context): void {
-  const fd = openSync(context.text(step.path), O.O_WRONLY | bits(O, step.flags), step.mode);
-  try {
-    const data = Buffer.from(context.text(step.data));
-    for (let at = 0; at < data.length; ) at += writeSync(fd, data, at);
-  } finally {
-    closeSync(fd);
-  }
+  walk.writeFile(context.text(step.path), context.text(step.data), bits(O, step.flags), step.mode);
 }
 
 /** As much as one read(2) of a page gives. */
@@ -82,15 +76,29 @@ function copySmall(step: StepOf<'copy'>, context: Context): void {
 
 const COPY_MOST = 4096;
 
-function openTree(step: StepOf<'open_tree'>, context: Context): void {
-  const fd = mounts.openTree(context.text(step.path), bits(AT, step.flags));
-  context.slots.set(step.slot, fd);
+function fillSlot(context: Context, slot: number, fd: number): void {
+  const before = context.slots.get(slot);
+  if (before !== undefined) closeSync(before);
+  context.slots.set(slot, fd);
+}
+
+function slot(context: Context, number: number): number {
+  const fd = context.slots.get(number);
+  if (fd === undefined) throw new Error(`nothing is in slot ${number}`);
+  return fd;
 }
 
 function moveMount(step: StepOf<'move_mount'>, context: Context): void {
-  const fd = context.slots.get(step.slot);
-  if (fd === undefined) throw new Error(`nothing is in slot ${step.slot}`);
+  const fd = slot(context, step.slot);
   mounts.moveMount(fd, context.text(step.target), bits(MOVE_MOUNT, step.flags));
+  context.slots.delete(step.slot);
+  closeSync(fd);
+}
+
+function treeSetattr(step: StepOf<'tree_setattr'>, context: Context): void {
+  const { at, set, clear, propagation } = step;
+  const tree = slot(context, step.slot);
+  mounts.treeSetattr(tree, bits(AT, at), bits(MOUNT_ATTR, set), bits(MOUNT_ATTR, clear), bits(MS, propagation));
 }
 
 function idmap(step: StepOf<'idmap'>, context: Context): void {
@@ -128,7 +136,7 @@ function execProgram(step: StepOf<'exec'>, context: Context): void {
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
-  mkdir: (s, c) => void mkdirSync(c.text(s.path), s.mode),
+  mkdir: (s, c) => walk.makeDirectory(c.text(s.path), s.mode),
   write: writeFile,
   symlink: (s, c) => symlinkSync(c.text(s.target), c.text(s.path)),
   mknod: (s, c) => makeNode(c.text(s.path), s.mode, s.major, s.minor),
@@ -141,12 +149,16 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   mount: (s, c) => mounts.mount(c.text(s.source), c.text(s.target), c.text(s.type), bits(MS, s.flags), c.text(s.data)),
   umount: (s, c) => mounts.umount(c.text(s.target), bits(MNT, s.flags)),
   mount_setattr: setattr,
-  open_tree: openTree,
+  open_tree: (s, c) => fillSlot(c, s.slot, mounts.openTree(c.text(s.path), bits(AT, s.flags))),
+  open_device: (s, c) => fillSlot(c, s.slot, mounts.openDevice(c.text(s.path), s.major, s.minor)),
+  tree_setattr: treeSetattr,
   move_mount: moveMount,
   idmap,
   pivot_root: (s, c) => mounts.pivotRoot(c.text(s.root), c.text(s.old)),
-  chdir: (s, c) => process.chdir(c.text(s.path)),
+  chdir: (s, c) => walk.changeDirectory(c.text(s.path)),
+  write_proc: (s, c) => walk.writeProc(c.text(s.path), c.text(s.data)),
   unshare: (s) => processes.unshare(bits(CLONE, s.flags)),
+  join: (s) => joinNamespaces(s.pid, s.parent, bits(CLONE, s.flags)),
   setns: (s, c) => processes.setns(c.text(s.path), bits(CLONE, s.type)),
   setsid: () => processes.setsid(),
   sethostname: (s, c) => processes.setHostname(c.text(s.name)),

@@ -5,6 +5,7 @@ import type { Plan, Step } from '../plan/step.ts';
 import { encodePlan } from '../plan/wire.ts';
 import { builtFile } from '../sys/built-file.ts';
 import { highDescriptor, socketPair, spawnProcess, waitPid } from '../sys/process.ts';
+import { readOnlyProgram } from '../sys/program.ts';
 import { stepError } from './failure.ts';
 import { type FailedStep, type MonitorClient, monitorClient, type StepDone } from './session.ts';
 
@@ -35,9 +36,10 @@ function startExecutor(planFile: string): { ours: number; pid: number } {
   const none = highDescriptor(openSync('/dev/null', 'r+'));
   const [first, second] = socketPair();
   const theirs = highDescriptor(second);
+  const program = highDescriptor(readOnlyProgram(executorPath()));
   try {
     const pid = spawnProcess({
-      path: executorPath(),
+      path: `/proc/self/fd/${program}`,
       args: ['tsbox-executor', '3'],
       env: [],
       descriptors: [
@@ -53,7 +55,7 @@ function startExecutor(planFile: string): { ours: number; pid: number } {
     closeSync(first);
     throw error;
   } finally {
-    for (const fd of [plan, none, theirs]) closeSync(fd);
+    for (const fd of [plan, none, theirs, program]) closeSync(fd);
   }
 }
 

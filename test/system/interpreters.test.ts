@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -231,6 +241,40 @@ function cases(dir: string, other: number, mapped: number, cgroup: string): Part
       steps: [file('f'), { op: 'copy', from: `${dir}/f`, to: `${dir}/g`, why }],
       show: `cat ${dir}/g; stat -c %a ${dir}/g`,
     },
+    write_proc: {
+      steps: [...unshare('CLONE_NEWUTS'), { op: 'write_proc', path: 'sys/kernel/hostname', data: 'three', why }],
+      show: 'uname -n',
+    },
+    open_device: {
+      steps: [
+        ...unshare('CLONE_NEWNS'),
+        file('f'),
+        { op: 'open_device', slot: 2, path: '/dev/null', major: 1, minor: 3, why },
+        { op: 'move_mount', slot: 2, target: `${dir}/f`, flags: [], why },
+      ],
+      show: `stat -c %t:%T ${dir}/f`,
+    },
+    tree_setattr: {
+      steps: [
+        ...unshare('CLONE_NEWNS'),
+        { op: 'open_tree', slot: 0, path: '/proc', flags: ['OPEN_TREE_CLONE'], why },
+        {
+          op: 'tree_setattr',
+          slot: 0,
+          at: [],
+          set: ['MOUNT_ATTR_RDONLY'],
+          clear: [],
+          propagation: ['MS_PRIVATE'],
+          why,
+        },
+        { op: 'move_mount', slot: 0, target: dir, flags: ['MOVE_MOUNT_T_SYMLINKS'], why },
+      ],
+      show: `findmnt -no FSTYPE,OPTIONS,PROPAGATION ${dir}`,
+    },
+    join: {
+      steps: [{ op: 'join', pid: other, parent: process.pid, flags: ['CLONE_NEWUTS'], why }],
+      show: 'uname -n',
+    },
     keyctl_join: {
       steps: [{ op: 'keyctl_join', name: '_tsbox_test', why }],
       show: 'grep -q _tsbox_test /proc/keys && echo joined',
@@ -280,20 +324,25 @@ function throughExecutor(steps: readonly Step[], planFile: string): string {
   }
 }
 
+/** A process of ours whose UTS namespace is another one. */
+async function elsewhere(t: TestContext): Promise<number> {
+  const holder = spawn('unshare', ['--uts', 'sh', '-c', 'hostname elsewhere; echo; exec sleep 60']);
+  t.after(() => holder.kill());
+  await once(holder.stdout, 'data');
+  return holder.pid ?? 0;
+}
+
 async function observe(t: TestContext, op: OpName, how: 'typescript' | 'executor'): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), 'tsbox-op-'));
   const out = mkdtempSync(join(tmpdir(), 'tsbox-op-out-'));
   t.after(() => {
     for (const path of [dir, out]) rmSync(path, { recursive: true, force: true });
   });
-  const holder = spawn('unshare', ['--uts', 'sh', '-c', 'hostname elsewhere; echo; exec sleep 60']);
-  t.after(() => holder.kill());
-  await once(holder.stdout, 'data');
   const mapped = spawn('unshare', ['--user', 'sh', '-c', 'echo; exec sleep 60']);
   t.after(() => mapped.kill());
   await once(mapped.stdout, 'data');
   for (const ids of ['uid', 'gid']) writeFileSync(`/proc/${mapped.pid}/${ids}_map`, '0 100000 65536');
-  const one = cases(dir, holder.pid ?? 0, mapped.pid ?? 0, op === 'bpf_device' ? temporaryCgroup(t) : '')[op];
+  const one = cases(dir, await elsewhere(t), mapped.pid ?? 0, op === 'bpf_device' ? temporaryCgroup(t) : '')[op];
   assert.ok(one, `no case for ${op}`);
   // Before anything is unshared or dropped, so that both write to the same place.
   const script = `exec > ${out}/shown 2>&1; ${one.show}`;
@@ -319,5 +368,94 @@ for (const op of twofold) {
     const typescript = await observe(t, op, 'typescript');
     assert.equal(await observe(t, op, 'executor'), typescript);
     assert.notEqual(typescript.trim(), '', 'the effect can be seen');
+  });
+}
+
+/** Steps that must be refused, each after a preset that makes it tempting; and the errno that says why. */
+function refusals(dir: string, other: number): Record<string, { steps: Step[]; refused: Step; errno: string }> {
+  const link: Step[] = [
+    { op: 'mkdir', path: `${dir}/d`, mode: 0o755, why },
+    { op: 'symlink', target: '/proc/self/cwd', path: `${dir}/l`, why },
+    { op: 'chdir', path: `${dir}/d`, why },
+  ];
+  const null2: Step[] = [{ op: 'symlink', target: '/dev/null', path: `${dir}/null`, why }];
+  const device = (path: string): Step => ({ op: 'open_device', slot: 0, path, major: 1, minor: 3, why });
+  const covered: Step[] = [
+    ...unshare('CLONE_NEWNS', 'CLONE_NEWUTS'),
+    {
+      op: 'mount',
+      source: '/proc/sys/kernel/domainname',
+      target: '/proc/sys/kernel/hostname',
+      type: '',
+      flags: ['MS_BIND'],
+      data: '',
+      why,
+    },
+  ];
+  const overProc: Step[] = [
+    ...unshare('CLONE_NEWNS', 'CLONE_NEWUTS'),
+    { op: 'mkdir', path: `${dir}/sys`, mode: 0o755, why },
+    { op: 'mount', source: dir, target: '/proc', type: '', flags: ['MS_BIND'], data: '', why },
+  ];
+  const hostname: Step = { op: 'write_proc', path: 'sys/kernel/hostname', data: 'x', why };
+  const mark: Step = { op: 'write', path: `${dir}/l/f`, data: 'x', flags: ['O_CREAT'], mode: 0o644, why };
+  const mount: Step[] = [
+    ...unshare('CLONE_NEWNS'),
+    ...link,
+    { op: 'open_tree', slot: 0, path: '/proc', flags: ['OPEN_TREE_CLONE'], why },
+  ];
+  return {
+    'mkdir through a magic link': {
+      steps: link,
+      refused: { op: 'mkdir', path: `${dir}/l/e`, mode: 0o755, why },
+      errno: 'ELOOP',
+    },
+    'write through a magic link': { steps: link, refused: mark, errno: 'ELOOP' },
+    'chdir through a magic link': { steps: link, refused: { op: 'chdir', path: `${dir}/l`, why }, errno: 'ELOOP' },
+    'move_mount through a magic link': {
+      steps: mount,
+      refused: { op: 'move_mount', slot: 0, target: `${dir}/l`, flags: ['MOVE_MOUNT_T_SYMLINKS'], why },
+      errno: 'ELOOP',
+    },
+    'move_mount of a directory on a file': {
+      steps: [...mount, { ...mark, path: `${dir}/f` } as Step],
+      refused: { op: 'move_mount', slot: 0, target: `${dir}/f`, flags: [], why },
+      errno: 'ENOTDIR',
+    },
+    'open_device of another device': { steps: [], refused: device('/dev/zero'), errno: 'ENODEV' },
+    'open_device of a link to the device': { steps: null2, refused: device(`${dir}/null`), errno: 'ENODEV' },
+    'write_proc to what was mounted over it': { steps: covered, refused: hostname, errno: 'EXDEV' },
+    'write_proc without procfs': { steps: overProc, refused: hostname, errno: 'EXDEV' },
+    'join of a process with another parent': {
+      steps: [],
+      refused: { op: 'join', pid: other, parent: 1, flags: ['CLONE_NEWUTS'], why },
+      errno: 'ESRCH',
+    },
+  };
+}
+
+for (const name of Object.keys(refusals('', 0))) {
+  test(`interpreters: both refuse ${name}`, async (t) => {
+    if (!requires(t, 'root', 'command:findmnt')) return;
+    for (const how of ['typescript', 'executor'] as const) {
+      const dir = mkdtempSync(join(tmpdir(), 'tsbox-op-'));
+      t.after(() => rmSync(dir, { recursive: true, force: true }));
+      const { steps, refused, errno } = refusals(dir, await elsewhere(t))[name]!;
+      // Skipping this errno and no other, the list goes on; the same list without it does not.
+      const lists = [{ [errno]: 'skip' } as const, {}].map((onError): Step[] => [
+        ...steps,
+        { ...refused, onError },
+        { op: 'exec', args: [SH, '-c', `echo reached > ${dir}/reached`], env: ENV, why },
+      ]);
+      const run = how === 'typescript' ? throughTypeScript : throughExecutor;
+      const reached = lists.map((list) => {
+        rmSync(dir, { recursive: true, force: true });
+        mkdirSync(dir);
+        run(list, `${dir}.run.mjs`);
+        return existsSync(`${dir}/reached`);
+      });
+      rmSync(`${dir}.run.mjs`, { force: true });
+      assert.deepEqual(reached, [true, false], how);
+    }
   });
 }

@@ -62,6 +62,27 @@ const GOLDEN: [Step, string][] = [
   [{ op: 'setns', path: '/proc/1/ns/net', type: ['CLONE_NEWNET'], why }, 'setns(open("/proc/1/ns/net"), CLONE_NEWNET)'],
   [{ op: 'fork', why }, 'clone(CLONE_PARENT|SIGCHLD)'],
   [{ op: 'spawn', list: [], why }, 'fork()'],
+  [{ op: 'write_proc', path: 'sys/net/x', data: '1', why }, 'write("/proc/sys/net/x", "1")'],
+  [
+    { op: 'open_device', slot: 4, path: '/dev/null', major: 1, minor: 3, why },
+    'open_tree(makedev(1, 3) at "/dev/null", OPEN_TREE_CLONE) -> tree 4',
+  ],
+  [
+    {
+      op: 'tree_setattr',
+      slot: 4,
+      at: ['AT_RECURSIVE'],
+      set: ['MOUNT_ATTR_RDONLY'],
+      clear: [],
+      propagation: [],
+      why,
+    },
+    'mount_setattr(tree 4, AT_RECURSIVE, {attr_set=MOUNT_ATTR_RDONLY})',
+  ],
+  [
+    { op: 'join', pid: 7, parent: 6, flags: ['CLONE_NEWNS', 'CLONE_NEWPID'], why },
+    'setns(pidfd_open(7), CLONE_NEWNS|CLONE_NEWPID)',
+  ],
   [{ op: 'outside', list: [{ op: 'fork', why }], why }, 'outside: 1 step by the monitor'],
   [{ op: 'wait', name: 'start', why }, 'wait("start")'],
   [{ op: 'setsid', why }, 'setsid()'],

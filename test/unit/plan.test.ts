@@ -105,11 +105,19 @@ test('plan: a bind is opened before pivot_root and attached after it', () => {
   assert.ok(pivot < position(init, (s) => s.op === 'move_mount' && s.target === '/etc/hosts'));
 });
 
-test('plan: every mount is made before the old root is taken off', () => {
+test('plan: nothing but procfs and sysfs is mounted while the old root lies on the new one', () => {
   const init = initList(compilePlan(input()));
+  const pivot = position(init, (s) => s.op === 'pivot_root');
   const off = position(init, (s) => s.op === 'umount' && s.target === '.');
-  const last = init.findLastIndex((s) => s.op === 'mount' && s.target !== '/');
-  assert.ok(last < off);
+  const between = init.slice(pivot + 1, off);
+  assert.deepEqual(
+    between.map((s) => (s.op === 'mount' ? s.type : s.op)),
+    ['proc'],
+  );
+  assert.equal(
+    init.slice(off).some((s) => s.op === 'mount' && (s.type === 'proc' || s.type === 'sysfs')),
+    false,
+  );
 });
 
 test('plan: it never chroots, and no step of the new process names the host root after the pivot', () => {
@@ -125,15 +133,50 @@ test('plan: it never chroots, and no step of the new process names the host root
 test('plan: a masked file is covered by /dev/null, a masked directory by a tmpfs, an absent one is left out', () => {
   const init = initList(compilePlan(input()));
   const over = (path: string) => init.filter((s) => s.op === 'mount' && s.target === path);
+  const covered = init.filter((s) => s.op === 'move_mount' && s.target === '/proc/kcore');
+  const slots = covered.map((s) => s.op === 'move_mount' && s.slot);
+  const opened = init.filter((s) => s.op === 'open_device' && slots.includes(s.slot));
   assert.deepEqual(
-    over('/proc/kcore').map((s) => s.op === 'mount' && s.source),
-    ['/dev/null'],
+    opened.map((s) => s.op === 'open_device' && [s.path, s.major, s.minor]),
+    [['/dev/null', 1, 3]],
   );
   assert.deepEqual(
     over('/proc/acpi').map((s) => s.op === 'mount' && s.type),
     ['tmpfs'],
   );
   assert.deepEqual(over('/proc/nothing'), []);
+});
+
+test('plan: devices, terminal, names and what masks are made of come before any bind, masks after all', () => {
+  const process = { ...config().process, terminal: true };
+  const init = initList(
+    compilePlan(input({ config: config({ process, linux: { ...config().linux, sysctl: { 'net.a': '1' } } }) })),
+  );
+  const bind = position(init, (s) => s.op === 'move_mount' && s.flags.includes('MOVE_MOUNT_T_SYMLINKS'));
+  for (const op of ['mknod', 'open_device', 'pty', 'write_proc', 'sethostname'] as const) {
+    assert.ok(init.findLastIndex((s) => s.op === op) < bind, op);
+  }
+  assert.ok(bind < position(init, (s) => s.op === 'move_mount' && s.target === '/proc/kcore'));
+});
+
+test('plan: what a bind forbids is said before any path leads to it', () => {
+  const mounts = [{ destination: '/data', type: 'bind', source: '/data', options: ['rbind', 'ro', 'rslave'] }];
+  const init = initList(compilePlan(input({ config: config({ mounts }) })));
+  const attach = position(init, (s) => s.op === 'move_mount' && s.target === '/data');
+  const said = init.filter((s) => s.op === 'tree_setattr');
+  assert.deepEqual(
+    said.map((s) => s.op === 'tree_setattr' && [s.slot, s.at, s.set, s.propagation]),
+    [
+      [0, ['AT_RECURSIVE'], [], ['MS_SLAVE']],
+      [0, ['AT_RECURSIVE'], ['MOUNT_ATTR_RDONLY'], []],
+    ],
+  );
+  assert.ok(init.findLastIndex((s) => s.op === 'tree_setattr') < attach);
+  assert.equal(
+    init.slice(attach + 1).some((s) => 'target' in s && s.target === '/data'),
+    false,
+    'nothing is done by that path afterwards',
+  );
 });
 
 test('plan: a version 1 cpuset gets processors and memory before anybody joins', () => {
@@ -251,18 +294,22 @@ test('plan: the same input gives the same bytes, whatever was compiled before', 
   assert.deepEqual(encodePlan(compilePlan(input())).bytes, first);
 });
 
-test('plan: exec joins the user namespace first and the mount namespace last', () => {
+test('plan: exec joins all namespaces at once, and not those of a process that only has the number', () => {
   const plan = compileEnter({
     pid: 4,
+    monitor: 3,
     process: config().process,
     facts: UNIFIED,
     cgroupsPath: '/x',
     namespaces: ['mnt', 'pid', 'net', 'user'],
   });
-  const joined = initList(plan)
-    .filter((s) => s.op === 'setns')
-    .map((s) => s.op === 'setns' && s.path);
-  assert.deepEqual(joined, ['/proc/4/ns/user', '/proc/4/ns/net', '/proc/4/ns/pid', '/proc/4/ns/mnt']);
+  const joined = initList(plan).filter((s) => s.op === 'join');
+  assert.deepEqual(
+    joined.map(({ pid, parent, flags }) => ({ pid, parent, flags })),
+    [{ pid: 4, parent: 3, flags: ['CLONE_NEWUSER', 'CLONE_NEWNET', 'CLONE_NEWPID', 'CLONE_NEWNS'] }],
+  );
+  const hidden = position(initList(plan), (s) => s.op === 'prctl' && s.option[0] === 'PR_SET_DUMPABLE');
+  assert.ok(hidden < position(initList(plan), (s) => s.op === 'join'), 'before anybody in there can see it');
 });
 
 test('text: braces that a user wrote are no holes', () => {
