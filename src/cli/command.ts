@@ -1,4 +1,5 @@
 /** What a verb is: its grammar, its help, and the function that does it. */
+import type { EngineOptions } from '../engine/api.ts';
 import type { Engine } from '../engine/open.ts';
 import type { FlagTable, FlagValues, Grammar } from './args.ts';
 
@@ -6,6 +7,8 @@ import type { FlagTable, FlagValues, Grammar } from './args.ts';
 export interface Context {
   /** Opens the engine when it is first asked for; help and wrong flags never do. */
   engine(): Promise<Engine>;
+  /** What it would be opened with. */
+  options(): Promise<EngineOptions>;
 }
 
 export interface Command<T extends FlagTable = FlagTable> extends Grammar<T> {

@@ -1,5 +1,5 @@
 /** `tsbox`: finds the verb, runs it, ends with its exit code. Loads nothing but the verb. */
-import type { UnpackLimits } from '../engine/api.ts';
+import type { EngineOptions, UnpackLimits } from '../engine/api.ts';
 import { checkCount, FLAG_ERROR, type FlagTable, type FlagValues, parseFlags, UsageError } from './args.ts';
 import type { Command, Context } from './command.ts';
 import { OutputClosed, print, SIGPIPE_EXIT } from './output.ts';
@@ -153,19 +153,20 @@ type GlobalValues = FlagValues<typeof GLOBAL_FLAGS>;
 
 function context(values: GlobalValues): Context {
   let engine: ReturnType<Context['engine']> | undefined;
-  const open = async () => {
+  const options = async (): Promise<EngineOptions> => {
     const limits = await unpackLimits(values);
     const remap = values['userns-remap'];
-    const [{ openEngine }, { resolve }] = await Promise.all([import('../engine/open.ts'), import('node:path')]);
-    return openEngine({
+    const { resolve } = await import('node:path');
+    return {
       dataRoot: resolve(values['data-root']),
       runRoot: resolve(values['run-root']),
       registryMirrors: values['registry-mirror'],
       ...(limits !== undefined && { limits }),
       ...(remap !== undefined && { usernsRemap: remap }),
-    });
+    };
   };
-  return { engine: () => (engine ??= open()) };
+  const open = async () => (await import('../engine/open.ts')).openEngine(await options());
+  return { engine: () => (engine ??= open()), options };
 }
 
 /** Limits that are not the codec's own. */

@@ -9,6 +9,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
   commit: () => import('./commit.ts'),
   'container prune': () => import('./container-prune.ts'),
   create: () => import('./create.ts'),
+  doctor: () => import('./doctor.ts'),
   exec: () => import('./exec.ts'),
   export: () => import('./export.ts'),
   history: () => import('./history.ts'),
@@ -43,7 +44,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
 
 /** The verbs as `tsbox --help` lists them: all that are one word. */
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
-  'Common Commands': ['run', 'exec', 'ps', 'pull', 'push', 'images', 'login', 'logout', 'info', 'version'],
+  'Common Commands': ['run', 'exec', 'ps', 'pull', 'push', 'images', 'login', 'logout', 'info', 'doctor', 'version'],
   'Container Commands': [
     'attach',
     'commit',
@@ -110,7 +111,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     tag: 'tag',
   },
   manifest: { inspect: 'manifest inspect' },
-  system: { df: 'system df', info: 'info', prune: 'system prune' },
+  system: { df: 'system df', doctor: 'doctor', info: 'info', prune: 'system prune' },
 };
 
 /** Verbs that Docker has and tsbox does not. */

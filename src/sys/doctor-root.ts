@@ -1,0 +1,142 @@
+/** What a file system allows, tried in a directory that is made for it and taken away again. */
+import { spawn } from 'node:child_process';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import type { Outcome, RootFacts } from '../spec/doctor.ts';
+import { outcomeOf, textOf } from './doctor.ts';
+import { bind, refuse } from './ffi.ts';
+import { openTree, treeSetattr } from './mount.ts';
+import { lsetxattr } from './xattr.ts';
+
+/** @see statfs(2) */
+const FILE_SYSTEMS: Readonly<Record<number, string>> = {
+  61267: 'ext4',
+  1481003842: 'xfs',
+  2435016766: 'btrfs',
+  16914836: 'tmpfs',
+  2035054128: 'overlay',
+  26985: 'nfs',
+  801189825: 'zfs',
+  4076150800: 'f2fs',
+  1702057286: 'fuse',
+  16914839: '9p',
+};
+
+function nearest(path: string): string {
+  for (let at = path; ; at = dirname(at)) {
+    const stat = statSync(at, { throwIfNoEntry: false });
+    if (stat?.isDirectory() === true || at === '/') return at;
+  }
+}
+
+const getdents64 = bind('int64_t', 'getdents64', ['int', 'void *', 'uint64_t']);
+
+/** @throws SyscallError ENOTSUP when an entry is of an unknown type */
+function lookForTypes(directory: string): void {
+  const [DT_UNKNOWN, AT_TYPE] = [0, 18];
+  mkdirSync(`${directory}/entry`);
+  const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  const bytes = Buffer.alloc(4096);
+  const length = getdents64(fd, bytes, bytes.length);
+  closeSync(fd);
+  for (let at = 0; at < length; at += bytes.readUInt16LE(at + 16)) {
+    if (bytes[at + AT_TYPE] === DT_UNKNOWN) throw refuse('getdents64', 'read the types of entries', 'ENOTSUP');
+  }
+}
+
+/** Facts about where a root is or would be. What is made for it is removed before this returns. */
+export function rootFacts(path: string): RootFacts {
+  const at = nearest(path);
+  const { type, bavail, bsize, ffree } = statfsSync(at);
+  const facts: RootFacts = {
+    path,
+    at,
+    fileSystem: FILE_SYSTEMS[type] ?? `0x${type.toString(16)}`,
+    writable: outcomeOf(() => accessSync(at, constants.W_OK | constants.X_OK)) === 'ok',
+    entryTypes: 'untried',
+    xattrs: 'untried',
+    freeBytes: bavail * bsize,
+    freeInodes: ffree,
+  };
+  if (!facts.writable) return facts;
+  const directory = makeDirectoryAt(at);
+  if (directory === undefined) return { ...facts, writable: false };
+  try {
+    return { ...facts, ...tryDirectory(directory) };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function tryDirectory(directory: string): Pick<RootFacts, 'entryTypes' | 'xattrs'> {
+  const name = process.geteuid?.() === 0 ? 'trusted.tsbox' : 'user.tsbox';
+  writeFileSync(`${directory}/file`, '');
+  return {
+    entryTypes: outcomeOf(() => lookForTypes(directory)),
+    xattrs: outcomeOf(() => lsetxattr(`${directory}/file`, name, Buffer.from('x'))),
+  };
+}
+
+/** A new directory in `at`, for the caller to remove; undefined where none can be made. */
+export function makeDirectoryAt(at: string): string | undefined {
+  try {
+    return mkdtempSync(`${at}/.tsbox-doctor-`);
+  } catch {
+    return undefined;
+  }
+}
+
+const [MOUNT_ATTR_IDMAP, OPEN_TREE_CLONE] = [0x100000, 1];
+
+/** Tries an idmapped mount of `at`, which is attached nowhere. Needs root, and a process in another user namespace, which ends with it.
+ *  @see mount_setattr(2), MOUNT_ATTR_IDMAP */
+export function idmapOutcome(at: string): Outcome {
+  const holder = spawn('unshare', ['--user', '--map-root-user', 'sleep', '10'], { stdio: 'ignore' });
+  holder.on('error', () => {});
+  const own = linkOf('/proc/self/ns/user');
+  try {
+    if (holder.pid === undefined) return 'untried';
+    const path = `/proc/${holder.pid}/ns/user`;
+    const end = performance.now() + 500;
+    while (linkOf(path) === own || !hasMap(holder.pid)) if (performance.now() > end) return 'untried';
+    const namespace = openSync(path, 'r');
+    try {
+      return outcomeOf(() => idmap(at, namespace));
+    } finally {
+      closeSync(namespace);
+    }
+  } finally {
+    holder.kill('SIGKILL');
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+const hasMap = (pid: number) => (textOf(`/proc/${pid}/uid_map`) ?? '').trim() !== '';
+
+function idmap(at: string, namespace: number): void {
+  const tree = openTree(at, OPEN_TREE_CLONE);
+  try {
+    treeSetattr(tree, 0, MOUNT_ATTR_IDMAP, 0, 0, namespace);
+  } finally {
+    closeSync(tree);
+  }
+}
