@@ -6,6 +6,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import type { SeccompFilter } from '../plan/credentials.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
+import { addToCrc64 } from '../sys/bytes.ts';
 import type { Store } from './store.ts';
 
 const FORMAT = 'tsbox-seccomp 1';
@@ -13,17 +14,17 @@ const INSTRUCTION = 8;
 
 const file = (store: Store, key: string) => `${store.dataRoot}/seccomp/${key}`;
 
-/** FNV-1a over 32-bit words: 20 microseconds for a filter, where loading node:crypto takes milliseconds. */
-function checksum(line: string, program: Buffer): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < line.length; at++) hash = Math.imul(hash ^ line.charCodeAt(at), 0x01000193);
-  for (let at = 0; at < program.length; at += 4) hash = Math.imul(hash ^ program.readUInt32LE(at), 0x01000193);
-  return hash >>> 0;
+/** In C: a loop over ten thousand bytes that V8 has not compiled takes a millisecond, and loading node:crypto takes several. */
+function checksum(line: string, program: Buffer): string {
+  const crc = Buffer.alloc(8, 0xff);
+  addToCrc64(crc, Buffer.from(line), 0, line.length);
+  addToCrc64(crc, program, 0, program.length);
+  return crc.toString('hex');
 }
 
 function header(key: string, flags: string, program: Buffer): string {
   const line = `${FORMAT} ${key} ${flags} ${program.length} `;
-  return `${line}${checksum(line, program).toString(16)}\n`;
+  return `${line}${checksum(line, program)}\n`;
 }
 
 /** @param key a file name. @returns undefined when it is not there, is not what was written, or cannot be read */

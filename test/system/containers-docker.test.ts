@@ -93,8 +93,6 @@ const MOUNT_EXCEPTIONS: [reason: string, applies: (line: string) => boolean][] =
 /** Lines of /proc/self/status that differ on purpose. */
 const STATUS_EXCEPTIONS: Record<string, string> = {
   SigIgn: 'docker hands on what its daemon was started with; tsbox gives the defaults',
-  Seccomp: 'a filter comes with the issue on isolation',
-  Seccomp_filters: 'a filter comes with the issue on isolation',
 };
 
 const STATUS = 'Umask|Uid|Gid|Groups|Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|NSpgid|NSsid|Seccomp';

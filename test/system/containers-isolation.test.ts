@@ -176,6 +176,20 @@ test('devices: files, directories and symlinks of the host, with owner and mode'
   assert.match(refused(box, ['--device', '/dev/nope']), /custom device "\/dev\/nope": no such file or directory/);
 });
 
+test('devices: a node is of no use without a rule, and with one for what the rule says', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'file:/dev/fuse')) return;
+  const box = sandbox(t);
+  const use =
+    '[ -e /dev/fuse ] || mknod /dev/fuse c 10 229; (: < /dev/fuse) 2>/dev/null; echo -n $?; (: > /dev/fuse) 2>/dev/null; echo $?';
+  const attempt = (...flags: string[]) => inside(box, flags, use);
+  assert.equal(attempt(), '11');
+  assert.equal(attempt('--device', '/dev/fuse'), '00');
+  assert.equal(attempt('--device', '/dev/fuse:r'), '01');
+  assert.equal(attempt('--device-cgroup-rule', 'c 10:229 w'), '10');
+  assert.equal(attempt('--device-cgroup-rule', 'c 10:* rw'), '00');
+  assert.equal(attempt('--privileged'), '00');
+});
+
 test('privileged: the host’s devices, nothing covered, /sys can be written', async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
