@@ -19,6 +19,29 @@ const EXEC = ['execve', 'exec'];
 /** The first row that fits is taken: the narrow ones stand before the wide ones. */
 const TABLE: readonly Row[] = [
   {
+    calls: ['write'],
+    errno: 'EBUSY',
+    when: /\/cgroup\.subtree_control/,
+    hint: 'Processes are in that cgroup itself, and version 2 hands controllers down only where none are. Name another --cgroup-parent.',
+  },
+  {
+    calls: ['write'],
+    errno: 'EBUSY',
+    when: /\/memory\./,
+    hint: 'Its processes use more than that already, and the kernel cannot take it back. Choose a higher limit.',
+  },
+  {
+    calls: ['write'],
+    errno: 'ENODEV',
+    when: /\/(blkio|io)\./,
+    hint: 'Only whole disks can be limited; see /sys/block.',
+  },
+  {
+    calls: ['bpf', 'bpf_device'],
+    errno: 'EPERM',
+    hint: 'The rules of devices are a program that only root of the host may load, with CAP_BPF or CAP_SYS_ADMIN.',
+  },
+  {
     calls: ['mount'],
     errno: 'ENODEV',
     when: /overlay/,

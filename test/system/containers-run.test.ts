@@ -44,7 +44,7 @@ test('run: exit codes', async (t) => {
     const refused: [string[], RegExp][] = [
       [['--nope', image], /unknown flag: --nope/],
       [['--network', 'bridge', image], /network bridge: not supported yet/],
-      [['--memory', '1m', image], /--memory/],
+      [['--memory', '1m', image], /Minimum memory limit allowed is 6MB/],
       [['--cap-add', 'NOPE', image], /NOPE/],
       [['-w', 'relative', image], /the working directory 'relative' is invalid/],
       [['-u', 'nobody-here', image], /unable to find user nobody-here/],
