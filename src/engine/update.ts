@@ -46,12 +46,12 @@ function checkConflicts(asked: Limits, has: Limits): void {
   }
 }
 
-/** Zero and the empty text leave a limit as it is; any limit of processes is one. */
+/** Zero and the empty text leave a limit as it is. A number of processes below zero is none, which Docker keeps as zero. */
 function given(asked: Limits): Limits {
-  const entries = Object.entries(asked).filter(
-    ([name, value]) => name === 'PidsLimit' || (value !== 0 && value !== ''),
+  const changed = Object.entries(asked).filter(([, value]) => value !== 0 && value !== '');
+  return Object.fromEntries(
+    changed.map(([name, value]) => (name === 'PidsLimit' ? [name, above(value as number) ? value : 0] : [name, value])),
   );
-  return Object.fromEntries(entries);
 }
 
 function applyToRunning(id: string, hostConfig: HostConfig, changed: Limits): void {

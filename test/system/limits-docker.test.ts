@@ -82,6 +82,7 @@ const UPDATES = [
   '--cpu-quota 5000',
   '--pids-limit 10',
   '--pids-limit 0',
+  '--pids-limit -1',
   '--cpu-shares 100',
   '--cpuset-cpus 0',
   '--cpuset-cpus 4095',
