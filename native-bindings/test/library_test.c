@@ -32,8 +32,13 @@ static u64 crc_of(const char *text, size_t length, size_t cut) {
 static void sums(void) {
   /* The check value of CRC-64/GO-ISO in the catalogue of CRC algorithms. */
   for (size_t cut = 0; cut <= 9; cut++) CHECK(crc_of("123456789", 9, cut) == UINT64_C(0xb90956c775a41001));
-  const char *text = "more than eight bytes, and not a multiple of eight";
-  for (size_t cut = 0; cut <= strlen(text); cut++) CHECK(crc_of(text, strlen(text), cut) == crc_of(text, strlen(text), 0));
+  /* In pieces it is the same: of one byte, and so bit by bit, or of many, two words at a time. */
+  const char *text = "more than sixteen bytes, and not a multiple of eight; so long that every way of adding them is taken more than once";
+  for (size_t length = 0; length <= strlen(text); length++) {
+    u64 crc = ~UINT64_C(0);
+    for (size_t at = 0; at < length; at++) tsbox_crc64(&crc, (const u8 *)text, at, at + 1);
+    for (size_t cut = 0; cut <= length; cut++) CHECK(crc_of(text, length, cut) == ~crc);
+  }
 }
 
 /* The vectors of RFC 4648, section 10. */
@@ -51,6 +56,24 @@ static void encodes(void) {
     CHECK(memcmp(into + 1, vectors[i][1], length) == 0);
     free(bytes);
     free(into);
+  }
+}
+
+/* Runs of zeros are written at once; they are the same as one by one. */
+static void encodes_zeros(void) {
+  for (size_t length = 0; length < 100; length++) {
+    for (size_t other = 0; other <= length; other++) {
+      u8 *bytes = exact("", 0);
+      bytes = realloc(bytes, length + 1);
+      CHECK(bytes != NULL);
+      memset(bytes, 0, length + 1);
+      if (other < length) bytes[other] = 0xff;
+      char whole[200], parts[200];
+      size_t end = tsbox_base64(whole, 0, bytes, length), at = 0;
+      for (size_t from = 0; from < length; from += 3) at = tsbox_base64(parts, at, bytes + from, length - from < 3 ? length - from : 3);
+      CHECK(end == at && memcmp(whole, parts, end) == 0);
+      free(bytes);
+    }
   }
 }
 
@@ -86,6 +109,7 @@ int main(void) {
   keeps_errno();
   sums();
   encodes();
+  encodes_zeros();
   inflates();
   return 0;
 }
