@@ -35,21 +35,27 @@ function fields(text: string): string[][] {
     .map((line) => line.split(':'));
 }
 
+/** An id that the kernel would take for another one, as 4294967296 for 0, is none; NaN. */
+function id(text: string): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  return value <= MAX_ID ? value : Number.NaN;
+}
+
+/** Lines without ids that can be are passed over. */
 function parsePasswd(text: string): PasswdEntry[] {
-  return fields(text).map(([name = '', , uid = '', gid = '', , home = '']) => ({
-    name,
-    uid: Number.parseInt(uid, 10),
-    gid: Number.parseInt(gid, 10),
-    home,
-  }));
+  return fields(text)
+    .map(([name = '', , uid = '', gid = '', , home = '']) => ({ name, uid: id(uid), gid: id(gid), home }))
+    .filter(({ uid, gid }) => !Number.isNaN(uid) && !Number.isNaN(gid));
 }
 
 function parseGroup(text: string): GroupEntry[] {
-  return fields(text).map(([name = '', , gid = '', members = '']) => ({
-    name,
-    gid: Number.parseInt(gid, 10),
-    members: members.split(',').filter((one) => one !== ''),
-  }));
+  return fields(text)
+    .map(([name = '', , gid = '', members = '']) => ({
+      name,
+      gid: id(gid),
+      members: members.split(',').filter((one) => one !== ''),
+    }))
+    .filter(({ gid }) => !Number.isNaN(gid));
 }
 
 function numeric(text: string): number | undefined {

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   openSync,
   readlinkSync,
+  rmdirSync,
   rmSync,
   statfsSync,
   statSync,
@@ -96,6 +97,12 @@ export function makeDirectoryAt(at: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Removes a directory in which an overlay was mounted: the kernel leaves an empty one in `work` that its owner may not list. */
+export function removeTried(directory: string): void {
+  outcomeOf(() => rmdirSync(`${directory}/work/work`));
+  rmSync(directory, { recursive: true, force: true });
 }
 
 const [MOUNT_ATTR_IDMAP, OPEN_TREE_CLONE] = [0x100000, 1];

@@ -7,7 +7,7 @@ import type { Step } from '../../plan/step.ts';
 import type { DoctorFacts, Outcome } from '../../spec/doctor.ts';
 import { builtFile } from '../../sys/built-file.ts';
 import { executorVersion, ownCgroup, readFacts } from '../../sys/doctor.ts';
-import { idmapOutcome, makeDirectoryAt, rootFacts } from '../../sys/doctor-root.ts';
+import { idmapOutcome, makeDirectoryAt, removeTried, rootFacts } from '../../sys/doctor-root.ts';
 import { hostFacts } from '../../sys/probe.ts';
 import { randomHex } from '../../sys/random.ts';
 import type { EngineOptions } from '../api.ts';
@@ -30,14 +30,10 @@ async function tryOverlay(at: string, uid: number, gid: number, attempt: Try): P
   try {
     for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(directory, name));
     const mount = uid === 0 ? await attempt([...ownMounts, ...overlay(directory, '')]) : 'untried';
-    for (const name of ['upper', 'work']) {
-      rmSync(join(directory, name), { recursive: true });
-      mkdirSync(join(directory, name));
-    }
     const inside = [...rootOfUserNamespace(uid, gid), ...overlay(directory, ',userxattr')];
     return { mount, inUserNamespace: await attempt(inside) };
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    removeTried(directory);
   }
 }
 
