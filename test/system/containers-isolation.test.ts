@@ -171,7 +171,9 @@ test('devices: files, directories and symlinks of the host, with owner and mode'
     '/dev/all/zero 640 5:6 1:5\n/dev/all/sub/full 666 0:0 1:7',
   );
   assert.equal(list(['--device', `${directory}/sub/link:/here/z`], '/here/z'), '/here/z 640 5:6 1:5');
-  assert.equal(inside(box, ['--device', `${directory}/sub/full:/dev/null`], 'echo x > /dev/null; echo $?'), '1');
+  assert.equal(inside(box, ['--device', `${directory}/sub/full:/dev/zero`], 'echo x > /dev/zero; echo $?'), '1');
+  const covers = box.tsbox(['run', '--rm', '--device', `${directory}/sub/full:/dev/null`, box.image(), 'true']);
+  assert.match(covers.stderr, /"\/dev\/null".*ENODEV/, 'what is covered is covered with the real one');
   assert.match(refused(box, ['--device', `${directory}/file`]), /custom device ".*file": not a device node/);
   assert.match(refused(box, ['--device', '/dev/nope']), /custom device "\/dev\/nope": no such file or directory/);
 });
