@@ -19,9 +19,10 @@ export type Prepare = (work: string) => Promise<Peer | string>;
 
 const ROOTFS = join(REPOSITORY, 'rootfs-fixtures/build/busybox.tar');
 const IMAGE = 'busybox:offline';
-const RUN_TRUE = ['run', '--rm', '--network', 'none', IMAGE, 'true'] as const;
+const RUN = ['run', '--rm', '--network', 'none'] as const;
 
-function withImage(start: Start): Prepare {
+/** @param flags of `run`, besides those that all get */
+function withImage(start: Start, flags: readonly string[] = []): Prepare {
   return async (work) => {
     const engine = await start(work);
     if (typeof engine === 'string') return engine;
@@ -32,11 +33,14 @@ function withImage(start: Start): Prepare {
       await close();
       throw error;
     }
-    return { name, version, command: { argv: [...program, ...RUN_TRUE], env }, daemons, close };
+    const command: Command = { argv: [...program, ...RUN, ...flags, IMAGE, 'true'], env };
+    return { name: [name, ...flags].join(' '), version, command, daemons, close };
   };
 }
 
 export const tsbox: Prepare = withImage(startTsbox);
+/** Without what keeps a container in: no seccomp filter, no rules for devices, all capabilities, nothing covered. */
+export const unconfined: Prepare = withImage(startTsbox, ['--privileged']);
 export const docker: Prepare = withImage(startDocker);
 export const podman: Prepare = withImage(startPodman);
 

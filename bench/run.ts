@@ -6,17 +6,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Counts, count, median, time } from './measure.ts';
-import { bare, docker, type Peer, type Prepare, podman, runc, tsbox } from './peers.ts';
+import { bare, docker, type Peer, type Prepare, podman, runc, tsbox, unconfined } from './peers.ts';
 import { breakdown } from './phases.ts';
 import { table } from './table.ts';
 
 /** The least that tsbox promises, as parts of the peer's median. */
 const PROMISES: Record<string, number> = { docker: 0.35, podman: 0.5 };
+/** The most that what keeps a container in may cost of a start. */
+const SECURITY_MS = 5;
 const WARM_UP = 3;
 
 async function prepareAll(work: string): Promise<Peer[]> {
   const peers: Peer[] = [];
-  const all: Record<string, Prepare> = { tsbox, docker, podman, runc, bare };
+  const all: Record<string, Prepare> = { tsbox, unconfined, docker, podman, runc, bare };
   for (const [name, prepare] of Object.entries(all)) {
     const peer = await prepare(join(work, name)).catch((error: Error) => error.message);
     if (typeof peer === 'string') console.log(`left out: ${name}: ${peer}`);
@@ -83,6 +85,17 @@ function report(times: Map<Peer, number[]>, counts: Map<Peer, Counts>): void {
   console.log(table([head, ...rows]));
 }
 
+/** What a start costs more than one without the seccomp filter, the rules for devices, the fewer capabilities and the covered paths. */
+function security(times: Map<Peer, number[]>): string | undefined {
+  const of = (name: string) => [...times].find(([peer]) => peer.name === name)?.[1];
+  const [confined, open] = [of('tsbox'), of('tsbox --privileged')];
+  if (confined === undefined || open === undefined) return undefined;
+  const more = median(confined.map((taken, round) => taken - open[round]!));
+  const least = Math.min(...confined) - Math.min(...open);
+  const verdict = more <= SECURITY_MS ? 'kept' : 'MISSED';
+  return `\nsecurity (run against run --privileged): ${more.toFixed(1)} ms is the median of the differences, ${least.toFixed(1)} that of the least values; at most ${SECURITY_MS}: ${verdict}`;
+}
+
 const runs = Number(process.argv[2] ?? 30);
 const work = mkdtempSync(join(tmpdir(), 'tsbox-bench-'));
 let peers: Peer[] = [];
@@ -91,6 +104,7 @@ try {
   console.log(`true in a container: ${runs} runs each, interleaved; ${cpus().length} processors, Linux ${release()}`);
   const times = measure(peers, runs);
   report(times, await countAll(peers));
+  console.log(security(times) ?? '');
   const ours = peers.find(({ name }) => name === 'tsbox');
   if (ours !== undefined) console.log(breakdown(ours.command, runs));
 } finally {
