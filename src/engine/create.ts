@@ -36,7 +36,10 @@ async function checkResources(request: ContainerRequest): Promise<{ request: Con
   if (Object.keys(limits).length === 0) return { request, warnings: [] };
   const { limitsForHost } = await import('./limits-host.ts');
   const checked = limitsForHost(limits, limits.CgroupParent);
-  return { request: { ...request, resources: { ...resources, ...checked.resources } }, warnings: checked.warnings };
+  // What was left out must not come back from what was asked for.
+  const others = Object.entries(resources).filter(([name]) => !(name in limits));
+  const kept = { ...Object.fromEntries(others), ...checked.resources };
+  return { request: { ...request, resources: kept }, warnings: checked.warnings };
 }
 
 /** What can be refused before anything is pulled or made. */

@@ -91,5 +91,8 @@ export function ociResources(
   rules: readonly OciDeviceRule[],
   numbers: DeviceNumbers,
 ): OciResources {
-  return { devices: [...DEFAULT_DEVICE_RULES, ...rules], ...ociLimits(hostConfig, numbers) };
+  // What a cgroup has when it is made need not be asked for: Docker notes it where memory cannot be limited.
+  const isUnlimited = !set(hostConfig.Memory) && hostConfig.MemorySwap === -1;
+  const limits = isUnlimited ? { ...hostConfig, MemorySwap: 0 } : hostConfig;
+  return { devices: [...DEFAULT_DEVICE_RULES, ...rules], ...ociLimits(limits, numbers) };
 }

@@ -1,6 +1,7 @@
 /** A cgroup of its own in every hierarchy: made on the host with its limits, joined by the new process, removed at the end. Pure.
  *  @see cgroups(7), cgroup-v2.rst */
-import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
+import { TsboxError } from '../errors.ts';
+import type { CgroupHierarchy, CgroupLevel, HostFacts } from '../spec/host.ts';
 import type { OciResources } from '../spec/oci-runtime.ts';
 import { deviceStepsV1, deviceStepsV2 } from './device-rules.ts';
 import { type CurrentLimits, limitSteps, placeLimits } from './limits.ts';
@@ -32,19 +33,34 @@ function fillCpuset(at: string, cpuset: { cpus?: string; mems?: string }): Step[
   });
 }
 
+/** The kernel would refuse memory and io here, and take cpu and pids: but then no cgroup below takes a process any more. */
+function occupied(directory: string, controller: string): TsboxError {
+  const message = `limit ${controller}: ${directory} has processes in it, so it hands no controller down`;
+  const hint =
+    `Move them into a cgroup of their own: mkdir ${directory}/init, then write each line of ` +
+    `${directory}/cgroup.procs to ${directory}/init/cgroup.procs. Or name another --cgroup-parent.`;
+  return new TsboxError('ERR_TSBOX_UNSUPPORTED', message, { exitCode: 125, hint });
+}
+
 /** Version 2 gives a cgroup only the controllers that each cgroup above it hands down. Those of limits must be there; those that merely
- *  count, for `stats`, are left where a cgroup above will not have them. */
+ *  count, for `stats`, are left where a cgroup above will not have them.
+ *  @see cgroup-v2.rst, No Internal Process Constraint, Threads */
 function enableSteps(facts: HostFacts, needed: ReadonlySet<string>): Step[] {
   const { levels = [], missing = [], available = [] } = facts.cgroup ?? {};
   const unified = facts.hierarchies.find((one) => one.version === 2);
   if (unified === undefined) return [];
   const made = missing
     .filter((path) => path.startsWith(`${unified.mount}/`))
-    .map((path) => ({ directory: path, enabled: [] }));
+    .map((path): CgroupLevel => ({ directory: path, enabled: [] }));
   const counted = facts.cgroupMode === 'unified' ? COUNTED.filter((one) => available.includes(one)) : [];
   const steps: Step[] = [];
   for (const level of [...levels, ...made]) {
-    const absent = (one: string) => !(level.enabled as readonly string[]).includes(one);
+    const absent = (one: string) => !level.enabled.includes(one);
+    if (level.occupied === true) {
+      const [wanted] = [...needed].filter(absent);
+      if (wanted !== undefined) throw occupied(level.directory, wanted);
+      continue;
+    }
     const enable = (controllers: readonly string[], why: string, onError?: Step['onError']) => {
       if (controllers.length === 0) return;
       const data = controllers.map((one) => `+${one}`).join(' ');

@@ -17,6 +17,8 @@ export interface CgroupLevel {
   directory: string;
   /** What cgroup.subtree_control has: controllers of the cgroups below it. */
   enabled: readonly string[];
+  /** Processes are in it itself, and it is not the kernel's own root, so it cannot hand controllers down. */
+  occupied?: boolean;
 }
 
 /** What is known of the place where the container's cgroups are made. Read when version 2 has the controllers, when a limit or another

@@ -53,7 +53,12 @@ function levelsOf(unified: CgroupHierarchy | undefined, base: string, parent: st
   return [base, ...below]
     .map((path) => `${unified.mount}${path}`)
     .filter((directory) => existsSync(directory))
-    .map((directory) => ({ directory, enabled: words(`${directory}/cgroup.subtree_control`) }));
+    .map((directory) => ({
+      directory,
+      enabled: words(`${directory}/cgroup.subtree_control`),
+      // The kernel's own root has no type, and may have processes; the root of a cgroup namespace has one.
+      occupied: content(`${directory}/cgroup.type`) !== '' && content(`${directory}/cgroup.procs`) !== '',
+    }));
 }
 
 function missingIn(hierarchies: readonly CgroupHierarchy[], parent: string): string[] {

@@ -138,6 +138,18 @@ test('limits: without any, version 2 with everything enabled is one directory', 
   assert.deepEqual(shown(cgroupSetup('/c', facts)), ['mkdir /cg/c']);
 });
 
+test('limits: a cgroup with processes in it hands nothing down: a limit is refused, and nothing is counted', () => {
+  const above = { directory: '/cg', enabled: ['pids'], occupied: true };
+  const facts = unified({ available: ABOVE, levels: [above] });
+  assert.deepEqual(shown(cgroupSetup('/c', facts, limits({ PidsLimit: 5 }))), ['mkdir /cg/c', '/cg/c/pids.max 5']);
+  for (const asked of [{ NanoCpus: 5e8 }, { Memory: 10 * MIB }]) {
+    assert.throws(
+      () => cgroupSetup('/c', facts, limits(asked)),
+      /^TsboxError: limit (cpu|memory): \/cg has processes in it/,
+    );
+  }
+});
+
 test('limits: a controller that is missing is named, with what to do about it', () => {
   const asked: OciResources = limits({ CpusetCpus: '1' });
   const hint = (facts: HostFacts): string => {
