@@ -61,7 +61,7 @@ export type FixtureName = 'busybox' | 'debian' | 'layers' | 'many-layers';
 
 const OVERLAYFS = 0x794c7630;
 /** How many times longer than usual things may take, as on an emulated processor. */
-const PATIENCE = Number(process.env['TSBOX_PATIENCE'] ?? 1);
+export const PATIENCE = Number(process.env['TSBOX_PATIENCE'] ?? 1);
 const DEFAULT_TIMEOUT = 30_000;
 
 /** A short directory (the path of a Unix socket has room for 107 bytes) where an overlay's upper directory may lie. */

@@ -11,6 +11,7 @@ import { type Engine, openEngine } from '../../src/engine/open.ts';
 import { requireImage } from '../../src/store/images.ts';
 import { layerChain } from '../../src/store/layers.ts';
 import { fingerprint, temporary } from '../unit/engine-archives.ts';
+import { PATIENCE } from './harness.ts';
 
 const LARGEST = 1 << 30;
 
@@ -107,7 +108,7 @@ export async function startDocker(context: TestContext, flags: readonly string[]
     child.kill('SIGTERM');
     await ended;
   });
-  for (let tries = 0; tries < 150; tries++) {
+  for (let tries = 0; tries < 150 * PATIENCE; tries++) {
     const version = await docker('version', '--format', '{{.Server.Version}}').catch(() => undefined);
     if (version !== undefined) return docker;
     if (child.exitCode !== null) break;

@@ -54,10 +54,12 @@ function listenTo(port: Socket, mark: Buffer, end: string, sink: (data: Buffer) 
       const after = marked.feed(data)?.toString();
       if (after === undefined || !after.endsWith(end)) return;
       port.off('data', onData);
+      port.off('close', onClose);
       fulfil(after);
     };
+    const onClose = () => marked.flush();
     port.on('data', onData);
-    port.once('close', () => marked.flush());
+    port.once('close', onClose);
   });
 }
 

@@ -34,7 +34,7 @@ function ownResult(type: 'test:pass' | 'test:fail', more: object, details: objec
 }
 
 function failure(reason: string): Event {
-  const cause = Object.assign(new Error(reason), { stack: reason });
+  const cause = Object.assign(new Error(reason), { stack: `Error: ${reason}\n    at ${MACHINE}` });
   const error = Object.assign(new Error(reason, { cause }), {
     code: 'ERR_TEST_FAILURE',
     failureType: 'testCodeFailure',
@@ -43,8 +43,8 @@ function failure(reason: string): Event {
 }
 
 function testCommand(files: readonly string[]): string[] {
-  const only = process.env['TSBOX_VM_ONLY'];
-  const pattern = only === undefined ? [] : [`--test-name-pattern=${only}`];
+  const only = process.env['TSBOX_VM_ONLY'] ?? '';
+  const pattern = only === '' ? [] : [`--test-name-pattern=${only}`];
   const reporter = `--test-reporter=${resolve(import.meta.dirname, 'events.ts')}`;
   return [process.execPath, '--test', reporter, '--test-concurrency=2', ...pattern, ...files];
 }
