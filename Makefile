@@ -21,7 +21,7 @@ built := $(fixtures)/build
 node_modules := node_modules/.package-lock.json
 sources := $(shell find src scripts -name '*.ts') package.json
 
-.PHONY: help run build native check test unit fuzz system vm fixtures bench bench-start bench-images soak install clean setup-image setup-test
+.PHONY: help run build native check test unit fuzz system rootless vm fixtures bench bench-start bench-images soak install clean setup-image setup-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -46,6 +46,7 @@ test: ## everything: check, the executor's own tests, fixtures, tests with real 
 	@$(MAKE) --no-print-directory --silent -C native-bindings check valgrind
 	@$(MAKE) --no-print-directory fixtures
 	@$(MAKE) --no-print-directory system
+	@$(MAKE) --no-print-directory rootless
 	@$(MAKE) --no-print-directory vm
 
 unit: $(node_modules) native ## tests that need no privilege
@@ -62,6 +63,9 @@ vm: build fixtures setup-test ## tests on a second kernel with cgroup version 2,
 	@test/vm/build.sh || [ "$$TSBOX_MUST_RUN" != 1 ]
 	@$(NODE) --test --test-reporter=$(REPORTER) 'test/vm/*.test.ts'
 	@REPORTER=$(REPORTER) $(NODE) test/vm/test.ts test/vm/inside/*.test.ts
+
+rootless: build fixtures ## tests as an ordinary user, whom they make and remove; needs root
+	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=1 'test/rootless/**/*.test.ts'
 
 fixtures: $(addprefix $(built)/,busybox.tar debian.tar layers.tar many-layers.tar) ## the images that tests and make run use
 

@@ -74,6 +74,8 @@ static const struct op table[] = {
     {54, ANY, "open_device", "itii", op_open_device},
     {55, ANY, "tree_setattr", "iiiii", op_tree_setattr},
     {56, ANY, "join", "iii", op_join},
+    /* programs of the host */
+    {57, ANY, "run", "s", op_run},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

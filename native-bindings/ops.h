@@ -65,6 +65,7 @@ OPERATION(birth_cgroup);
 OPERATION(idmap);
 OPERATION(setfsid);
 OPERATION(kill_cgroup);
+OPERATION(run);
 OPERATION(flock);
 OPERATION(listen);
 OPERATION(log);

@@ -20,6 +20,8 @@ export interface Command<T extends FlagTable = FlagTable> extends Grammar<T> {
   readonly count: readonly [number, number];
   /** Exit code for an error that has none of its own. 1 when absent. */
   readonly failure?: number;
+  /** Without root it is run as root of a user namespace of the caller's: files get, or have, other owners than he is. */
+  readonly ownsFiles?: boolean;
   /** @returns the exit code */
   run(context: Context, flags: FlagValues<T>, args: string[]): Promise<number>;
 }

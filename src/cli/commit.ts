@@ -12,6 +12,7 @@ export const verb = command({
     message: { kind: 'string', short: 'm', default: '', help: "Message for the image's history" },
     pause: { kind: 'bool', short: 'p', default: true, help: 'Pause the container meanwhile' },
   },
+  ownsFiles: true,
   async run(context, flags, [container, reference]) {
     const engine = await context.engine();
     const { commitContainer } = await import('../engine/commit.ts');

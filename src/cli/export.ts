@@ -7,6 +7,7 @@ export const verb = command({
   summary: "Write a container's file system to a tar archive",
   count: [1, 1],
   flags: { output: { kind: 'string', short: 'o', help: 'Write to this file instead of standard output' } },
+  ownsFiles: true,
   async run(context, flags, [name]) {
     if (flags.output === undefined) refuseTerminal();
     const engine = await context.engine();

@@ -73,7 +73,7 @@ const TABLE: readonly Row[] = [
     calls: MOUNTS,
     errno: 'EPERM',
     notRoot: true,
-    hint: 'Mounting needs root: run tsbox as root, for example with sudo.',
+    hint: 'Root of a user namespace may not do this: run tsbox as root, for example with sudo.',
   },
   {
     calls: MOUNTS,
@@ -99,7 +99,7 @@ const TABLE: readonly Row[] = [
     calls: NAMESPACES,
     errno: 'EPERM',
     notRoot: true,
-    hint: 'New namespaces need root: run tsbox as root, for example with sudo.',
+    hint: 'User namespaces are turned off here, or for ordinary users: see "sysctl user.max_user_namespaces kernel.unprivileged_userns_clone".',
   },
   {
     calls: NAMESPACES,

@@ -17,6 +17,7 @@ export const verb = command({
   summary: 'Remove images and layers that nobody uses',
   count: [0, 0],
   flags: PRUNE_IMAGES_FLAGS,
+  ownsFiles: true,
   async run(context, flags) {
     const filter = pruneFilter(flags.filter);
     if (!isWanted(`This will remove ${whichImages(flags.all)}.`, flags.force)) return 0;

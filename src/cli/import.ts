@@ -11,6 +11,7 @@ export const verb = command({
     message: { kind: 'string', short: 'm', default: '', help: "Message for the image's history" },
     platform: { kind: 'string', help: 'Platform of the image: os/arch[/variant]' },
   },
+  ownsFiles: true,
   async run(context, flags, [source, reference]) {
     const engine = await context.engine();
     const { importImage } = await import('../engine/import.ts');

@@ -14,6 +14,7 @@ export const verb = command({
     quiet: { kind: 'bool', short: 'q', help: 'Do not show the progress' },
   },
   unsupported: 'platform',
+  ownsFiles: true,
   async run(context, { input, quiet }) {
     if (input === undefined && isatty(0)) {
       throw new TsboxError('ERR_TSBOX_USAGE', 'load needs an archive: standard input is a terminal', {

@@ -2,8 +2,12 @@
 import type { EngineOptions, UnpackLimits } from '../engine/api.ts';
 import { checkCount, FLAG_ERROR, type FlagTable, type FlagValues, parseFlags, UsageError } from './args.ts';
 import type { Command, Context } from './command.ts';
-import { OutputClosed, print, SIGPIPE_EXIT } from './output.ts';
+import { complain, OutputClosed, print, SIGPIPE_EXIT } from './output.ts';
 import { ALIASES, UNSUPPORTED_VERBS, VERBS } from './verbs.ts';
+
+/** What stands for an ordinary user's own directories, which are looked for when they are needed. */
+const USER_ROOTS = { data: '~/.local/share/tsbox', run: '$XDG_RUNTIME_DIR/tsbox' } as const;
+const isRoot = process.geteuid?.() === 0;
 
 const GLOBAL_FLAGS = {
   'data-root': { kind: 'string', help: 'Where images and containers are kept (TSBOX_ROOT)', default: '/var/lib/tsbox' },
@@ -51,8 +55,8 @@ function withEnvironment(): typeof GLOBAL_FLAGS {
     value === undefined || value === '' ? {} : { [name]: { ...GLOBAL_FLAGS[name as 'data-root'], default: value } };
   return {
     ...GLOBAL_FLAGS,
-    ...given('data-root', process.env['TSBOX_ROOT']),
-    ...given('run-root', process.env['TSBOX_RUN_ROOT']),
+    ...given('data-root', process.env['TSBOX_ROOT'] || (isRoot ? '' : USER_ROOTS.data)),
+    ...given('run-root', process.env['TSBOX_RUN_ROOT'] || (isRoot ? '' : USER_ROOTS.run)),
     ...given('userns-remap', process.env['TSBOX_USERNS_REMAP']),
     ...given('max-layer-entries', process.env['TSBOX_MAX_LAYER_ENTRIES']),
     ...given('max-layer-ratio', process.env['TSBOX_MAX_LAYER_RATIO']),
@@ -94,11 +98,23 @@ async function runVerb(call: Call, verb: Command, context: Context): Promise<num
   }
   try {
     checkCount(name, args, ...verb.count);
+    if (!isRoot) await withoutRoot(call, verb, context);
     return await verb.run(context, values, args);
   } catch (error) {
     if (error instanceof UsageError) error.command = name;
     throw error;
   }
+}
+
+/** What an ordinary user is told, once; and a verb for which he has to be root of a user namespace begins anew there. */
+async function withoutRoot(call: Call, verb: Command, context: Context): Promise<void> {
+  const owns = verb.ownsFiles === true;
+  if (!owns && call.verb !== 'run' && call.verb !== 'create') return;
+  const { enterUserNamespace, singleIdNotice } = await import('../engine/rootless.ts');
+  const roots = await context.options();
+  const notice = singleIdNotice(roots.dataRoot);
+  if (notice !== undefined) complain(`WARNING: ${notice}\n`);
+  if (owns) enterUserNamespace(roots);
 }
 
 /** A usage error says whose help to read. */
@@ -156,10 +172,8 @@ function context(values: GlobalValues): Context {
   const options = async (): Promise<EngineOptions> => {
     const limits = await unpackLimits(values);
     const remap = values['userns-remap'];
-    const { resolve } = await import('node:path');
     return {
-      dataRoot: resolve(values['data-root']),
-      runRoot: resolve(values['run-root']),
+      ...(await roots(values)),
       registryMirrors: values['registry-mirror'],
       ...(limits !== undefined && { limits }),
       ...(remap !== undefined && { usernsRemap: remap }),
@@ -167,6 +181,17 @@ function context(values: GlobalValues): Context {
   };
   const open = async () => (await import('../engine/open.ts')).openEngine(await options());
   return { engine: () => (engine ??= open()), options };
+}
+
+async function roots(values: GlobalValues): Promise<{ dataRoot: string; runRoot: string }> {
+  const { resolve } = await import('node:path');
+  const { 'data-root': data, 'run-root': run } = values;
+  if (isRoot) return { dataRoot: resolve(data), runRoot: resolve(run) };
+  const { userDataRoot, userRunRoot } = await import('../engine/rootless.ts');
+  return {
+    dataRoot: data === USER_ROOTS.data ? userDataRoot(process.env) : resolve(data),
+    runRoot: run === USER_ROOTS.run ? userRunRoot(process.env, process.geteuid?.() ?? 0) : resolve(run),
+  };
 }
 
 /** Limits that are not the codec's own. */

@@ -16,6 +16,7 @@ export const verb = command({
     platform: { kind: 'string', help: 'Platform of the image: os/arch[/variant]' },
     quiet: { kind: 'bool', short: 'q', help: 'Print nothing but the name' },
   },
+  ownsFiles: true,
   async run(context, flags, [name]) {
     const { 'all-tags': allTags, platform, quiet } = flags;
     refuseContentTrust(flags['disable-content-trust']);

@@ -15,6 +15,7 @@ export const verb = command({
     ...CONTENT_TRUST_FLAG,
     quiet: { kind: 'bool', short: 'q', help: 'Print nothing but the name' },
   },
+  ownsFiles: true,
   async run(context, flags, [name]) {
     const { 'all-tags': allTags, quiet } = flags;
     refuseContentTrust(flags['disable-content-trust']);

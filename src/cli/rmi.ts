@@ -11,6 +11,7 @@ export const verb = command({
     'no-prune': { kind: 'bool', help: 'Keep parents that have no name' },
   },
   unsupported: 'platform',
+  ownsFiles: true,
   async run(context, flags, images) {
     const engine = await context.engine();
     const { removeImage } = await import('../engine/images.ts');

@@ -8,6 +8,7 @@ export const verb = command({
   count: [1, Number.POSITIVE_INFINITY],
   flags: { output: { kind: 'string', short: 'o', help: 'Write to this file instead of standard output' } },
   unsupported: 'platform',
+  ownsFiles: true,
   async run(context, flags, images) {
     if (flags.output === undefined) refuseTerminal();
     const engine = await context.engine();

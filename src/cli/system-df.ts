@@ -18,6 +18,7 @@ export const verb = command({
     },
     verbose: { kind: 'bool', short: 'v', help: 'Show each image and each container' },
   },
+  ownsFiles: true,
   async run(context, { format, verbose }) {
     const engine = await context.engine();
     const { diskUsage } = await import('../engine/disk-usage.ts');

@@ -18,6 +18,7 @@ export const verb = command({
   count: [0, 0],
   flags: PRUNE_IMAGES_FLAGS,
   unsupported: 'volumes',
+  ownsFiles: true,
   async run(context, flags) {
     const filter = pruneFilter(flags.filter);
     if (!isWanted(warning(flags.all, flags.filter), flags.force)) return 0;

@@ -16,6 +16,7 @@ import type { RwLayer } from '../store/rw-layers.ts';
 import { containerDirectory, mappedPlace, memoryEventsFile, runDirectory } from '../store/store.ts';
 import { cgroupFacts, parentCpuset } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
+import { isHostRoot, ownMaps } from '../sys/own-ids.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
 import { parentPath } from './cgroup-path.ts';
 import { containerDevices } from './devices.ts';
@@ -150,7 +151,8 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const { devices, rules } = containerDevices(hostConfig);
   const resources = ociResources(hostConfig, rules, deviceNumbers);
   const facts = withCgroupFacts(hostFacts(), hostConfig, resources);
-  const maps = mapsOf(hostConfig.UsernsMode);
+  const rootless = facts.uid !== 0;
+  const maps = rootless ? ownMaps() : mapsOf(hostConfig.UsernsMode);
   const joined = joinedContainers(store, hostConfig);
   const shm = shmSource(engine, record.ID, hostConfig, joined);
   const asked = ociConfig({
@@ -174,8 +176,10 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const seccomp = await seccompFilter(engine, hostConfig, facts, bounding, input.preview !== true);
   const run = runDirectory(store, record.ID);
   const discard = hostConfig.AutoRemove && facts.kernel >= VOLATILE_SINCE;
-  const mapped = maps && { userns: USERNS, ...hostRoot(maps), place: mappedPlace(store, record.ID) };
-  const mount = store.driver.mountSteps({ ...layer, discard, ...(mapped === undefined ? {} : { mapped }) });
+  const userxattr = !isHostRoot();
+  const mapped = maps && !rootless && { userns: USERNS, ...hostRoot(maps), place: mappedPlace(store, record.ID) };
+  const mount = store.driver.mountSteps({ ...layer, discard, userxattr, ...(mapped ? { mapped } : {}) });
+  const owner = rootless ? undefined : maps;
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
     {
@@ -184,14 +188,16 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       mode: 0o700,
       why: 'what is there only while the container runs: plan, lock, socket, state',
     },
-    ...fileSteps(record, hostConfig, maps),
-    ...sourceSteps(record, kinds, maps),
+    ...fileSteps(record, hostConfig, owner),
+    ...sourceSteps(record, kinds, owner),
     ...shmSetup(engine, record.ID, hostConfig),
     ...(maps === undefined ? mount : []),
   ];
   const cleanup: Step[] = [
     ...shmCleanup(engine, record.ID, hostConfig),
-    ...store.driver.umountSteps(layer.mountId, maps && mappedPlace(store, record.ID)),
+    ...(rootless
+      ? store.driver.unplaceSteps(layer.mountId)
+      : store.driver.umountSteps(layer.mountId, owner && mappedPlace(store, record.ID))),
   ];
   if (hostConfig.AutoRemove) cleanup.push(...removalSteps(engine, record, layer));
   const plan = compilePlan({
@@ -201,7 +207,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     readyMountPoints: READY_MOUNT_POINTS,
     rootIsMount: true,
     ...(seccomp === undefined ? {} : { seccomp }),
-    ...(maps === undefined ? {} : { outside: mount }),
+    ...(maps === undefined ? {} : rootless ? { inside: mount } : { outside: mount }),
     ...(hostConfig.AutoRemove ? {} : { memoryEvents: memoryEventsFile(store, record.ID) }),
     setup,
     cleanup,

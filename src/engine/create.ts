@@ -54,7 +54,8 @@ async function checkRequest(engine: Engine, request: ContainerRequest): Promise<
     });
   }
   const userns = usernsMode(engine, request);
-  if (userns !== '' && userns !== 'host') {
+  if (process.geteuid?.() !== 0) (await import('./rootless.ts')).checkRequested(userns, request.privileged === true);
+  else if (userns !== '' && userns !== 'host') {
     const { checkUserns } = await import('./userns.ts');
     checkUserns(userns, request, hostFacts().kernel);
   }
@@ -78,6 +79,11 @@ async function findOrPull(engine: Engine, request: ContainerRequest, onProgress:
     const separator = reference.digest === undefined ? ':' : '@';
     const name = request.image.split(/[@]|:(?=[^/]*$)/)[0];
     onProgress({ kind: 'text', text: `Unable to find image '${name}${separator}${tag}' locally` });
+  }
+  if (process.geteuid?.() !== 0) {
+    const { pullInUserNamespace } = await import('./rootless.ts');
+    pullInUserNamespace(engine.options, request.image, request.platform, false);
+    return requireImage(engine.store, request.image);
   }
   const { pullImage } = await import('./pull.ts');
   const options = request.platform === undefined ? {} : { platform: request.platform };

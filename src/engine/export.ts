@@ -5,6 +5,7 @@ import { writeTree } from '../layer/diff.ts';
 import { requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
 import { openMerged } from './merged-view.ts';
 import type { Engine } from './open.ts';
 
@@ -17,7 +18,8 @@ export async function* exportContainer({ store }: Engine, name: string): AsyncGe
   let root: number | undefined;
   try {
     const { Running: running } = containerState(store, record);
-    root = running ? openSync(layer.merged, 'r') : openMerged(store, layer);
+    // Without root the tree is mounted where only the container's processes see it.
+    root = running && isHostRoot() ? openSync(layer.merged, 'r') : openMerged(store, layer);
     yield* writeTree(`/proc/self/fd/${root}`);
   } catch (error) {
     throw wrapError(`export ${name}`, error);

@@ -16,6 +16,12 @@ function operatingSystem(): string {
   }
 }
 
+/** In Docker's words. */
+function securityOptions(uid: number, remap: string | undefined): string[] {
+  if (uid !== 0) return ['name=rootless', 'name=userns'];
+  return remap === undefined || remap === '' || remap === 'host' ? [] : ['name=userns'];
+}
+
 /** Docker's `info` as far as tsbox has the things that it tells of. */
 export function engineInfo(engine: Engine): object {
   const containers = listContainers(engine, { all: true });
@@ -28,7 +34,8 @@ export function engineInfo(engine: Engine): object {
     Images: imageIds(engine.store).length,
     Driver: engine.store.driver.name,
     LoggingDriver: 'json-file',
-    CgroupDriver: 'cgroupfs',
+    SecurityOptions: securityOptions(facts.uid, engine.options.usernsRemap),
+    CgroupDriver: facts.hierarchies.length === 0 ? 'none' : 'cgroupfs',
     CgroupVersion: facts.cgroupMode === 'unified' ? '2' : '1',
     CgroupMode: facts.cgroupMode,
     KernelVersion: release(),

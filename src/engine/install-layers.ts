@@ -6,6 +6,7 @@
  * during one sync is committed with the next. So a pull that is killed leaves whole layers for the next one, and what it was unpacking
  * is told from them by everybody. A layer is never continued in its middle: see docs/decisions.md.
  */
+
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TsboxError, wrapError } from '../errors.ts';
@@ -18,6 +19,7 @@ import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, type LayerTarget, type StagedLayer, stageLayer } from '../store/register.ts';
 import type { Store } from '../store/store.ts';
 import { keepYoungSpaceSmall } from '../sys/heap.ts';
+import { isHostRoot, maySetOwners } from '../sys/own-ids.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 import type { LayerStatus, OnProgress, UnpackLimits } from './api.ts';
 import { inParallel } from './parallel.ts';
@@ -281,6 +283,5 @@ function newStaging(run: Installation, lease: Lease, chain: readonly string[], p
 
 /** How layers are unpacked: as root with the owners that they name and in the kernel's own form. */
 export function unpackAs(): { whiteouts: 'overlay' | 'overlay-user'; lchown: boolean } {
-  const root = process.geteuid?.() === 0;
-  return { whiteouts: root ? 'overlay' : 'overlay-user', lchown: root };
+  return { whiteouts: isHostRoot() ? 'overlay' : 'overlay-user', lchown: maySetOwners() };
 }

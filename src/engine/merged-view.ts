@@ -8,6 +8,7 @@ import { interpret } from '../runtime/interpret.ts';
 import { readText } from '../store/io.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import type { Store } from '../store/store.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
 
 /** Mounts the container's layers read-only. Whoever starts the container meanwhile is not in the way: nothing is written.
@@ -26,7 +27,7 @@ export function openMerged(store: Store, layer: RwLayer): number {
       target: place,
       type: 'overlay',
       flags: ['MS_RDONLY'],
-      data: `lowerdir=l/${link}:${layer.lower}`,
+      data: `${isHostRoot() ? '' : 'userxattr,'}lowerdir=l/${link}:${layer.lower}`,
       why: 'all layers below, nothing above: read-only',
       see: 'overlayfs.rst',
     },

@@ -2,7 +2,7 @@
 
 import { tweakCapabilities } from '../spec/capabilities.ts';
 import type { ContainerRecord, HostConfig, MountPoint } from '../spec/container.ts';
-import type { IdMaps } from '../spec/id-map.ts';
+import { type IdMaps, toHost } from '../spec/id-map.ts';
 import {
   OCI_RUNTIME_VERSION,
   type OciCapabilities,
@@ -64,6 +64,9 @@ export const READY_MOUNT_POINTS: ReadonlySet<string> = new Set([
   '/etc/hosts',
 ]);
 
+/** Group `tty`, to which terminals belong. */
+const TTY_GROUP = 5;
+
 /** Nothing, a part of the host's or of another container's, or a tmpfs of its own. */
 function shmMounts({ IpcMode, ShmSize }: HostConfig, source: string | undefined): OciMount[] {
   const no = ['nosuid', 'noexec', 'nodev'];
@@ -88,13 +91,24 @@ function systemMounts(hostConfig: HostConfig, shm: string | undefined): OciMount
       destination: '/dev/pts',
       type: 'devpts',
       source: 'devpts',
-      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', `gid=${TTY_GROUP}`],
     },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: kernel },
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: kernel },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: no },
     ...shmMounts(hostConfig, shm),
   ];
+}
+
+/** What a user namespace does not allow: a sysfs of the host's network namespace, and a group that has no number outside. */
+function fitting(mount: OciMount, network: string, maps: IdMaps | undefined): OciMount {
+  if (maps === undefined) return mount;
+  const { destination, options = [] } = mount;
+  if (destination === '/sys' && network === 'host') {
+    return { destination, type: 'bind', source: '/sys', options: ['rbind', 'rprivate', ...options] };
+  }
+  if (toHost(maps.gids, TTY_GROUP) !== undefined) return mount;
+  return { ...mount, options: options.filter((option) => option !== `gid=${TTY_GROUP}`) };
 }
 
 function bindMount(point: MountPoint): OciMount {
@@ -183,7 +197,7 @@ export function ociConfig(input: OciInput): OciConfig {
   const { record, hostConfig, user, size } = input;
   const { Config } = record;
   const readonly = hostConfig.ReadonlyRootfs;
-  const system = systemMounts(hostConfig, input.shm);
+  const system = systemMounts(hostConfig, input.shm).map((mount) => fitting(mount, hostConfig.NetworkMode, input.maps));
   return {
     ociVersion: OCI_RUNTIME_VERSION,
     root: { path: input.rootfs, readonly },

@@ -7,6 +7,7 @@ import type { Step } from '../plan/step.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { containerDirectory, mountEntry, REMOVING } from '../store/store.ts';
+import { asNamespaceRoot } from '../sys/own-ids.ts';
 import type { Engine } from './open.ts';
 
 const GONE = { ENOENT: 'skip' } as const;
@@ -17,6 +18,30 @@ function unlink(path: string, why: string): Step {
 
 function removeTree(path: string, why: string): Step {
   return { op: 'remove_tree', path, why, onError: GONE };
+}
+
+/** Overlay leaves directories without any permissions in its work directory. Root needs none; their owner has to give himself some. */
+export function openWork(work: string): Step[] {
+  const why = 'overlay has left it without permissions';
+  const step = (path: string): Step => ({ op: 'chmod', path, mode: 0o700, why, onError: GONE });
+  return ['work', 'work/incompat', 'work/incompat/volatile'].map((directory) => step(`${work}/${directory}`));
+}
+
+/** What an ordinary user's container wrote may belong to his subordinate ids: what he cannot remove is removed by root of a user namespace
+ *  that has them. */
+function removeWritten(path: string): Step[] {
+  const why = 'what the container wrote';
+  if (process.geteuid?.() === 0) return [removeTree(path, why)];
+  const asRoot = asNamespaceRoot(['/bin/rm', '-rf', '--one-file-system', '--', path]);
+  return [
+    ...openWork(`${path}/work`),
+    { op: 'remove_tree', path, why, onError: { ...GONE, EACCES: 'skip', EPERM: 'skip', ENOTEMPTY: 'skip' } },
+    {
+      op: 'run',
+      args: ['/bin/sh', '-c', 'test ! -e "$0" || exec "$@"', path, ...asRoot],
+      why: 'what is left of it belongs to subordinate ids: root of a user namespace that has them may remove it',
+    },
+  ];
 }
 
 /** Everything that `create` made, and what running it added. Its tree is unmounted already. */
@@ -35,7 +60,7 @@ export function removalSteps(engine: Engine, record: ContainerRecord, layer: RwL
     },
     unlink(`${store.overlay}/l/${layer.link}`, 'the short name of the read-write layer'),
     unlink(`${store.overlay}/l/${layer.initLink}`, 'the short name of the init layer'),
-    removeTree(`${store.overlay}/${layer.mountId}`, 'what the container wrote'),
+    ...removeWritten(`${store.overlay}/${layer.mountId}`),
     removeTree(`${store.overlay}/${layer.initId}`, 'its init layer'),
     removeTree(mountEntry(store, record.ID), "the image's layers have one user less"),
     removeTree(retired, "the container's files"),

@@ -19,6 +19,7 @@ import { hostFacts } from '../sys/probe.ts';
 import { containerCgroup } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
+import { openWork } from './removal.ts';
 import { settle } from './settle.ts';
 import { shmCleanup } from './shm.ts';
 import { killContainer } from './stop.ts';
@@ -49,6 +50,9 @@ function umountSteps(engine: Engine, id: string): Step[] {
       see: 'overlayfs.rst, Volatile mount',
       onError: { ENOENT: 'skip' },
     };
+    if (process.geteuid?.() !== 0) {
+      return [...engine.store.driver.unplaceSteps(layer.mountId), ...openWork(layer.work), volatile];
+    }
     return [...engine.store.driver.umountSteps(layer.mountId, mappedPlace(engine.store, id)), volatile];
   } catch (error) {
     const missing = error instanceof TsboxError && ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_DAMAGED'].includes(error.code);

@@ -109,7 +109,7 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
   } catch (error) {
     await undo(engine, record.ID);
     if (!hostConfig.AutoRemove) recordFailure(engine, record, error);
-    throw error;
+    throw process.geteuid?.() === 0 ? error : (await import('./rootless.ts')).explained(error);
   }
 }
 

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { isErrno, TsboxError } from '../errors.ts';
 import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, close, deviceNumber, mknodat, symlinkat } from '../sys/file.ts';
+import { isNamespaceRoot } from '../sys/own-ids.ts';
 import { statAt } from '../sys/stat.ts';
 import { baseOf, bytesOf, damaged, nameTooLong, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
 import { createFileMaker, type FileMaker } from './files.ts';
@@ -215,9 +216,21 @@ function createUnpacker(
     } else if (found.type === 'fifo') mknodat(dirfd, base, S.S_IFIFO | (found.mode & 0o777));
     else {
       const type = found.type === 'char' ? S.S_IFCHR : S.S_IFBLK;
-      mknodat(dirfd, base, type | (found.mode & 0o777), deviceNumber(found.deviceMajor, found.deviceMinor));
+      if (!makeDevice(dirfd, base, type, found)) return;
     }
     metadata.toName(dirfd, base, found);
+  }
+
+  /** Root of a user namespace makes no device nodes, and has none to use: they are left out. @returns whether it was made */
+  function makeDevice(dirfd: number, base: Buffer, type: number, found: TarEntry): boolean {
+    try {
+      mknodat(dirfd, base, type | (found.mode & 0o777), deviceNumber(found.deviceMajor, found.deviceMinor));
+      return true;
+    } catch (error) {
+      if (!isErrno(error, 'EPERM') || !isNamespaceRoot()) throw error;
+      metadata.leaveOut('a device node, which only root of the host may make');
+      return false;
+    }
   }
 
   function data(chunk: Buffer, start: number, end: number): void {

@@ -18,6 +18,8 @@ export interface MetadataWriter {
   ownerOf(attributes: Attributes): { uid: number; gid: number } | undefined;
   /** By name, for symlinks, fifos and device nodes. */
   toName(dirfd: number, base: Buffer, entry: TarEntry): void;
+  /** Notes that something of an entry was left out. */
+  leaveOut(what: string): void;
   /** What could not be set because this file system or user may not: one sentence a kind. */
   notices(): string[];
 }
@@ -98,5 +100,5 @@ export function createMetadataWriter(options: MetadataOptions): MetadataWriter {
     return [...refused].map(([what, count]) => `left out of ${count} ${count === 1 ? 'entry' : 'entries'}: ${what}`);
   }
 
-  return { toFile, ownerOf, toName, notices };
+  return { toFile, ownerOf, toName, leaveOut, notices };
 }

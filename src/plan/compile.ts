@@ -22,7 +22,7 @@ import { maskSteps } from './masks.ts';
 import { type MonitorInput, monitorCleanup, monitorSteps } from './monitor.ts';
 import { type MountSteps, makeDirectories, mountSteps, type PathKind } from './mounts.ts';
 import type { Plan, Step } from './step.ts';
-import { becomeRootSteps, ownMaps, userNamespaceSteps } from './userns.ts';
+import { allowedSteps, becomeRootSteps, ownMaps, userNamespaceSteps } from './userns.ts';
 
 export interface CompileInput {
   config: OciConfig;
@@ -37,6 +37,8 @@ export interface CompileInput {
   seccomp?: SeccompFilter;
   /** Host side, when the container's own user namespace has its maps: the root file system, when its layers are mapped by them. */
   outside?: readonly Step[];
+  /** In the new process's mount namespace: the root file system, when whoever starts it may not mount it on the host. */
+  inside?: readonly Step[];
   monitor: MonitorInput;
   /** Host side, first: files of the container, the root file system's mount. */
   setup: readonly Step[];
@@ -207,16 +209,19 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
   const slot = mounts.slots + devices.open.length;
   const masks = maskSteps(linux.maskedPaths ?? [], linux.readonlyPaths ?? [], kinds, slot);
   const open = [...mounts.open, ...devices.open];
+  // Who is not the host's root has no right to lose with a user namespace: he gains those of its root.
+  const root = facts.uid === 0;
+  const early = maps !== undefined && root;
   return [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
     ...oomScoreSteps(config.process),
     // The files of /proc/PID are then the host root's, and a user namespace's maps are for its own user to write.
     ...(maps === undefined ? hideSteps() : []),
     ...(linux.cgroupsPath === undefined ? [] : cgroupEntry(linux.cgroupsPath, facts).join),
-    ...(maps === undefined ? [] : beforeUserNamespace(config, maps, open)),
-    ...(maps === undefined ? [] : userNamespaceSteps(maps, input.outside ?? [])),
+    ...(early ? beforeUserNamespace(config, maps, open) : []),
+    ...(maps === undefined ? [] : userNamespaceSteps(maps, root, input.outside ?? [])),
     ...namespaceSteps(config),
-    ...(maps === undefined ? open : []),
+    ...(early ? [] : open),
     {
       op: 'mount',
       source: '',
@@ -227,7 +232,8 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
       why: 'mounts made from here on do not show on the host, but below a bind that was asked to be shared',
       see: 'mount_namespaces(7), shared subtrees',
     },
-    ...enterRoot(config, input.rootIsMount, maps),
+    ...(input.inside ?? []),
+    ...enterRoot(config, input.rootIsMount, maps, early),
     ...mounts.views,
     LEAVE_OLD_ROOT,
     ...mounts.system,
@@ -243,7 +249,7 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     ...keyringSteps(),
     ...limitSteps(config.process),
     { op: 'chown_stdio', uid: config.process.user.uid, why: 'the user may open /dev/stdout again' },
-    ...credentialSteps(config.process, input.seccomp),
+    ...allowedSteps(credentialSteps(config.process, input.seccomp), maps),
     ...lastSteps(config.process, input.seccomp),
     ...execSteps(config.process),
   ];
@@ -259,10 +265,11 @@ function devicesOf(
 }
 
 /** A mount that was made before the user namespace is locked in it, and pivot_root takes none that is: hence the bind. */
-function enterRoot(config: OciConfig, rootIsMount: boolean, maps: IdMaps | undefined): Step[] {
+function enterRoot(config: OciConfig, rootIsMount: boolean, maps: IdMaps | undefined, early: boolean): Step[] {
   if (maps === undefined) return [...standInRoot(config.root.path, rootIsMount), pivot()];
   const ipc = (config.linux?.namespaces ?? []).some(({ type, path }) => type === 'ipc' && path === undefined);
-  return [...standInRoot(baseOf(config.root.path), false), ...becomeRootSteps(ipc), pivot()];
+  const stand = early ? standInRoot(baseOf(config.root.path), false) : standInRoot(config.root.path, rootIsMount);
+  return [...stand, ...becomeRootSteps(ipc), pivot()];
 }
 
 /** Ends the PID namespace with the container? */

@@ -15,6 +15,7 @@ import {
   type SeccompFilter,
 } from './credentials.ts';
 import type { Plan, Step } from './step.ts';
+import { allowedSteps } from './userns.ts';
 
 export interface EnterInput {
   /** The container's first process, as the host sees it. */
@@ -103,7 +104,7 @@ export function compileEnter(input: EnterInput): Plan {
     ...keyringSteps(),
     ...limitSteps(process),
     { op: 'chown_stdio', uid: process.user.uid, why: 'the user may open /dev/stdout again' },
-    ...credentialSteps(process, input.seccomp),
+    ...allowedSteps(credentialSteps(process, input.seccomp), input.maps),
     {
       op: 'fork',
       why: 'only a child is in the PID namespace that was joined; those in there first see it when it may no more than they',

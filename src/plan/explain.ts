@@ -184,6 +184,7 @@ const SPECIAL: Special = {
   exec: (step) => call('execve', text(step.args[0] ?? ''), array(step.args), `[/* ${step.env.length} variables */]`),
   idmap: (step) =>
     call('mount_setattr', `tree ${step.slot}`, `{attr_set=MOUNT_ATTR_IDMAP, userns_fd=open(${text(step.userns)})}`),
+  run: (step) => `run ${array(step.args)}`,
   setfsid: (step) => `${call('setfsgid', String(step.gid))}, ${call('setfsuid', String(step.uid))}`,
   bpf_device: (step) =>
     call('bpf', 'BPF_PROG_ATTACH', `{${step.program.length / 8} instructions}`, call('open', text(step.cgroup))),

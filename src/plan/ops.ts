@@ -128,6 +128,8 @@ export const OPS = {
     see: 'mount_setattr(2)',
   },
   join: { number: 56, args: { pid: 'int', parent: 'int', flags: 'clone' }, see: 'setns(2), pidfd_open(2)' },
+  // programs of the host
+  run: { number: 57, args: { args: 'texts' }, see: 'posix_spawn(3), waitpid(2)' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

@@ -1,5 +1,5 @@
 /** A user namespace for a container: its root is an ordinary user outside. Pure. @see user_namespaces(7) */
-import { type IdMaps, mapText, toHost } from '../spec/id-map.ts';
+import { type IdMap, type IdMaps, isSingle, mapText, toHost } from '../spec/id-map.ts';
 import type { OciConfig } from '../spec/oci-runtime.ts';
 import type { Step } from './step.ts';
 import { hole, text } from './text.ts';
@@ -17,17 +17,10 @@ export function hostRoot(maps: IdMaps): { uid: number; gid: number } {
 }
 
 /** The new process leaves the user namespace of the host, and so its rights there; the monitor, which has kept them, writes the maps.
+ *  @param root whether the monitor is the host's root: others may map their own id only, and have the rest done for them
  *  @param then what else the monitor does once the maps are there */
-export function userNamespaceSteps(maps: IdMaps, then: readonly Step[]): Step[] {
-  const write = (file: string, data: string, why: string): Step => ({
-    op: 'write',
-    path: text`/proc/${hole('pid')}/${file}`,
-    data,
-    flags: [],
-    mode: 0,
-    why,
-    see: 'user_namespaces(7)',
-  });
+export function userNamespaceSteps(maps: IdMaps, root: boolean, then: readonly Step[]): Step[] {
+  const why = "users: inside, outside, how many; the container's root is nobody outside";
   return [
     {
       op: 'unshare',
@@ -38,17 +31,43 @@ export function userNamespaceSteps(maps: IdMaps, then: readonly Step[]): Step[] 
     {
       op: 'outside',
       list: [
-        write(
-          'uid_map',
-          mapText(maps.uids),
-          "users: inside, outside, how many; the container's root is nobody outside",
-        ),
-        write('gid_map', mapText(maps.gids), 'groups likewise'),
+        ...(isSingle(maps)
+          ? [writeOutside('setgroups', 'deny', 'what the kernel asks of whoever maps only himself')]
+          : []),
+        ...(root || isSingle(maps)
+          ? [
+              writeOutside('uid_map', mapText(maps.uids), why),
+              writeOutside('gid_map', mapText(maps.gids), 'groups likewise'),
+            ]
+          : [mapHelper('newuidmap', maps.uids, why), mapHelper('newgidmap', maps.gids, 'groups likewise')]),
         ...then,
       ],
       why: 'nobody may write his own map: it is done by the monitor, which is still outside',
     },
   ];
+}
+
+function writeOutside(file: string, data: string, why: string): Step {
+  return {
+    op: 'write',
+    path: text`/proc/${hole('pid')}/${file}`,
+    data,
+    flags: [],
+    mode: 0,
+    why,
+    see: 'user_namespaces(7)',
+  };
+}
+
+/** The helpers have the right, and hold the map against /etc/subuid and /etc/subgid. */
+function mapHelper(name: string, map: IdMap, why: string): Step {
+  const numbers = map.flatMap(({ containerID, hostID, size }) => [containerID, hostID, size]).map(String);
+  return { op: 'run', args: [name, text`${hole('pid')}`, ...numbers], why, see: `${name}(1), subuid(5)` };
+}
+
+/** Where only one id is mapped the kernel lets nobody set supplementary groups. */
+export function allowedSteps(credentials: readonly Step[], maps: IdMaps | undefined): Step[] {
+  return maps !== undefined && isSingle(maps) ? credentials.filter(({ op }) => op !== 'setgroups') : [...credentials];
 }
 
 /** From here on the process is the root of its user namespace, and outside the user that this is.

@@ -173,6 +173,7 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   setgroups: (s) => processes.setGroups(s.groups),
   setgid: (s) => processes.setGid(s.gid),
   setuid: (s) => processes.setUid(s.uid),
+  run: (s, c) => processes.runProgram(s.args.map(c.text)),
   setfsid: (s) => processes.setFsIds(s.uid, s.gid),
   prctl: (s) => void processes.prctl(Number(argInteger('prctl', s.option)), s.value),
   seccomp: (s) => processes.seccompFilter(s.filter, s.flags),

@@ -65,3 +65,29 @@ export function parseMap(text: string): OciIdMapping[] {
     .filter((numbers) => numbers.length === 3)
     .map(([containerID = 0, hostID = 0, size = 0]) => ({ containerID, hostID, size }));
 }
+
+/** The maps of an ordinary user's namespaces: himself as root, and after that his subordinate ids. */
+export interface UserMaps extends IdMaps {
+  /** Why there is no other id than his own. */
+  single?: 'no ranges' | 'no helpers';
+}
+
+/** Pure. @param helpers whether newuidmap(1) and newgidmap(1) are there: without them a user may map only himself
+ *  @throws as {@link subordinateRanges} */
+export function userMaps(
+  who: { uid: number; gid: number; names: readonly string[] },
+  files: { subuid: string; subgid: string },
+  helpers: boolean,
+): UserMaps {
+  const uids = subordinateRanges(files.subuid, who.names, '/etc/subuid');
+  const gids = subordinateRanges(files.subgid, who.names, '/etc/subgid');
+  const single = uids.length === 0 || gids.length === 0 ? 'no ranges' : helpers ? undefined : 'no helpers';
+  const own = (id: number) => [id, 1] as const;
+  if (single !== undefined) return { uids: mapOf([own(who.uid)]), gids: mapOf([own(who.gid)]), single };
+  return { uids: mapOf([own(who.uid), ...uids]), gids: mapOf([own(who.gid), ...gids]) };
+}
+
+/** Is there only one id in it? Then the kernel lets nobody set supplementary groups. */
+export function isSingle(maps: IdMaps): boolean {
+  return maps.gids.length === 1 && maps.gids[0]?.size === 1;
+}

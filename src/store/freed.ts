@@ -34,8 +34,8 @@ function orNone<T>(look: () => T, none: T): T {
   try {
     return look();
   } catch (error) {
-    // Too long a path is one that only `cd` reaches.
-    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].some((name) => isErrno(error, name))) return none;
+    // What an ordinary user's subordinate ids have closed to him is not counted. Too long a path is one that only `cd` reaches.
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'EACCES'].some((name) => isErrno(error, name))) return none;
     throw error;
   }
 }

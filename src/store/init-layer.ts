@@ -8,6 +8,7 @@
  */
 import { chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { writeFileAtomic } from '../sys/atomic.ts';
+import { maySetOwners } from '../sys/own-ids.ts';
 import { lgetxattr, llistxattr, lsetxattr } from '../sys/xattr.ts';
 import { parseStored, readText } from './io.ts';
 import { type Child, childOf, type Piece, rootPieces, type Stack } from './lookup.ts';
@@ -94,7 +95,7 @@ export function keptRecipe(entry: string, stack: Stack): InitRecipe {
 
 /** Makes what the recipe says in an empty directory. The umask must be off. Without root everything belongs to the caller. */
 export function applyRecipe(recipe: InitRecipe, directory: string): void {
-  const isRoot = process.geteuid?.() === 0;
+  const isRoot = maySetOwners();
   for (const { path, kind, mode, uid, gid, target, xattrs } of recipe) {
     const place = `${directory}/${path}`;
     if (kind === 'directory') mkdirSync(place, mode);

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { refusal as nodeRefusal } from '../sys/node-error.ts';
+import { removeAsNamespaceRoot } from '../sys/own-ids.ts';
 
 const HINTS: Readonly<Record<string, string>> = {
   ENOSPC:
@@ -68,7 +69,15 @@ export function ensureDirectory(path: string, mode: number): void {
 
 /** Removes a tree or a file; one that is not there is removed already. Names that are not UTF-8 go too. */
 export function removeTree(path: string): void {
-  attempt(`remove ${path}`, () => rmSync(path, { recursive: true, force: true }));
+  attempt(`remove ${path}`, () => {
+    try {
+      rmSync(path, { recursive: true, force: true });
+    } catch (error) {
+      // An ordinary user's container has left files of his subordinate ids.
+      const denied = ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');
+      if (!denied || process.geteuid?.() === 0 || !removeAsNamespaceRoot(path)) throw error;
+    }
+  });
 }
 
 /** JSON that tsbox or Docker wrote. @throws ERR_TSBOX_DAMAGED naming the file */

@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { printable, refuse } from '../sys/ffi.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import { refusal } from './io.ts';
 
@@ -67,7 +68,7 @@ function lookAt(host: string): Stats | undefined {
 function hidesBelow(stack: Stack, { host, layer }: Piece): boolean {
   const root = stack[layer] ?? '';
   if (host.length === root.length || root.endsWith('-init/diff')) return false;
-  const namespace = process.geteuid?.() === 0 ? 'trusted' : 'user';
+  const namespace = isHostRoot() ? 'trusted' : 'user';
   return lgetxattr(host, `${namespace}.overlay.opaque`)?.toString('latin1') === 'y';
 }
 

@@ -50,12 +50,14 @@ export function kernelVersion(release: string): number {
 
 /** The facts that every start needs: four small files and, with version 1 cpusets, two more. */
 export function hostFacts(): HostFacts {
-  const hierarchies = parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const uid = process.geteuid?.() ?? 0;
+  // An ordinary user has no cgroups to make any in.
+  const hierarchies = uid === 0 ? parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8')) : [];
   const status = readFileSync('/proc/self/status', 'utf8');
   const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
   const cpuset = hierarchies.find((one) => one.controllers.includes('cpuset'));
   const facts: HostFacts = {
-    uid: process.geteuid?.() ?? 0,
+    uid,
     kernel: kernelVersion(readFileSync('/proc/sys/kernel/osrelease', 'utf8')),
     cgroupMode: cgroupMode(hierarchies),
     hierarchies,

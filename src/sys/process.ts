@@ -2,7 +2,7 @@
  * Namespaces, credentials and processes by system call. What changes the calling thread changes Node's main thread only, as the
  * kernel keeps credentials and namespaces for each thread: use it in a process that is about to exec. Every function: @throws SyscallError.
  */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
 import { bind, check, cstring, printable, refuse } from './ffi.ts';
@@ -49,6 +49,29 @@ export function waitPid(pid: number, block: boolean): number | undefined {
   const status = Buffer.alloc(4);
   const WNOHANG = 1;
   return waitpid(pid, status, block ? 0 : WNOHANG) === pid ? status.readInt32LE(0) : undefined;
+}
+
+/** Runs a program of the host to its end; by its name as a shell would find it. What it prints goes to standard error.
+ *  @throws SyscallError ENOENT when it is not there, EPERM when it does not end with 0 */
+export function runProgram(args: readonly string[]): void {
+  const [name = ''] = args;
+  const places = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+  const path = name.includes('/') ? name : places.map((place) => `${place}/${name}`).find((one) => existsSync(one));
+  if (path === undefined) throw refuse('run', `run ${printable(name)}`, 'ENOENT');
+  const env = [`PATH=${places.join(':')}`];
+  const status = waitPid(
+    spawnProcess({
+      path,
+      args,
+      env,
+      descriptors: [
+        [2, 1],
+        [2, 2],
+      ],
+    }),
+    true,
+  );
+  if (status !== 0) throw refuse('run', `run ${printable(args.join(' '))}`, 'EPERM');
 }
 
 const socketpairCall = bind('int', 'socketpair', ['int', 'int', 'int', 'void *']);

@@ -23,13 +23,24 @@ function command(program: string, ...args: string[]): void {
 
 let made = 0;
 
-/** A user with ranges of so many ids each; gone, with its lines, when the test ends. */
-export function account(context: TestContext, sizes: readonly number[]): Account {
+/** A user with ranges of so many ids each; gone, with its lines, when the test ends.
+ *  @param before what has to be done while he is still there */
+export function account(
+  context: TestContext,
+  sizes: readonly number[],
+  before: () => Promise<void> = async () => {},
+): Account {
   const number = made++;
   const name = `tsbt${process.pid}x${number}`;
-  const starts = sizes.map((_, index) => FIRST + ((process.pid % 4000) * 8 + ((number * 3 + index) % 8)) * STEP);
+  const starts = sizes.map((_, index) => FIRST + ((process.pid % 900) * 8 + ((number * 3 + index) % 8)) * STEP);
   command('useradd', '--no-create-home', '--no-log-init', '--user-group', '--shell', '/bin/sh', name);
-  context.after(() => command('userdel', '--force', name));
+  context.after(async () => {
+    try {
+      await before();
+    } finally {
+      command('userdel', '--force', name);
+    }
+  });
   // Whatever useradd gives by itself is taken back: the test's own ranges are all there is.
   for (const [file, flag] of [
     ['/etc/subuid', '--del-subuids'],

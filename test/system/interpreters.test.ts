@@ -142,6 +142,10 @@ function cases(dir: string, other: number, mapped: number, cgroup: string): Part
       ],
       show: `stat -c %u:%g ${dir}/f ${dir}/m/f`,
     },
+    run: {
+      steps: [{ op: 'run', args: ['sh', '-c', `echo "$0" > ${dir}/f`, 'a b'], why }],
+      show: `cat ${dir}/f`,
+    },
     setfsid: {
       steps: [
         { op: 'chmod', path: dir, mode: 0o777, why },

@@ -123,6 +123,7 @@ const GOLDEN: [Step, string][] = [
     { op: 'idmap', slot: 2, userns: '/proc/7/ns/user', why },
     'mount_setattr(tree 2, {attr_set=MOUNT_ATTR_IDMAP, userns_fd=open("/proc/7/ns/user")})',
   ],
+  [{ op: 'run', args: ['newuidmap', text`${hole('pid')}`, '0'], why }, 'run ["newuidmap", "{pid}", "0"]'],
   [{ op: 'setfsid', uid: 7, gid: 8, why }, 'setfsgid(8), setfsuid(7)'],
   [
     { op: 'bpf_device', cgroup: '/sys/fs/cgroup/x', program: new Uint8Array(16), why },

@@ -13,6 +13,8 @@ export interface LayerMount {
   lower: Text;
   /** What is written need not survive the mount: the layer is removed after it. Then nothing has to be brought to the disk. */
   discard?: boolean;
+  /** Whoever mounts it is root of a user namespace only: marks in the layers are attributes of the kind that he may set. */
+  userxattr?: boolean;
   /** The container has a user namespace of its own: its files are on disk with the owners that it sees, and mapped when mounted. */
   mapped?: MappedMount;
 }
@@ -40,6 +42,8 @@ export interface Driver {
   mountSteps(layer: LayerMount): Step[];
   /** Takes the tree away again; also when it is not there. `place` is that of a mapped mount: it is empty unless mounting was cut short. */
   umountSteps(mountId: Text, place?: Text): Step[];
+  /** The same where the tree was mounted in the container's own mount namespace, and is gone with it. */
+  unplaceSteps(mountId: Text): Step[];
   /** What a person can do when the mount was refused with this errno. */
   mountHint(errnoName: string): string | undefined;
 }

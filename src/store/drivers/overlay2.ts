@@ -59,14 +59,19 @@ export function overlay2Driver(home: string, isDefault: (option: string) => bool
         why: 'take the merged tree away; what was written stays in the upper directory',
         onError: { EINVAL: 'skip', ENOENT: 'skip' },
       },
-      {
-        op: 'rmdir',
-        path: mergedPath(mountId),
-        why: 'the mount point is there only while something is mounted on it',
-        onError: { ENOENT: 'skip' },
-      },
+      unplace(mergedPath(mountId)),
     ],
+    unplaceSteps: (mountId) => [unplace(mergedPath(mountId))],
     mountHint: (errnoName) => HINTS[errnoName],
+  };
+}
+
+function unplace(path: Text): Step {
+  return {
+    op: 'rmdir',
+    path,
+    why: 'the mount point is there only while something is mounted on it',
+    onError: { ENOENT: 'skip' },
   };
 }
 
@@ -76,7 +81,8 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
     .join('');
   const { mountId, lower } = layer;
   const volatile = layer.discard === true ? 'volatile,' : '';
-  const data = text`${off}${volatile}lowerdir=${lower},upperdir=${mountId}/diff,workdir=${mountId}/work`;
+  const user = layer.userxattr === true ? 'userxattr,' : '';
+  const data = text`${off}${user}${volatile}lowerdir=${lower},upperdir=${mountId}/diff,workdir=${mountId}/work`;
   if (textLength(data) > OPTIONS_MAX) {
     throw new TsboxError(
       'ERR_TSBOX_LIMIT',

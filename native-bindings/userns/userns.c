@@ -1,0 +1,93 @@
+/* Runs a command as root of a new user namespace with a mount namespace of its own: what an ordinary user's tsbox does with files that
+ * belong to his subordinate ids. Its caller has decided everything.
+ *
+ *   tsbox-userns UIDS GIDS COMMAND [ARGUMENT...]
+ *
+ * UIDS and GIDS are maps as /proc/PID/uid_map has them, numbers separated by blanks: `0 1000 1 1 100000 65536`. A map of one line is
+ * written as it is; more lines are written by newuidmap(1) and newgidmap(1), which may do that for whoever has the ids. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { EXIT_FAILED = 125, NUMBERS_MAX = 3 * 340 };
+
+static _Noreturn void fail(const char *what) {
+  fprintf(stderr, "tsbox-userns: %s: %s\n", what, strerror(errno));
+  exit(EXIT_FAILED);
+}
+
+static void write_file(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, text, strlen(text)) < 0) fail(path);
+  close(fd);
+}
+
+static int count_numbers(const char *map) {
+  int count = 0;
+  for (; *map != 0; map++) count += *map != ' ' && (map[1] == ' ' || map[1] == 0);
+  return count;
+}
+
+/* newuidmap PID NUMBER... */
+static _Noreturn void run_helper(const char *helper, pid_t pid, char *map) {
+  char *arguments[NUMBERS_MAX + 3];
+  char number[16];
+  int count = 0;
+  snprintf(number, sizeof number, "%d", (int)pid);
+  arguments[count++] = (char[]){"map"};
+  arguments[count++] = number;
+  for (char *word = strtok(map, " "); word != NULL && count < NUMBERS_MAX + 2; word = strtok(NULL, " ")) arguments[count++] = word;
+  arguments[count] = NULL;
+  execvp(helper, arguments);
+  fail(helper);
+}
+
+/* Waits for `go` in the namespace of the caller, then writes both maps of `pid`. */
+static _Noreturn void write_maps(int go, pid_t pid, char *maps[2]) {
+  static const char *const helpers[2] = {"newuidmap", "newgidmap"};
+  char byte;
+  if (read(go, &byte, 1) != 1) exit(EXIT_FAILED);
+  for (int index = 0; index < 2; index++) {
+    int status;
+    pid_t child = fork();
+    if (child < 0) fail("fork");
+    if (child == 0) run_helper(helpers[index], pid, maps[index]);
+    if (waitpid(child, &status, 0) != child || status != 0) exit(EXIT_FAILED);
+  }
+  exit(0);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 4) {
+    fprintf(stderr, "usage: tsbox-userns UIDS GIDS COMMAND [ARGUMENT...]\n");
+    return EXIT_FAILED;
+  }
+  int ends[2];
+  int status = 0;
+  pid_t self = getpid();
+  if (pipe2(ends, O_CLOEXEC) < 0) fail("pipe");
+  pid_t helper = count_numbers(argv[1]) > 3 ? fork() : 0;
+  if (helper < 0) fail("fork");
+  if (helper == 0 && count_numbers(argv[1]) > 3) {
+    prctl(PR_SET_PDEATHSIG, 9);
+    close(ends[1]);
+    write_maps(ends[0], self, &argv[1]);
+  }
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) fail("unshare user namespace");
+  if (helper == 0) {
+    write_file("/proc/self/setgroups", "deny");
+    write_file("/proc/self/uid_map", argv[1]);
+    write_file("/proc/self/gid_map", argv[2]);
+  } else if (write(ends[1], "x", 1) != 1 || waitpid(helper, &status, 0) != helper || status != 0) {
+    return EXIT_FAILED; /* the helper has said why */
+  }
+  if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0) fail("become root of the namespace");
+  execvp(argv[3], argv + 3);
+  fail(argv[3]);
+}

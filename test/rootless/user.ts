@@ -1,0 +1,147 @@
+/** An ordinary user who runs tsbox: made by the test, with subordinate ids or without, and gone with all that he has at its end. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { type Account, account } from '../system/accounts.ts';
+import type { CommandOptions, Result } from '../system/harness.ts';
+import { REPOSITORY, TSBOX } from '../system/harness.ts';
+import { leftovers, removeLeftovers } from '../system/leftovers.ts';
+
+const OVERLAYFS = 0x794c7630;
+const ARCHIVE = join(REPOSITORY, 'rootfs-fixtures/build/busybox.tar');
+
+export interface User extends Account {
+  /** His home; the data root is in it, at its default place, and the run root below `run`. */
+  readonly home: string;
+  readonly dataRoot: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** `tsbox ARGS...` as he. */
+  tsbox(args: readonly string[], options?: CommandOptions): Result;
+  /** Like `tsbox`, for what must work. @returns stdout without its last line feed */
+  ok(args: readonly string[], options?: CommandOptions): string;
+  start(args: readonly string[]): ChildProcess;
+  /** A shell command as he. */
+  shell(script: string): string;
+  /** The imported fixture: `busybox:offline`. */
+  image(): string;
+}
+
+function temporaryDirectory(): string {
+  const place = statfsSync(tmpdir()).type === OVERLAYFS && existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+  return mkdtempSync(join(place, 'tsb-'));
+}
+
+/** Processes of these ids. */
+function processesOf(ids: (uid: number) => boolean): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return ids(Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]));
+      } catch {
+        return false; // it has ended
+      }
+    });
+}
+
+async function nobodyLeft(ids: (uid: number) => boolean): Promise<number[]> {
+  for (const end = performance.now() + 5000; ; await new Promise((wake) => setTimeout(wake, 50))) {
+    const left = processesOf(ids);
+    if (left.length === 0 || performance.now() > end) return left;
+  }
+}
+
+/** @param sizes of his ranges of subordinate ids; none: he has only himself */
+export function user(context: TestContext, sizes: readonly number[] = [65536]): User {
+  const directory = temporaryDirectory();
+  const he = account(context, sizes, () => close());
+  const [home, run] = [join(directory, 'home'), join(directory, 'run')];
+  chmodSync(directory, 0o755);
+  for (const path of [home, run]) {
+    mkdirSync(path, 0o700);
+    chownSync(path, he.uid, he.gid);
+  }
+  const env: NodeJS.ProcessEnv = {
+    PATH: `${dirname(TSBOX)}:/usr/local/bin:/usr/bin:/bin`,
+    HOME: home,
+    USER: he.name,
+    XDG_RUNTIME_DIR: run,
+    NO_COLOR: '1',
+    LANG: 'C.UTF-8',
+  };
+  const identity = { uid: he.uid, gid: he.gid, cwd: home };
+  const spawned = (command: string, args: readonly string[], options: CommandOptions = {}): Result => {
+    const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
+      ...identity,
+      env: { ...env, ...options.env },
+      timeout: options.timeout ?? 60_000,
+      killSignal: 'SIGKILL',
+      maxBuffer: 1 << 28,
+      ...(options.input === undefined ? { stdio: ['ignore', 'pipe', 'pipe'] } : { input: options.input }),
+    });
+    if (error !== undefined) throw new Error(`${command} ${args.join(' ')}: ${error.message}\n${stdout}\n${stderr}`);
+    return { status, signal, stdout: stdout.toString(), stderr: stderr.toString(), bytes: stdout };
+  };
+  const tsbox = (args: readonly string[], options?: CommandOptions) => spawned(TSBOX, args, options);
+  const ok = (args: readonly string[], options?: CommandOptions) => {
+    const said = tsbox(args, options);
+    assert.equal(
+      said.status,
+      0,
+      `tsbox ${args.join(' ')}: ${said.signal ?? said.status}\n${said.stdout}${said.stderr}`,
+    );
+    return said.stdout.replace(/\n$/, '');
+  };
+  const own = (uid: number) =>
+    uid === he.uid || he.starts.some((start, index) => uid >= start && uid < start + sizes[index]!);
+  const dataRoot = join(home, '.local/share/tsbox');
+  let imported = false;
+  const close = async (): Promise<void> => {
+    const ids = tsbox(['ps', '--all', '--quiet', '--no-trunc']).stdout.split('\n').filter(Boolean);
+    const removed = ids.length === 0 ? undefined : tsbox(['rm', '--force', ...ids]);
+    const left = [
+      ...(removed === undefined || removed.status === 0 ? [] : [`rm --force: ${removed.stderr}`]),
+      ...(await nobodyLeft(own)).map((pid) => `process ${pid}`),
+      ...(await leftovers(home)),
+      ...['containers', 'image/overlay2/layerdb/mounts'].flatMap((name) => listing(join(dataRoot, name))),
+      ...listing(join(dataRoot, 'overlay2')).filter((path) => /-init$|-removing$|\.tmp-/.test(path)),
+      ...listing(join(run, 'tsbox')),
+    ];
+    removeLeftovers(home, left);
+    rmSync(directory, { recursive: true, force: true });
+    assert.deepEqual(left, [], 'something was left behind');
+  };
+  return {
+    ...he,
+    home,
+    dataRoot,
+    env,
+    tsbox,
+    ok,
+    start: (args) => spawn(TSBOX, args, { ...identity, env }),
+    shell: (script) => spawned('/bin/sh', ['-c', script]).stdout.trimEnd(),
+    image() {
+      if (!imported) ok(['import', '--change', 'CMD ["sh"]', ARCHIVE, 'busybox:offline']);
+      imported = true;
+      return 'busybox:offline';
+    },
+  };
+}
+
+function listing(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory).map((name) => join(directory, name)) : [];
+}
