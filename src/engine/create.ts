@@ -54,7 +54,7 @@ async function checkRequest(engine: Engine, request: ContainerRequest): Promise<
     });
   }
   const userns = usernsMode(engine, request);
-  if (process.geteuid?.() !== 0) (await import('./rootless.ts')).checkRequested(userns, request.privileged === true);
+  if (process.geteuid?.() !== 0) (await import('./rootless.ts')).checkRequested(userns, request);
   else if (userns !== '' && userns !== 'host') {
     const { checkUserns } = await import('./userns.ts');
     checkUserns(userns, request, hostFacts().kernel);

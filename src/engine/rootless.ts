@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { SyscallError, TsboxError } from '../errors.ts';
 import { asNamespaceRoot, helperProblem, ownMaps } from '../sys/own-ids.ts';
 import { execve, spawnProcess, waitPid } from '../sys/process.ts';
-import type { EngineOptions } from './api.ts';
+import type { ContainerRequest, EngineOptions } from './api.ts';
 
 const FAILED = 125;
 
@@ -79,7 +79,7 @@ export function checkUserNamespaces(): void {
 }
 
 /** What only root may ask for. @throws ERR_TSBOX_UNSUPPORTED also when this host makes no user namespaces for others */
-export function checkRequested(userns: string, privileged: boolean): void {
+export function checkRequested(userns: string, request: Pick<ContainerRequest, 'privileged' | 'pid' | 'ipc'>): void {
   checkUserNamespaces();
   const refused = (what: string, hint: string) =>
     new TsboxError('ERR_TSBOX_UNSUPPORTED', what, { exitCode: FAILED, hint });
@@ -89,11 +89,13 @@ export function checkRequested(userns: string, privileged: boolean): void {
       'Without root a container has the user namespace of its user: he is root there, and his subordinate ids are the others.',
     );
   }
-  if (privileged)
-    throw refused(
-      '--privileged: only root has the rights of the host to give',
-      'Run tsbox as root, for example with sudo.',
-    );
+  const asRoot = 'Run tsbox as root, for example with sudo.';
+  if (request.privileged === true) throw refused('--privileged: only root has the rights of the host to give', asRoot);
+  const { pid = '', ipc = '' } = request;
+  if (pid !== '') throw refused(`--pid ${pid}: a container of an ordinary user has processes of its own only`, asRoot);
+  if (!['', 'private', 'none'].includes(ipc)) {
+    throw refused(`--ipc ${ipc}: a container of an ordinary user has shared memory of its own only`, asRoot);
+  }
 }
 
 /** What an ordinary user can have done about a step that the kernel refused; undefined when it is not about his being one. */

@@ -188,9 +188,17 @@ function beforeUserNamespace(config: OciConfig, maps: IdMaps, open: readonly Ste
       : [{ op: 'chown_stdio', uid, why: 'the user may open /dev/stdout again; by the number that he has on the host' }];
   return [
     ...open,
+    ...limitSteps(process).filter(isRaised),
     ...stdio,
     { op: 'chdir', path: parentOf(root.path), why: 'stand beside the new root while the way to it is open' },
   ];
+}
+
+/** Above this a limit may be one that only the host's root can set. Lower ones are set last, so that they do not hinder the steps. */
+const HIGH_LIMIT = 1024;
+
+function isRaised(step: Step): boolean {
+  return step.op === 'rlimit' && (step.hard === -1 || step.hard >= HIGH_LIMIT);
 }
 
 const parentOf = (path: string) => path.slice(0, path.lastIndexOf('/')) || '/';

@@ -181,6 +181,8 @@ test('rootless: what only root can do is refused with a reason', (t) => {
     assert.match(stderr, message);
   };
   refused(['--privileged'], /only root has the rights of the host to give\nhint: /);
+  refused(['--pid', 'host'], /--pid host: .*\nhint: /);
+  refused(['--ipc', 'shareable'], /--ipc shareable: .*\nhint: /);
   refused(['--userns', 'default'], /only root may choose one\nhint: /);
   he.ok(['run', '-d', '--name', 'one', image, 'sleep', '100']);
   const paused = he.tsbox(['commit', 'one', 'x']);

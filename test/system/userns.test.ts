@@ -202,3 +202,10 @@ test('userns: nothing of the container can be reached from it that belongs to th
   const lines = run(box, flags, `mkdir -p /mnt; (${script}) 2>/dev/null`).split('\n');
   assert.deepEqual(lines, ['mounted', '1', '0', '0']);
 });
+
+test('userns: a low limit of files does not keep the container from starting', (t) => {
+  if (!needs(t)) return;
+  const { box } = remapped(t);
+  assert.equal(run(box, ['--ulimit', 'nofile=5'], 'ulimit -Hn'), '5');
+  assert.equal(run(box, ['--ulimit', 'nofile=1500'], 'ulimit -Hn'), '1500');
+});
