@@ -127,7 +127,7 @@ function userName(uid: number): string {
 /** The caller's own version 2 cgroup, as a directory. */
 export function ownCgroup(): string | undefined {
   const path = /^0::(.*)$/m.exec(textOf('/proc/self/cgroup') ?? '')?.[1];
-  const hierarchy = hostFacts().hierarchies.find((one) => one.version === 2);
+  const hierarchy = hostFacts('there').hierarchies.find((one) => one.version === 2);
   return path === undefined || hierarchy === undefined ? undefined : `${hierarchy.mount}${path}`.replace(/\/$/, '');
 }
 
@@ -138,7 +138,7 @@ const words = (text: string | undefined) =>
     .filter((word) => word !== '');
 
 function controllers(): Pick<DoctorFacts['cgroups'], 'mode' | 'controllers' | 'delegated'> {
-  const { cgroupMode, hierarchies } = hostFacts();
+  const { cgroupMode, hierarchies } = hostFacts('there');
   const all = hierarchies.flatMap((one) =>
     one.version === 1 ? [...one.controllers] : words(textOf(`${one.mount}/cgroup.controllers`)),
   );

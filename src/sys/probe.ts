@@ -48,11 +48,12 @@ export function kernelVersion(release: string): number {
   return Number(major) * 100 + Number(minor);
 }
 
-/** The facts that every start needs: four small files and, with version 1 cpusets, two more. */
-export function hostFacts(): HostFacts {
+/** `usable` leaves out the cgroup hierarchies in which an ordinary user can make nothing: none is handed over to him yet.
+ *  The facts that every start needs: four small files and, with version 1 cpusets, two more. */
+export function hostFacts(what: 'usable' | 'there' = 'usable'): HostFacts {
   const uid = process.geteuid?.() ?? 0;
-  // An ordinary user has no cgroups to make any in.
-  const hierarchies = uid === 0 ? parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8')) : [];
+  const wanted = uid === 0 || what === 'there';
+  const hierarchies = wanted ? parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8')) : [];
   const status = readFileSync('/proc/self/status', 'utf8');
   const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
   const cpuset = hierarchies.find((one) => one.controllers.includes('cpuset'));

@@ -41,7 +41,7 @@ async function tryOverlay(at: string, uid: number, gid: number, attempt: Try): P
 async function tryCgroups(uid: number, attempt: Try): Promise<Pick<DoctorFacts['cgroups'], 'make' | 'birth'>> {
   const own = ownCgroup();
   const name = `tsbox-doctor-${randomHex(6)}`;
-  const places = uid === 0 ? hostFacts().hierarchies.map(({ mount }) => mount) : own === undefined ? [] : [own];
+  const places = uid === 0 ? hostFacts('there').hierarchies.map(({ mount }) => mount) : own === undefined ? [] : [own];
   const steps = places.flatMap((place): Step[] => [
     { op: 'mkdir', path: `${place}/${name}`, mode: 0o755, why },
     { op: 'rmdir', path: `${place}/${name}`, why, onError: { EBUSY: 'retry' } },
