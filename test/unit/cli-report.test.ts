@@ -11,12 +11,12 @@ const refused = (syscall: string, errno: string, what = `${syscall} something`) 
   new SyscallError(syscall, what, errnoOf(errnoNumber(errno)));
 
 const HINTS: [string, string, string, number, RegExp | undefined][] = [
-  ['mount', 'EPERM', 'mount proc', 1000, /needs root/],
+  ['mount', 'EPERM', 'mount proc', 1000, /run tsbox as root/],
   ['mount', 'EPERM', 'mount proc', 0, /CAP_SYS_ADMIN/],
   ['mount', 'ENODEV', 'mount overlay /x', 0, /modprobe overlay/],
   ['mount', 'ENODEV', 'mount foofs /x', 0, /\/proc\/filesystems/],
   ['mount', 'EINVAL', 'mount overlay /x', 0, /dmesg/],
-  ['unshare', 'EPERM', 'unshare', 1000, /need root/],
+  ['unshare', 'EPERM', 'unshare', 1000, /user_namespaces/],
   ['unshare', 'ENOSPC', 'unshare', 0, /max_\*_namespaces/],
   ['unshare', 'EINVAL', 'unshare', 0, /built without/],
   ['exec', 'ENOEXEC', 'exec "x"', 0, /another architecture/],
