@@ -7,7 +7,7 @@ umask 022
 here=$(cd "$(dirname "$0")" && pwd)
 output=${1-$here/build}
 # What init.sh needs before it has a file system with the rest.
-first_modules='virtio_pci virtio_console virtio_blk virtiofs overlay'
+first_modules='virtio_pci virtio_console virtio_blk virtiofs overlay loop'
 [ "$(uname -m)" = x86_64 ] || { echo "the virtual machine is made for x86_64, not for $(uname -m)" >&2; exit 1; }
 
 # download: the package that linux-image-cloud-amd64 stands for, as kernel.deb in the current directory.

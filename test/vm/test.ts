@@ -10,7 +10,7 @@ import { type Event, fromLine } from './events.ts';
 import { boot, missing, REPOSITORY } from './machine.ts';
 import { readyStores } from './stores.ts';
 
-const SECONDS = Number(process.env['TSBOX_VM_SECONDS'] ?? 900);
+const SECONDS = Number(process.env['TSBOX_VM_SECONDS'] ?? 1800);
 const MACHINE = 'the virtual machine';
 
 /** Gives events of tests to a reporter, which prints them. The exit status is 1 as soon as one of them is a failure. */
