@@ -15,7 +15,7 @@ import { randomHex } from '../sys/random.ts';
 import type { ContainerRequest, OnProgress, PlanPreview } from './api.ts';
 import { parseBinds } from './binds.ts';
 import { containerPlan } from './container-plan.ts';
-import { makeHostConfig, securityNotes } from './host-config.ts';
+import { makeHostConfig, securityModules, securityNotes } from './host-config.ts';
 import { commandLine, mergeConfig } from './merge.ts';
 import { checkJoined } from './namespaces.ts';
 import { boundingSet } from './oci.ts';
@@ -150,13 +150,14 @@ export async function createContainer(
   await checkRequest(engine, asked);
   const { request, warnings } = await checkResources(asked);
   const hostConfig = makeHostConfig(request, usernsMode(engine, request));
+  const notes = securityNotes(hostConfig, securityModules());
   if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
   checkJoined(engine.store, hostConfig);
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);
   createFiles(engine.store, record, hostConfig, image.chainId);
-  return { id, warnings: [...warnings, ...imageWarnings(image, request), ...securityNotes(hostConfig)] };
+  return { id, warnings: [...warnings, ...imageWarnings(image, request), ...notes] };
 }
 
 /** The plan that `createContainer` and `startContainer` would run for this request. Changes nothing: not even a missing image is pulled.

@@ -75,19 +75,38 @@ export function makeHostConfig(request: ContainerRequest, userns: string): HostC
   };
 }
 
-/** Options of security modules that have no effect, each with the reason. */
-export function securityNotes(hostConfig: HostConfig): string[] {
+/** Which security modules the host has. */
+export interface SecurityModules {
+  apparmor: boolean;
+  selinux: boolean;
+}
+
+export function securityModules(): SecurityModules {
+  return { apparmor: hasAppArmor(), selinux: existsSync(SELINUX) };
+}
+
+/** Options of security modules that have no effect, as the host has no such module.
+ *  @throws ERR_TSBOX_UNSUPPORTED where it has one: tsbox sets neither profiles nor labels, and what was asked for would be missing */
+export function securityNotes(hostConfig: HostConfig, modules: SecurityModules): string[] {
   if (hostConfig.SecurityOpt === null) return [];
   const { apparmor, labels } = securityOptions(hostConfig.SecurityOpt);
-  const notes: string[] = [];
-  if (apparmor !== undefined && apparmor !== 'unconfined' && !hasAppArmor()) {
-    notes.push(`apparmor=${apparmor} has no effect: this host has no AppArmor`);
-  }
   const label = labels.find((one) => one !== 'disable');
-  if (label !== undefined && !existsSync(SELINUX)) {
-    notes.push(`label=${label} has no effect: this host has no SELinux`);
-  }
-  return notes;
+  const asked = [
+    ...(apparmor === undefined || apparmor === 'unconfined'
+      ? []
+      : [{ option: `apparmor=${apparmor}`, module: 'AppArmor', isThere: modules.apparmor }]),
+    ...(label === undefined ? [] : [{ option: `label=${label}`, module: 'SELinux', isThere: modules.selinux }]),
+  ];
+  return asked.map(({ option, module, isThere }) => {
+    if (!isThere) return `${option} has no effect: this host has no ${module}`;
+    throw new TsboxError(
+      'ERR_TSBOX_UNSUPPORTED',
+      `--security-opt ${option}: not supported on a host with ${module} yet`,
+      {
+        exitCode: 125,
+      },
+    );
+  });
 }
 
 const SELINUX = '/sys/fs/selinux/enforce';

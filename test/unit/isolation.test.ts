@@ -5,7 +5,7 @@ import { isolationRequest, parseDevice, parseSysctl, parseUlimit } from '../../s
 import { securityRequest } from '../../src/cli/security-opt.ts';
 import type { ContainerRequest } from '../../src/engine/api.ts';
 import { parseBind } from '../../src/engine/binds.ts';
-import { makeHostConfig } from '../../src/engine/host-config.ts';
+import { makeHostConfig, securityNotes } from '../../src/engine/host-config.ts';
 import { ociNamespaces } from '../../src/engine/namespaces.ts';
 import { resolveUser } from '../../src/engine/user.ts';
 import { mountOf } from '../../src/sys/mountinfo.ts';
@@ -152,4 +152,23 @@ test('mountinfo: the mount that holds a path is the innermost, and of two at a p
   assert.deepEqual(mountOf('/ab/c', table), { point: '/', shared: true, slave: false });
   assert.deepEqual(mountOf('/a/c', table), { point: '/a', shared: true, slave: true });
   assert.deepEqual(mountOf('/a b', table), { point: '/a b', shared: false, slave: false });
+});
+
+test('security modules: without one its option has no effect, with one it is refused, as nothing is set', () => {
+  const none = { apparmor: false, selinux: false };
+  const both = { apparmor: true, selinux: true };
+  const config = (...options: string[]) => makeHostConfig({ ...REQUEST, securityOpt: options }, '');
+  assert.deepEqual(securityNotes(config('apparmor=mine', 'label=type:mine_t'), none), [
+    'apparmor=mine has no effect: this host has no AppArmor',
+    'label=type:mine_t has no effect: this host has no SELinux',
+  ]);
+  assert.deepEqual(securityNotes(config('apparmor=unconfined', 'label=disable'), both), []);
+  assert.throws(
+    () => securityNotes(config('apparmor=mine'), both),
+    /apparmor=mine: not supported on a host with AppArmor/,
+  );
+  assert.throws(
+    () => securityNotes(config('label=level:s0'), both),
+    /label=level:s0: not supported on a host with SELinux/,
+  );
 });
