@@ -231,9 +231,9 @@ test('life: attach', async (t) => {
     assert.equal((await two.done).status, 137);
   });
   await t.test('signals go to the process; with --sig-proxy=false they end the client only', async () => {
-    await runReady(box, 'trapping', TRAPPING);
+    await runReady(box, 'trapping', 'echo ready; while :; do echo tick; sleep 0.05; done');
     const client = box.start(['attach', '--sig-proxy=false', 'trapping']);
-    await new Promise((wake) => setTimeout(wake, 500));
+    await printed(client, /tick/);
     client.child.kill('SIGTERM');
     assert.equal((await client.done).status, 143);
     assert.equal(state(box, 'trapping'), 'running');

@@ -38,7 +38,8 @@ export async function* pieces(bytes: Buffer, size = 65536): AsyncGenerator<Buffe
 
 export async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
   const found: Buffer[] = [];
-  for await (const chunk of stream) found.push(chunk);
+  // A piece may be good until the next is asked for.
+  for await (const chunk of stream) found.push(Buffer.from(chunk));
   return Buffer.concat(found);
 }
 
