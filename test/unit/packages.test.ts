@@ -10,6 +10,7 @@ const REPOSITORY = resolve(import.meta.dirname, '../..');
 const COMES_WITH: Record<string, string> = {
   docker: 'dockerd',
   findmnt: 'unshare',
+  setpriv: 'unshare',
   busybox: 'busybox-static',
   setfattr: 'getfattr',
 };
