@@ -4,6 +4,8 @@
  * Every function: @throws SyscallError. @see openat2(2), RESOLVE_NO_MAGICLINKS
  */
 import { closeSync, fstatSync } from 'node:fs';
+import { SyscallError } from '../errors.ts';
+import { errnoOf } from '../spec/errno.ts';
 import { bind, check, lastErrno, printable, refuse } from './ffi.ts';
 import { AT_FDCWD, mkdirat, OPEN, openat2, RESOLVE, writeAll } from './file.ts';
 
@@ -11,11 +13,16 @@ import { AT_FDCWD, mkdirat, OPEN, openat2, RESOLVE, writeAll } from './file.ts';
 export function makeDirectory(path: string, mode: number): void {
   const slash = path.lastIndexOf('/');
   const above = slash < 0 ? '.' : slash === 0 ? '/' : path.slice(0, slash);
-  const parent = openat2(AT_FDCWD, above, OPEN.PATH | OPEN.DIRECTORY, RESOLVE.NO_MAGICLINKS);
   try {
-    mkdirat(parent, path.slice(slash + 1), mode);
-  } finally {
-    closeSync(parent);
+    const parent = openat2(AT_FDCWD, above, OPEN.PATH | OPEN.DIRECTORY, RESOLVE.NO_MAGICLINKS);
+    try {
+      mkdirat(parent, path.slice(slash + 1), mode);
+    } finally {
+      closeSync(parent);
+    }
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    throw new SyscallError('mkdirat', `mkdir ${printable(path)}`, errnoOf(error.errno));
   }
 }
 

@@ -310,7 +310,8 @@ test('faults: a start that cannot succeed leaves nothing', async (t) => {
     const repository = join(import.meta.dirname, '../..');
     spawnSync('sh', [
       '-c',
-      `cp -r ${repository}/bin ${repository}/dist ${copy}/ && ln -s ${repository}/node_modules ${copy}/`,
+      `cp -r ${repository}/bin ${repository}/dist ${copy}/ && ln -s ${repository}/node_modules ${copy}/ && ` +
+        `mkdir -p ${copy}/native-bindings/build && cp ${repository}/native-bindings/build/libtsbox.so ${copy}/native-bindings/build/`,
     ]);
     const { status, stderr } = spawnSync(join(copy, 'bin/tsbox'), ['run', '--rm', image, 'true'], { env: box.env });
     assert.equal(status, 125, stderr.toString());
