@@ -1,9 +1,17 @@
-/** The same commands to a real docker and to tsbox, and what each says, with ids by names that both have. */
+/**
+ * The same commands to a real docker and to tsbox, and what each says, with ids by names that both have. Docker is asked through its
+ * command line, tsbox in this process unless the verb starts one in a container. Which ids there are is asked for without either
+ * command line: docker's API, tsbox's store.
+ */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import type { TestContext } from 'node:test';
+import { listImages } from '../../src/engine/images.ts';
+import { openEngine } from '../../src/engine/open.ts';
+import { listContainers } from '../../src/store/containers.ts';
+import { inProcess } from '../in-process.ts';
 import { type Sandbox, sandbox } from './harness.ts';
-import { startDocker } from './images-setup.ts';
+import { type Docker, removeContainers, startDocker } from './images-setup.ts';
 
 export interface Said {
   status: number | null;
@@ -13,9 +21,26 @@ export interface Said {
 
 type Speaker = (args: readonly string[]) => Promise<Said>;
 
+interface Image {
+  id: string;
+  tags: readonly string[];
+  /** `name@sha256:..` */
+  digests: readonly string[];
+  diffIds: readonly string[];
+}
+
+interface Inventory {
+  containers: [id: string, name: string][];
+  /** The youngest first. */
+  images: Image[];
+}
+
 /** One of the two, and the names of the ids that it has given. */
 interface Side {
   say: Speaker;
+  inventory(): Promise<Inventory>;
+  /** Removes containers and images. */
+  clear(): Promise<void>;
   /** Full id without `sha256:` -> name. */
   names: Map<string, string>;
 }
@@ -36,19 +61,14 @@ export interface Pair {
 export async function besideDocker(context: TestContext): Promise<Pair> {
   const box = sandbox(context);
   const docker = await startDocker(context);
-  const sides: [Side, Side] = [
-    { say: async (args) => dockerSays(docker, args), names: new Map() },
-    { say: async (args) => box.tsbox(args), names: new Map() },
-  ];
+  const sides: [Side, Side] = [dockerSide(docker), tsboxSide(box)];
   const ask = async (side: Side, args: readonly string[]): Promise<Said> => {
     const said = await side.say(args.map((word) => filledIn(word, side.names)));
-    if (MAKERS.includes(args[0]!)) await learn(side);
+    if (MAKERS.includes(args[0]!) && (said.status === 0 || args[0] === 'run'))
+      learn(await side.inventory(), side.names);
     return { status: said.status, stdout: named(said.stdout, side), stderr: message(named(said.stderr, side)) };
   };
-  const compare = async (...args: string[]): Promise<[Said, Said]> => [
-    await ask(sides[0], args),
-    await ask(sides[1], args),
-  ];
+  const compare = (...args: string[]): Promise<[Said, Said]> => Promise.all([ask(sides[0], args), ask(sides[1], args)]);
   return {
     box,
     async both(...args) {
@@ -63,7 +83,10 @@ export async function besideDocker(context: TestContext): Promise<Pair> {
       return tsbox;
     },
     async clean() {
-      for (const side of sides) await clean(side);
+      for (const side of sides) {
+        await side.clear();
+        side.names.clear();
+      }
     },
   };
 }
@@ -78,32 +101,89 @@ async function dockerSays(docker: (...args: string[]) => Promise<string>, args: 
   }
 }
 
+function dockerSide(docker: Docker): Side {
+  type Listed = { Id: string; RepoTags: string[] | null; RepoDigests: string[] | null };
+  const listed = async () => (await docker.api('GET', '/images/json?all=1')) as Listed[];
+  const known = (names: string[] | null) => (names ?? []).filter((name) => !name.startsWith('<none>'));
+  return {
+    names: new Map(),
+    say: (args) => dockerSays(docker, args),
+    async inventory() {
+      const containers = (await docker.api('GET', '/containers/json?all=1')) as { Id: string; Names: string[] }[];
+      const images = (await listed()).map(async ({ Id: id, RepoTags, RepoDigests }) => {
+        const { RootFS } = (await docker.api('GET', `/images/${id}/json`)) as { RootFS: { Layers?: string[] } };
+        return { id, tags: known(RepoTags), digests: known(RepoDigests), diffIds: RootFS.Layers ?? [] };
+      });
+      return {
+        containers: containers.map(({ Id, Names }) => [Id, Names[0]!.slice(1)]),
+        images: await Promise.all(images),
+      };
+    },
+    async clear() {
+      await removeContainers(docker);
+      await empty(
+        async () => (await listed()).map(({ Id }) => Id),
+        async (ids) => {
+          for (const id of ids) await docker.api('DELETE', `/images/${id}?force=1`).catch(() => {});
+        },
+      );
+    },
+  };
+}
+
+function tsboxSide(box: Sandbox): Side {
+  const engine = openEngine(box);
+  const say: Speaker = (args) =>
+    STARTERS.includes(args[0]!) ? box.start(args, { input: '' }).done : inProcess(box, args);
+  return {
+    names: new Map(),
+    say,
+    async inventory() {
+      return {
+        containers: listContainers(engine.store).map(({ ID, Name }) => [ID, Name.slice(1)]),
+        images: listImages(engine, { all: true }).map((image) => ({ ...image, diffIds: image.config.rootfs.diff_ids })),
+      };
+    },
+    async clear() {
+      const containers = listContainers(engine.store).map(({ ID }) => ID);
+      if (containers.length > 0) await say(['rm', '-f', ...containers]);
+      await empty(
+        async () => listImages(engine, { all: true }).map(({ id }) => id),
+        (ids) => say(['rmi', '-f', ...ids]),
+      );
+    },
+  };
+}
+
+/** Removes until nothing is left: an image that has children is refused until they are gone. @throws Error when that does not end */
+async function empty(list: () => Promise<string[]>, remove: (ids: string[]) => Promise<unknown>): Promise<void> {
+  for (let ids = await list(), tries = 0; ids.length > 0; ids = await list(), tries++) {
+    if (tries > 20) throw new Error(`not to be removed: ${ids.join(' ')}`);
+    await remove(ids);
+  }
+}
+
 /** The verbs that give new ids. */
 const MAKERS = ['commit', 'create', 'import', 'load', 'pull', 'run'];
+/** The verbs whose processes are of use beyond their words. */
+const STARTERS = ['run', 'start', 'exec'];
 
 /** Gives names to the ids that are new: containers have one; an image has that of its first tag, a layer that of its first image. */
-async function learn({ say, names }: Side): Promise<void> {
-  const containers = await say(['ps', '-a', '--no-trunc', '--format', '{{.ID}} {{.Names}}']);
-  for (const [id = '', name = ''] of words(containers.stdout)) names.set(id, name);
-  const images = await say(['images', '-a', '--no-trunc', '--format', '{{.ID}} {{.Repository}}:{{.Tag}}']);
-  for (const [id = '', tag = ''] of words(images.stdout)) {
+function learn({ containers, images }: Inventory, names: Map<string, string>): void {
+  for (const [id, name] of containers) names.set(id, name);
+  for (const { id, tags, digests, diffIds } of images) {
     if (names.has(bare(id))) continue;
-    const name = tag.startsWith('<none>') ? `image ${names.size}` : tag;
+    const named = [...[...tags].sort(), ...digests.map((digest) => digest.replace(/@.*/, ':<none>')).sort()];
+    const name = named[0] ?? `image ${names.size}`;
     names.set(bare(id), name);
-    const layers = await say(['inspect', '--type', 'image', '--format', '{{json .RootFS.Layers}}', id]);
     let chainId = '';
-    for (const [index, diffId] of ((JSON.parse(layers.stdout) ?? []) as string[]).entries()) {
+    for (const [index, diffId] of diffIds.entries()) {
       chainId = chainId === '' ? diffId : `sha256:${createHash('sha256').update(`${chainId} ${diffId}`).digest('hex')}`;
       if (!names.has(bare(chainId))) names.set(bare(chainId), `layer ${index} of ${name}`);
     }
   }
 }
 
-const words = (text: string) =>
-  text
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => line.split(' '));
 const bare = (id: string) => id.replace(/^sha256:/, '');
 
 function filledIn(word: string, names: ReadonlyMap<string, string>): string {
@@ -126,15 +206,4 @@ function message(text: string): string {
     .replace(/^(hint: .*|See '.*|Run '.*|Usage: .*)\n/gm, '')
     .replace(/repository name \(\S+\) must/, 'repository name must')
     .trim();
-}
-
-async function clean({ say, names }: Side): Promise<void> {
-  const containers = words((await say(['ps', '-aq'])).stdout).flat();
-  if (containers.length > 0) await say(['rm', '-f', ...containers]);
-  // Children before their parents.
-  for (let left = ['']; left.length > 0; ) {
-    left = words((await say(['images', '-aq'])).stdout).flat();
-    if (left.length > 0) await say(['rmi', '-f', ...new Set(left)]);
-  }
-  names.clear();
 }

@@ -1,8 +1,11 @@
 /** What the tests of images share: a store of one's own, a real dockerd, and what a command says. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -73,8 +76,25 @@ export function layerDirectories(engine: Engine, image: string): string[] {
     .map(({ diffDir }) => diffDir);
 }
 
-/** `docker ARGS`: standard output without its last line feed. */
-export type Docker = (...args: string[]) => Promise<string>;
+/** `docker ARGS`: standard output without its last line feed. `api` asks the daemon itself. @throws Error unless it answers 2xx */
+export type Docker = ((...args: string[]) => Promise<string>) & {
+  api(method: 'GET' | 'DELETE', path: string): Promise<unknown>;
+};
+
+/** One request to a daemon. @returns the JSON of its answer */
+async function askDaemon(socketPath: string, method: string, path: string): Promise<unknown> {
+  const asked = request({ socketPath, method, path, agent: false }).end();
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  const body = await text(answer);
+  if (answer.statusCode! >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${body}`);
+  return body === '' ? undefined : JSON.parse(body);
+}
+
+/** All of them, those that run too. */
+export async function removeContainers(docker: Docker): Promise<void> {
+  const containers = (await docker.api('GET', '/containers/json?all=1')) as { Id: string }[];
+  await Promise.all(containers.map(({ Id }) => docker.api('DELETE', `/containers/${Id}?force=1`)));
+}
 
 /** A dockerd with a data root and a mount namespace of its own, until the test ends. `flags` are more of its own. */
 export async function startDocker(context: TestContext, flags: readonly string[] = []): Promise<Docker> {
@@ -99,17 +119,18 @@ export async function startDocker(context: TestContext, flags: readonly string[]
     log += chunk;
   });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  const docker: Docker = async (...args) =>
-    (await run('docker', args, { DOCKER_HOST: host })).toString().replace(/\n$/, '');
+  const docker: Docker = Object.assign(
+    async (...args: string[]) => (await run('docker', args, { DOCKER_HOST: host })).toString().replace(/\n$/, ''),
+    { api: (method: string, path: string) => askDaemon(`${directory}/sock`, method, path) },
+  );
   context.after(async () => {
     // A container that runs keeps its shim alive beyond the daemon.
-    const containers = await docker('ps', '-aq').catch(() => '');
-    if (containers !== '') await docker('rm', '-f', ...containers.split('\n')).catch(() => {});
+    await removeContainers(docker).catch(() => {});
     child.kill('SIGTERM');
     await ended;
   });
   for (let tries = 0; tries < 150 * PATIENCE; tries++) {
-    const version = await docker('version', '--format', '{{.Server.Version}}').catch(() => undefined);
+    const version = await docker.api('GET', '/version').catch(() => undefined);
     if (version !== undefined) return docker;
     if (child.exitCode !== null) break;
     await sleep(100);
