@@ -11,7 +11,7 @@ export function refuseTerminal(): void {
   });
 }
 
-/** Writes an archive to standard output. */
+/** Writes an archive to standard output. @param archive each chunk good until the next is asked for, at the least */
 export async function writeArchive(archive: AsyncIterable<Uint8Array>): Promise<void> {
   const { writeAll } = await import('./streams.ts');
   const { flushed } = await import('./pump.ts');
@@ -20,7 +20,7 @@ export async function writeArchive(archive: AsyncIterable<Uint8Array>): Promise<
   await flushed(process.stdout);
 }
 
-/** Writes an archive to a file: whole, or not at all. */
+/** Writes an archive to a file: whole, or not at all. @param archive each chunk good until one more has been asked for, at the least */
 export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path: string): Promise<void> {
   const { open, rename, rm, stat } = await import('node:fs/promises');
   // A device or a pipe is written to; a file is replaced when the archive is complete.
@@ -33,7 +33,14 @@ export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path:
     throw Object.assign(error, { path });
   });
   try {
-    for await (const chunk of archive) await file.writeFile(chunk);
+    // While one chunk is written, the next one is made.
+    let writing = Promise.resolve();
+    for await (const chunk of archive) {
+      await writing;
+      writing = file.writeFile(chunk);
+      writing.catch(() => {}); // told when it is waited for
+    }
+    await writing;
     await file.close();
     if (!special) await rename(target, path);
   } catch (error) {

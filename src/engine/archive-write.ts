@@ -1,4 +1,5 @@
 /** Writes a tar archive of files whose sizes are known: what `save` puts its documents and layers into. */
+import { TsboxError } from '../errors.ts';
 import { archiveEnd, encodeHeader, paddingOf } from '../layer/write.ts';
 
 /** A file for an archive; one without data is a directory. */
@@ -11,7 +12,8 @@ export interface ArchiveFile {
   data?: Buffer | AsyncIterable<Buffer>;
 }
 
-/** The archive in the order of the files. @throws what their data throws; Error when one has not the size that it said */
+/** The archive in the order of the files. @throws what their data throws; ERR_TSBOX_DAMAGED when one has
+ *  not the size that it said */
 export async function* writeArchive(files: Iterable<ArchiveFile>): AsyncGenerator<Buffer> {
   for (const { path, size, mtime, data } of files) {
     yield encodeHeader({
@@ -33,7 +35,9 @@ export async function* writeArchive(files: Iterable<ArchiveFile>): AsyncGenerato
       written += chunk.length;
       yield chunk;
     }
-    if (written !== size) throw new Error(`${path} has ${written} bytes and not ${size}`);
+    if (written !== size) {
+      throw new TsboxError('ERR_TSBOX_DAMAGED', `write ${path} into an archive: it has ${written} bytes and not ${size}`);
+    }
     if (size % 512 !== 0) yield paddingOf(size);
   }
   yield archiveEnd();

@@ -52,10 +52,12 @@ function chosen(store: Store, text: string): { id: string; names: string[] }[] {
   return [{ id, names: reference.digest === undefined ? [`${familiarName(reference)}:${reference.tag}`] : [] }];
 }
 
-/** Bytes of a layer's tar: what its tar-split has, and what lies in the files. */
+/** Bytes of a layer's tar, where nobody has noted them: what its tar-split has, and what lies in the files. */
 async function tarSize(layer: LayerRecord): Promise<number> {
   let size = 0;
-  for await (const line of readTarSplit(layer.tarSplit)) size += line.type === 2 ? line.payload.length : line.size;
+  for await (const lines of readTarSplit(layer.tarSplit)) {
+    for (const line of lines) size += line.type === 2 ? line.payload.length : line.size;
+  }
   return size;
 }
 
@@ -70,7 +72,7 @@ async function choose(store: Store, references: readonly string[], lease: Lease)
       const layers: SavedLayer[] = [];
       for (const layer of chainId === undefined ? [] : layerChain(store, chainId).reverse()) {
         useLayer(store, lease, layer.chainId);
-        const size = sizes.get(layer.diffId) ?? (await tarSize(layer));
+        const size = layer.archiveSize ?? sizes.get(layer.diffId) ?? (await tarSize(layer));
         sizes.set(layer.diffId, size);
         layers.push({ layer, size });
       }

@@ -37,6 +37,8 @@ export interface ApplyOptions {
 export interface AppliedLayer {
   /** `sha256:...` of the bytes of the archive, those after its end included. */
   diffId: string;
+  /** Bytes of the archive. */
+  archiveSize: number;
   /** Bytes of the regular files, holes included, and of the targets of symlinks: what dockerd counts too. */
   size: number;
   entries: number;
@@ -82,11 +84,11 @@ export async function applyLayer(
       },
     });
     unpacker = createUnpacker(target, metadata, files, split, options, limits);
-    const diffId = await feed(stream, unpacker, split, limits.maxBytes);
+    const { diffId, archiveSize } = await feed(stream, unpacker, split, limits.maxBytes);
     await unpacker.finish();
     target.finish(metadata);
     await split?.finish();
-    return { diffId, size: unpacker.size(), entries: unpacker.entries(), notices: metadata.notices() };
+    return { diffId, archiveSize, size: unpacker.size(), entries: unpacker.entries(), notices: metadata.notices() };
   } catch (error) {
     split?.abort();
     throw error;
@@ -110,7 +112,7 @@ async function feed(
   unpacker: Unpacker,
   split: TarSplitWriter | undefined,
   maxBytes: number,
-): Promise<string> {
+): Promise<Pick<AppliedLayer, 'diffId' | 'archiveSize'>> {
   const hash = createHash('sha256');
   const reader = createTarReader(unpacker.handler);
   let total = 0;
@@ -122,7 +124,7 @@ async function feed(
     await split?.drain();
   }
   reader.end();
-  return `sha256:${hash.digest('hex')}`;
+  return { diffId: `sha256:${hash.digest('hex')}`, archiveSize: total };
 }
 
 function tooLarge(maxBytes: number): TsboxError {

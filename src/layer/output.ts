@@ -1,7 +1,12 @@
-/** Collects the bytes of an archive into large chunks. Each chunk is new, so whoever takes it may keep it. */
+/**
+ * Collects the bytes of an archive into large chunks. Their memory is used again: a chunk is good until {@link CHUNKS_KEPT} more have
+ * been asked for, so that some may be on their way to a disk or through a compressor while the next ones are filled.
+ */
 import { pread } from '../sys/file.ts';
 
 const CHUNK = 0x40000;
+/** As many as `gzip` (compress.ts) has in hand, twice. */
+export const CHUNKS_KEPT = 8;
 
 type Seen = (chunk: Buffer, start: number, end: number) => void;
 
@@ -15,12 +20,16 @@ export interface Output {
 }
 
 export function createOutput(): Output {
-  let chunk = Buffer.allocUnsafeSlow(CHUNK);
+  const chunks = [Buffer.allocUnsafeSlow(CHUNK)];
+  let taken = 0;
+  let chunk = chunks[0]!;
   let filled = 0;
 
   function take(): Buffer {
     const full = chunk.subarray(0, filled);
-    chunk = Buffer.allocUnsafeSlow(CHUNK);
+    taken++;
+    if (chunks.length <= CHUNKS_KEPT) chunks.push(Buffer.allocUnsafeSlow(CHUNK));
+    chunk = chunks[taken % chunks.length]!;
     filled = 0;
     return full;
   }

@@ -39,8 +39,8 @@ function parseLine(text: string, path: string): SplitLine {
   return { type, name: Buffer.from(name ?? '').toString('latin1'), size: size as number, payload: bytes };
 }
 
-/** The lines of a tar-split file. @throws ERR_TSBOX_DAMAGED */
-export async function* readTarSplit(path: string): AsyncGenerator<SplitLine> {
+/** The lines of a tar-split file, as many at a time as are there. @throws ERR_TSBOX_DAMAGED */
+export async function* readTarSplit(path: string): AsyncGenerator<SplitLine[]> {
   const file = createReadStream(path);
   const stream = createGunzip({ chunkSize: CHUNK });
   file.on('error', (error) => stream.destroy(error));
@@ -50,10 +50,12 @@ export async function* readTarSplit(path: string): AsyncGenerator<SplitLine> {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       let start = 0;
+      const lines: SplitLine[] = [];
       for (let end = bytes.indexOf(NEWLINE); end !== -1; end = bytes.indexOf(NEWLINE, start)) {
-        yield parseLine(bytes.toString('utf8', start, end), path);
+        lines.push(parseLine(bytes.toString('utf8', start, end), path));
         start = end + 1;
       }
+      yield lines;
       rest = Buffer.from(bytes.subarray(start));
       if (rest.length > MAX_LINE) throw new TsboxError('ERR_TSBOX_DAMAGED', `${path}: not a tar-split file`);
     }
@@ -64,7 +66,7 @@ export async function* readTarSplit(path: string): AsyncGenerator<SplitLine> {
     file.destroy();
     stream.destroy();
   }
-  if (rest.length > 0) yield parseLine(rest.toString(), path);
+  if (rest.length > 0) yield [parseLine(rest.toString(), path)];
 }
 
 function changed(name: string): TsboxError {
@@ -95,16 +97,18 @@ function openFile(root: number, name: string, size: number): number {
   throw changed(name);
 }
 
-/** The exact bytes of a layer, from the directory that it was unpacked into and its tar-split file, in large chunks. Each file
- *  is checked, after its bytes were given: the caller throws away what it has when this throws.
+/** The exact bytes of a layer, from the directory that it was unpacked into and its tar-split file, in large chunks that are good
+ *  as long as output.ts says. Each file is checked, after its bytes were given: the caller throws away what it has when this throws.
  *  @throws ERR_TSBOX_DAMAGED `file integrity checksum failed for "NAME"` when a file is not as it was unpacked */
 export async function* reassembleLayer(layerDiffDir: string | Buffer, tarSplitPath: string): AsyncGenerator<Buffer> {
   const root = openat(AT_FDCWD, layerDiffDir, OPEN.RDONLY | OPEN.DIRECTORY);
   const output = createOutput();
   try {
-    for await (const line of readTarSplit(tarSplitPath)) {
-      if (line.type === 2) yield* output.put(line.payload);
-      else if (line.size > 0) yield* copyFile(root, line.name, line.size, line.payload, output);
+    for await (const lines of readTarSplit(tarSplitPath)) {
+      for (const line of lines) {
+        if (line.type === 2) yield* output.put(line.payload);
+        else if (line.size > 0) yield* copyFile(root, line.name, line.size, line.payload, output);
+      }
     }
     yield* output.rest();
   } finally {

@@ -261,10 +261,12 @@ function lastBelow(ascending: readonly number[], bound: number): number | undefi
 async function findLosses(path: string, losses: readonly LostFile[]): Promise<Map<number, LostFile>> {
   const wanted = new Map<string, number[]>(losses.map((loss) => [loss.path, []]));
   let ordinal = 0;
-  for await (const line of readTarSplit(path)) {
-    if (line.type === 2 || line.size === 0) continue;
-    wanted.get(pathOf(line.name))?.push(ordinal);
-    ordinal++;
+  for await (const lines of readTarSplit(path)) {
+    for (const line of lines) {
+      if (line.type === 2 || line.size === 0) continue;
+      wanted.get(pathOf(line.name))?.push(ordinal);
+      ordinal++;
+    }
   }
   const found = new Map<number, LostFile>();
   for (const loss of losses) {
@@ -281,15 +283,17 @@ async function inlineLosses(path: string, losses: readonly LostFile[]): Promise<
   const aside = openSync(`${path}.lost`, 'r');
   let ordinal = 0;
   try {
-    for await (const line of readTarSplit(path)) {
-      const loss = line.type === 1 && line.size > 0 ? found.get(ordinal++) : undefined;
-      if (line.type === 2) lines.segment(line.payload, line.payload.length);
-      else if (loss === undefined) lines.file(line.name, line.size, line.payload);
-      else {
-        lines.file(line.name, 0, undefined);
-        for (const piece of fileData(aside, loss.size, loss.path, loss.offset)) {
-          lines.segment(piece, piece.length);
-          await lines.drain();
+    for await (const read of readTarSplit(path)) {
+      for (const line of read) {
+        const loss = line.type === 1 && line.size > 0 ? found.get(ordinal++) : undefined;
+        if (line.type === 2) lines.segment(line.payload, line.payload.length);
+        else if (loss === undefined) lines.file(line.name, line.size, line.payload);
+        else {
+          lines.file(line.name, 0, undefined);
+          for (const piece of fileData(aside, loss.size, loss.path, loss.offset)) {
+            lines.segment(piece, piece.length);
+            await lines.drain();
+          }
         }
       }
       await lines.drain();

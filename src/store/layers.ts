@@ -14,6 +14,8 @@ export interface LayerRecord {
   cacheId: string;
   /** Bytes of file content. */
   size: number;
+  /** Bytes of its tar; absent when another engine has put the layer there. */
+  archiveSize?: number;
   /** Short name in overlay2/l. */
   link: string;
   /** `l/A:l/B:..` of the layers below, nearest first; empty on a base layer. */
@@ -23,6 +25,9 @@ export interface LayerRecord {
   /** What it takes to write the layer's tar again byte for byte; see layer/. */
   tarSplit: string;
 }
+
+/** The one file of an entry that Docker has not, and passes over: to know it without it takes all of the tar-split. */
+export const ARCHIVE_SIZE = 'archive-size';
 
 export function hasLayer(store: Store, chainId: string): boolean {
   return existsSync(`${layerEntry(store, chainId)}/cache-id`);
@@ -52,12 +57,14 @@ export function readLayer(store: Store, chainId: string): LayerRecord {
   const lower = readText(`${directory}/lower`) ?? '';
   if ((lower === '') !== (parent === undefined))
     throw damaged(chainId, 'its parent and its lower directories do not agree');
+  const archiveSize = wholeNumber(readText(`${entry}/${ARCHIVE_SIZE}`));
   return {
     chainId,
     diffId,
     ...(parent === undefined ? {} : { parent }),
     cacheId,
     size: layerSize(store, chainId),
+    ...(archiveSize === undefined ? {} : { archiveSize }),
     link,
     lower,
     diffDir: `${directory}/diff`,
@@ -67,8 +74,12 @@ export function readLayer(store: Store, chainId: string): LayerRecord {
 
 /** Bytes of file content in a layer, without what is below it; 0 when the layer is missing or does not know. */
 export function layerSize(store: Store, chainId: string): number {
-  const size = Number(readText(`${layerEntry(store, chainId)}/size`) ?? '0');
-  return Number.isSafeInteger(size) && size >= 0 ? size : 0;
+  return wholeNumber(readText(`${layerEntry(store, chainId)}/size`)) ?? 0;
+}
+
+function wholeNumber(text: string | undefined): number | undefined {
+  const number = text === undefined || !/^[0-9]+$/.test(text) ? Number.NaN : Number(text);
+  return Number.isSafeInteger(number) ? number : undefined;
 }
 
 /** A layer and all below it, from top to base. @throws as {@link readLayer} */

@@ -11,7 +11,7 @@ import { randomHex } from '../sys/random.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 import { chainIdOn } from './chain.ts';
 import { attempt, refusal, withoutUmask } from './io.ts';
-import { hasLayer, type LayerRecord, lowerFor, readLayer, stackOf } from './layers.ts';
+import { ARCHIVE_SIZE, hasLayer, type LayerRecord, lowerFor, readLayer, stackOf } from './layers.ts';
 import { holdDirectory, type Lease, useLayer } from './leases.ts';
 import { newLink, removeLink, writeLink } from './links.ts';
 import { sharingStore, withStore } from './lock.ts';
@@ -30,6 +30,8 @@ export interface LayerTarget {
 export interface AppliedLayer {
   /** Digest of the uncompressed tar. */
   diffId: string;
+  /** Bytes of that tar. */
+  archiveSize: number;
   /** Bytes of file content. */
   size: number;
 }
@@ -75,9 +77,9 @@ export async function stageLayer(
         }),
       ),
     );
-    const { diffId, size } = await apply({ dir: diffDir, tarSplit: `${entry}/tar-split.json.gz`, lowers });
+    const { diffId, archiveSize, size } = await apply({ dir: diffDir, tarSplit: `${entry}/tar-split.json.gz`, lowers });
     if (!isDigest(diffId)) throw new Error(`a layer's diffID is ${diffId}`);
-    return { cacheId, diffDir, diffId, size };
+    return { cacheId, diffDir, diffId, archiveSize, size };
   } catch (error) {
     discard(store, lease, cacheId);
     throw refusal('unpack a layer', error);
@@ -105,6 +107,7 @@ function prepare(store: Store, staged: StagedLayer, below: LayerRecord | Prepare
   const directory = `${store.overlay}/${staged.cacheId}`;
   writeFileSync(`${entry}/diff`, staged.diffId, { mode: 0o644 });
   writeFileSync(`${entry}/size`, String(staged.size), { mode: 0o644 });
+  writeFileSync(`${entry}/${ARCHIVE_SIZE}`, String(staged.archiveSize), { mode: 0o644 });
   writeFileSync(`${entry}/cache-id`, staged.cacheId, { mode: 0o644 });
   if (below !== undefined) {
     writeFileSync(`${entry}/parent`, below.chainId, { mode: 0o644 });

@@ -1,7 +1,16 @@
 /** `save`: one archive that everybody reads, with the exact bytes of every layer. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createWriteStream, existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  createWriteStream,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -138,6 +147,18 @@ test('save: a file that was changed behind our back is found and named', async (
       },
     );
   }
+});
+
+test('save: the size of a layer that another engine has put there is worked out, a wrong one is told', async (context) => {
+  if (!requires(context, 'root')) return;
+  const engine = await prepared(context);
+  const layerdb = join(engine.store.images, 'layerdb/sha256');
+  const notes = readdirSync(layerdb).map((name) => join(layerdb, name, 'archive-size'));
+  const wanted = readFileSync(await saved(engine, join(engine.directory, 'a.tar'), 'one:1'));
+  for (const note of notes) rmSync(note);
+  assert.ok(readFileSync(await saved(engine, join(engine.directory, 'b.tar'), 'one:1')).equals(wanted));
+  for (const note of notes) writeFileSync(note, '512');
+  await assert.rejects(saved(engine, join(engine.directory, 'c.tar'), 'one:1'), { code: 'ERR_TSBOX_DAMAGED' });
 });
 
 test('save: every layer of the fixture comes back byte for byte', async (context) => {

@@ -137,7 +137,7 @@ async function compare(): Promise<void> {
       const layer = await registerLayer(store, lease, top, async ({ dir, tarSplit }) => {
         scatter(dir, random, index === 0);
         writeFileSync(tarSplit, '');
-        return { diffId: sha256(`${round} ${index}`), size: 0 };
+        return { diffId: sha256(`${round} ${index}`), archiveSize: 0, size: 0 };
       });
       top = layer.chainId;
     }
@@ -181,7 +181,7 @@ async function init(): Promise<void> {
     chmodSync(`${dir}/etc/own`, 0o644);
     chownSync(`${dir}/etc/hosts`, 9, 9);
     writeFileSync(tarSplit, '');
-    return { diffId: sha256('init'), size: 0 };
+    return { diffId: sha256('init'), archiveSize: 0, size: 0 };
   });
   releaseLease(lease);
   withMount(createRwLayer(store, 'init', layer.chainId), (merged) => {

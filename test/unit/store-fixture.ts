@@ -32,7 +32,7 @@ export function filesLayer(files: Readonly<Record<string, string>>): ApplyLayer 
       size += content.length;
     }
     writeFileSync(tarSplit, '');
-    return { diffId: sha256(JSON.stringify(files)), size };
+    return { diffId: sha256(JSON.stringify(files)), archiveSize: 0, size };
   };
 }
 

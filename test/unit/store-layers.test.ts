@@ -23,7 +23,7 @@ test('chain ids: as the image specification computes them', () => {
   assert.deepEqual(chainIds([]), []);
 });
 
-test("layers: on disk they are as Docker's", async (t) => {
+test("layers: on disk they are as Docker's, but for the size of the archive", async (t) => {
   const store = temporaryStore(t);
   const lease = newLease();
   const base = await registerLayer(store, lease, undefined, filesLayer({ 'etc/passwd': 'root' }));
@@ -31,8 +31,16 @@ test("layers: on disk they are as Docker's", async (t) => {
   releaseLease(lease);
   const entry = layerEntry(store, top.chainId);
   const text = (file: string) => readFileSync(`${entry}/${file}`, 'utf8');
-  assert.deepEqual(readdirSync(entry).sort(), ['cache-id', 'diff', 'parent', 'size', 'tar-split.json.gz']);
+  assert.deepEqual(readdirSync(entry).sort(), [
+    'archive-size',
+    'cache-id',
+    'diff',
+    'parent',
+    'size',
+    'tar-split.json.gz',
+  ]);
   assert.deepEqual(readdirSync(layerEntry(store, base.chainId)).sort(), [
+    'archive-size',
     'cache-id',
     'diff',
     'size',
