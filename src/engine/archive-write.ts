@@ -36,7 +36,10 @@ export async function* writeArchive(files: Iterable<ArchiveFile>): AsyncGenerato
       yield chunk;
     }
     if (written !== size) {
-      throw new TsboxError('ERR_TSBOX_DAMAGED', `write ${path} into an archive: it has ${written} bytes and not ${size}`);
+      throw new TsboxError(
+        'ERR_TSBOX_DAMAGED',
+        `write ${path} into an archive: it has ${written} bytes and not ${size}`,
+      );
     }
     if (size % 512 !== 0) yield paddingOf(size);
   }
