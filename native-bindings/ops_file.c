@@ -45,7 +45,8 @@ static int write_all(int fd, const char *data, size_t length) {
   return error != 0 ? error : close_error;
 }
 
-/* What a small file says, as the kernel's own files are: it must fit into one read(2). */
+/* What a small file says, as the kernel's own files are: it must fit into one read(2). Plain paths are safe: it goes from a cgroup, which has
+ * no links, to the container's directory below the data root, and nobody in a container has a say in either. */
 OPERATION(copy) {
   const char *from, *to;
   char data[4096];

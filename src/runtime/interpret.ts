@@ -61,7 +61,9 @@ function writeFile(step: StepOf<'write'>, context: Context): void {
   walk.writeFile(context.text(step.path), context.text(step.data), bits(O, step.flags), step.mode);
 }
 
-/** As much as one read(2) of a page gives. */
+/** As much as one read(2) of a page gives. Plain paths are safe here: the plan copies from a cgroup, whose file system has no links and no
+ *  names that a container could give to files, to the container's own directory below the data root. Neither is in a root file system, nor
+ *  on a way that an image or a container has a say in. What may be, is opened by `sys/walk.ts`. */
 function copySmall(step: StepOf<'copy'>, context: Context): void {
   const from = openSync(context.text(step.from), 'r');
   try {
