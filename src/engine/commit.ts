@@ -15,7 +15,6 @@ import { containerState } from '../store/state.ts';
 import type { Store } from '../store/store.ts';
 import { withLease } from '../store/take-back.ts';
 import type { CommitRequest } from './api.ts';
-import { containerCgroup } from './cgroup-path.ts';
 import { applyChanges } from './changes.ts';
 import { whileFrozen } from './freeze.ts';
 import { checkLayerCount, unpackAs } from './install-layers.ts';
@@ -110,9 +109,7 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
         if (layer.parent !== undefined) useLayer(store, lease, layer.parent);
         const pack = () => commitLayer(store, lease, record, layer, signal);
         const diffId =
-          state.Running && !state.Paused && request.pause
-            ? await whileFrozen(record.ID, pack, containerCgroup(store, record.ID))
-            : await pack();
+          state.Running && !state.Paused && request.pause ? await whileFrozen(store, record.ID, pack) : await pack();
         const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));
         return putImage(store, bytes, {
           parent: image.id,

@@ -18,7 +18,7 @@ import { cgroupFacts, parentCpuset } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
 import { isHostRoot, ownMaps } from '../sys/own-ids.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
-import { parentPath } from './cgroup-path.ts';
+import { parentPath, placeSteps } from './cgroup-path.ts';
 import { containerDevices } from './devices.ts';
 import { joinedContainers } from './namespaces.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
@@ -188,6 +188,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       mode: 0o700,
       why: 'what is there only while the container runs: plan, lock, socket, state',
     },
+    ...placeSteps(store, record.ID, facts),
     ...fileSteps(record, hostConfig, owner),
     ...sourceSteps(record, kinds, owner),
     ...shmSetup(engine, record.ID, hostConfig),

@@ -10,11 +10,11 @@ import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, readRun } from '../store/state.ts';
 import { runDirectory } from '../store/store.ts';
-import { hostFacts, mapsInUse } from '../sys/probe.ts';
+import { mapsInUse } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
 import { session } from './attach.ts';
-import { cgroupsPath } from './cgroup-path.ts';
+import { cgroupsPath, checkEntrance, containerFacts } from './cgroup-path.ts';
 import { lookUpUser } from './container-plan.ts';
 import { processEnv } from './merge.ts';
 import { namespaceFiles } from './namespaces.ts';
@@ -67,7 +67,8 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
     );
   }
   const hostConfig = readHostConfig(engine.store, record.ID);
-  const facts = hostFacts();
+  const facts = containerFacts(engine.store, record.ID);
+  checkEntrance(facts, record.ID);
   const own = boundingSet(hostConfig, facts.capabilities);
   const seccomp = await seccompFilter(engine, hostConfig, facts, own);
   const maps = mapsInUse(state.Pid);

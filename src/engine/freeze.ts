@@ -2,10 +2,9 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
-import type { CgroupHierarchy } from '../spec/host.ts';
-import { shortId } from '../store/store.ts';
-import { hostFacts } from '../sys/probe.ts';
-import { cgroupsPath } from './cgroup-path.ts';
+import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
+import { type Store, shortId } from '../store/store.ts';
+import { containerCgroup, containerFacts } from './cgroup-path.ts';
 
 /** How one version of cgroups is told, and how it says that it is done. */
 interface Freezer {
@@ -45,8 +44,8 @@ function freezerIn({ mount, version, controllers }: CgroupHierarchy, path: strin
 }
 
 /** That of version 2 first, if it can freeze, then the freezer of version 1. */
-function findFreezers(path: string): Freezer[] {
-  return [...hostFacts().hierarchies]
+function findFreezers(facts: HostFacts, path: string): Freezer[] {
+  return [...facts.hierarchies]
     .sort((a, b) => b.version - a.version)
     .map((hierarchy) => freezerIn(hierarchy, path))
     .filter((freezer) => freezer !== undefined)
@@ -63,8 +62,8 @@ async function untilFrozen(freezer: Freezer): Promise<void> {
 /** Runs `work` while the container stands still; afterwards it goes on, whatever has happened. A container that is not running, or
  *  ends meanwhile, needs nothing.
  *  @throws ERR_TSBOX_UNSUPPORTED when this host cannot freeze; ERR_TSBOX_CONFLICT when the container does not come to a halt */
-export async function whileFrozen<T>(id: string, work: () => Promise<T>, cgroup = cgroupsPath(id)): Promise<T> {
-  const [freezer] = findFreezers(cgroup);
+export async function whileFrozen<T>(store: Store, id: string, work: () => Promise<T>): Promise<T> {
+  const [freezer] = findFreezers(containerFacts(store, id), containerCgroup(store, id));
   if (freezer === undefined) {
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, {
       hint: 'Without --pause the container goes on running meanwhile: --pause=false.',
@@ -79,8 +78,9 @@ export async function whileFrozen<T>(id: string, work: () => Promise<T>, cgroup 
 }
 
 /** Lets a container go on that somebody has left frozen: in a version 1 freezer not even SIGKILL has an effect. */
-export function thaw(id: string, cgroup: string): void {
-  for (const freezer of findFreezers(cgroup)) write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
+export function thaw(store: Store, id: string): void {
+  for (const freezer of findFreezers(containerFacts(store, id), containerCgroup(store, id)))
+    write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
 }
 
 /** @returns false when the cgroup is gone: then nobody is in it who could write, or who waits */

@@ -26,6 +26,7 @@ function securityOptions(uid: number, remap: string | undefined): string[] {
 export function engineInfo(engine: Engine): object {
   const containers = listContainers(engine, { all: true });
   const facts = hostFacts();
+  const { cgroupMode } = hostFacts('there');
   return {
     Containers: containers.length,
     ContainersRunning: containers.filter((one) => one.state.Running && !one.state.Paused).length,
@@ -36,8 +37,8 @@ export function engineInfo(engine: Engine): object {
     LoggingDriver: 'json-file',
     SecurityOptions: securityOptions(facts.uid, engine.options.usernsRemap),
     CgroupDriver: facts.hierarchies.length === 0 ? 'none' : 'cgroupfs',
-    CgroupVersion: facts.cgroupMode === 'unified' ? '2' : '1',
-    CgroupMode: facts.cgroupMode,
+    CgroupVersion: cgroupMode === 'unified' ? '2' : '1',
+    CgroupMode: cgroupMode,
     KernelVersion: release(),
     OperatingSystem: operatingSystem(),
     OSType: 'linux',

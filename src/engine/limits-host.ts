@@ -7,15 +7,25 @@ import { parentPath } from './cgroup-path.ts';
 import { type CheckedLimits, checkLimits, withDefaultSwap } from './limits.ts';
 
 function supportFor(facts: HostFacts, parent: string | undefined): LimitSupport {
-  const support = limitSupport({ ...facts, cgroup: cgroupFacts(facts, parentPath(parent)) });
+  const cgroup = cgroupFacts(facts, parentPath(parent));
+  const support = limitSupport({ ...facts, cgroup });
   if (facts.uid === 0) return support;
-  const given = { memory: true, swap: true, reservation: true, pids: true, shares: true, quota: true, cpuset: true };
-  return { ...support, ...given, weight: true, weightDevice: true, throttle: true };
+  const asked = Object.entries(FIELDS).filter(([controller]) => !cgroup.available.includes(controller));
+  return { ...support, ...Object.fromEntries(asked.flatMap(([, fields]) => fields.map((field) => [field, true]))) };
 }
 
-/** For a container that there is. @throws as checkLimits does */
-export function updateForHost(limits: Partial<Resources>, parent: string | undefined): CheckedLimits {
-  return checkLimits(limits, supportFor(hostFacts(), parent), true);
+/** What each controller of version 2 is for. */
+const FIELDS: Readonly<Record<string, readonly (keyof LimitSupport)[]>> = {
+  memory: ['memory', 'swap', 'reservation'],
+  pids: ['pids'],
+  cpu: ['shares', 'quota'],
+  cpuset: ['cpuset'],
+  io: ['weight', 'weightDevice', 'throttle'],
+};
+
+/** For a container that there is. @param facts where its cgroups are, when it runs @throws as checkLimits does */
+export function updateForHost(limits: Partial<Resources>, parent: string | undefined, facts: HostFacts): CheckedLimits {
+  return checkLimits(limits, supportFor(facts, parent), true);
 }
 
 /** For a new container. An ordinary user who was not given a controller is refused when the plan is made, which names it: root alone is

@@ -15,8 +15,7 @@ import { containerState, monitorLives, readRun } from '../store/state.ts';
 import { containerDirectory, imageFile, mappedPlace, mountEntry, runDirectory, type Store } from '../store/store.ts';
 import { removeUnusedChain } from '../store/unused-layers.ts';
 import { type Lock, lock } from '../sys/lock.ts';
-import { hostFacts } from '../sys/probe.ts';
-import { containerCgroup } from './cgroup-path.ts';
+import { containerCgroup, containerFacts } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
 import { openWork } from './removal.ts';
@@ -72,8 +71,7 @@ function processesIn(directory: string): number[] {
 /** Kills what is left in the container's cgroups. A monitor that is killed takes the first process with it, but not one that has
  *  executed a setuid file since. @see prctl(2), PR_SET_PDEATHSIG */
 async function killStragglers(store: Store, id: string): Promise<void> {
-  const cgroup = containerCgroup(store, id);
-  const directories = cgroupDirectories(cgroup, hostFacts());
+  const directories = cgroupDirectories(containerCgroup(store, id), containerFacts(store, id));
   for (const end = performance.now() + PATIENCE_MS; performance.now() < end; ) {
     const pids = new Set(directories.flatMap(processesIn));
     if (pids.size === 0) return;
@@ -84,7 +82,7 @@ async function killStragglers(store: Store, id: string): Promise<void> {
         // it has just ended
       }
     }
-    thaw(id, cgroup);
+    thaw(store, id);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
@@ -93,7 +91,7 @@ async function killStragglers(store: Store, id: string): Promise<void> {
 export async function cleanLeftovers(engine: Engine, id: string): Promise<void> {
   await killStragglers(engine.store, id);
   interpret([
-    ...cgroupCleanup(containerCgroup(engine.store, id), hostFacts()),
+    ...cgroupCleanup(containerCgroup(engine.store, id), containerFacts(engine.store, id)),
     ...umountSteps(engine, id),
     ...shmCleanup(engine, id, { IpcMode: 'shareable' }),
     {

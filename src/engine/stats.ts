@@ -4,8 +4,7 @@ import type { ContainerRecord } from '../spec/container.ts';
 import { findContainer, listContainers, readHostConfig, requireContainer } from '../store/containers.ts';
 import { containerState } from '../store/state.ts';
 import { type Usage, usageOf } from '../sys/cgroup-usage.ts';
-import { hostFacts } from '../sys/probe.ts';
-import { cgroupsPath } from './cgroup-path.ts';
+import { cgroupsPath, containerFacts } from './cgroup-path.ts';
 import type { Engine } from './open.ts';
 
 export interface Sample {
@@ -32,7 +31,12 @@ function sampleOf(engine: Engine, record: ContainerRecord, asked: string): Sampl
   const state = containerState(engine.store, record);
   if (!state.Running) return sample;
   const { CgroupParent, NetworkMode } = readHostConfig(engine.store, record.ID);
-  const usage = usageOf(hostFacts(), cgroupsPath(record.ID, CgroupParent), state.Pid, NetworkMode !== 'host');
+  const usage = usageOf(
+    containerFacts(engine.store, record.ID),
+    cgroupsPath(record.ID, CgroupParent),
+    state.Pid,
+    NetworkMode !== 'host',
+  );
   return { ...sample, usage };
 }
 

@@ -5,7 +5,6 @@ import { parseSignal } from '../spec/signals.ts';
 import { requireContainer } from '../store/containers.ts';
 import { containerState } from '../store/state.ts';
 import { sendSignal } from '../sys/pidfd.ts';
-import { containerCgroup } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
 import { waitContainer } from './wait.ts';
@@ -18,7 +17,7 @@ function signalContainer(engine: Engine, record: ContainerRecord, signal: number
   const pid = containerState(engine.store, record).Pid;
   if (pid <= 0) return false;
   const sent = sendSignal(pid, signal, () => containerState(engine.store, record).Pid === pid);
-  if (sent && signal === SIGKILL) thaw(record.ID, containerCgroup(engine.store, record.ID));
+  if (sent && signal === SIGKILL) thaw(engine.store, record.ID);
   return sent;
 }
 

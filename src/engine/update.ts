@@ -3,6 +3,7 @@ import { TsboxError, wrapError } from '../errors.ts';
 import { cgroupUpdate } from '../plan/cgroup.ts';
 import { interpret } from '../runtime/interpret.ts';
 import type { HostConfig } from '../spec/container.ts';
+import type { HostFacts } from '../spec/host.ts';
 import type { Resources } from '../spec/resources.ts';
 import { saveHostConfig, withContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
@@ -10,7 +11,7 @@ import { containerState } from '../store/state.ts';
 import { cgroupFacts, currentLimits } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
 import { hostFacts } from '../sys/probe.ts';
-import { cgroupsPath, parentPath } from './cgroup-path.ts';
+import { cgroupsPath, containerFacts, parentPath } from './cgroup-path.ts';
 import { updateForHost } from './limits-host.ts';
 import type { Engine } from './open.ts';
 import { ociLimits } from './resources.ts';
@@ -54,11 +55,10 @@ function given(asked: Limits): Limits {
   );
 }
 
-function applyToRunning(id: string, hostConfig: HostConfig, changed: Limits): void {
+function applyToRunning(id: string, facts: HostFacts, hostConfig: HostConfig, changed: Limits): void {
   const topics = TOPICS.filter((topic) => topic.some((field) => changed[field] !== undefined)).flat();
   const limits = Object.fromEntries(topics.map((field) => [field, hostConfig[field]]));
   const path = cgroupsPath(id, hostConfig.CgroupParent);
-  const facts = hostFacts();
   const place = { ...facts, cgroup: cgroupFacts(facts, parentPath(hostConfig.CgroupParent)) };
   const resources = ociLimits(limits, deviceNumbers);
   interpret(cgroupUpdate(path, place, resources, currentLimits(facts, path)));
@@ -68,16 +68,20 @@ function applyToRunning(id: string, hostConfig: HostConfig, changed: Limits): vo
  *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_USAGE, ERR_TSBOX_CONFLICT, SyscallError when the kernel refuses; then nothing is kept */
 export function updateContainer(engine: Engine, name: string, asked: Limits): string[] {
   const { store } = engine;
-  const { ID: id } = requireContainer(store, name);
+  const record = requireContainer(store, name);
+  const id = record.ID;
+  const facts = containerState(store, record).Running ? containerFacts(store, id) : hostFacts();
   const parent = readHostConfig(store, id).CgroupParent;
-  const { resources, warnings } = updateForHost(asked, parent);
+  const { resources, warnings } = updateForHost(asked, parent, facts);
   const changed = given(resources);
   withContainer(store, id, () => {
     const before = readHostConfig(store, id);
     const hostConfig = { ...before, ...changed };
     try {
       checkConflicts(changed, before);
-      if (containerState(store, requireContainer(store, id)).Running) applyToRunning(id, hostConfig, changed);
+      if (containerState(store, requireContainer(store, id)).Running) {
+        applyToRunning(id, containerFacts(store, id), hostConfig, changed);
+      }
     } catch (error) {
       throw wrapError(`Cannot update container ${id}`, error);
     }

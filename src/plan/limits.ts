@@ -3,6 +3,7 @@
  * file each that knows their words; a controller is in one hierarchy of the host, of either version.
  */
 import { TsboxError } from '../errors.ts';
+import { DELEGATE, IN_USER_SCOPE } from '../spec/delegation.ts';
 import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
 import type { OciResources } from '../spec/oci-runtime.ts';
 import { limitFilesV1 } from './limits-v1.ts';
@@ -68,21 +69,31 @@ export function placeLimits(resources: OciResources, facts: HostFacts, current: 
 }
 
 function missing(controller: Controller, facts: HostFacts): TsboxError {
-  const message = `limit ${controller}: the cgroup controller ${controller} is not available`;
-  if (facts.uid === 0) {
-    return new TsboxError('ERR_TSBOX_UNSUPPORTED', message, {
-      exitCode: 125,
-      hint: 'Its hierarchy is not mounted, or the kernel was built or started without it. /proc/cgroups and cgroup.controllers list what there is.',
-    });
+  const [says, hint] = facts.uid === 0 ? ['is not available', NOT_MOUNTED] : notHandedOver(facts);
+  const message = `limit ${controller}: the cgroup controller ${controller} ${says}`;
+  return new TsboxError('ERR_TSBOX_UNSUPPORTED', message, { exitCode: 125, hint });
+}
+
+const NOT_MOUNTED =
+  'Its hierarchy is not mounted, or the kernel was built or started without it. /proc/cgroups and cgroup.controllers list what there is.';
+
+/** What an ordinary user lacks, and who can give it. */
+function notHandedOver({ uid, cgroup }: HostFacts): [says: string, hint: string] {
+  const { base, hostMode } = cgroup ?? {};
+  if (hostMode !== undefined && hostMode !== 'unified') {
+    return [
+      `is not available to user ${uid}`,
+      'Only version 2 of cgroups can be handed over to ordinary users: boot with systemd.unified_cgroup_hierarchy=1.',
+    ];
   }
-  const base = facts.cgroup?.base;
-  const where = base === undefined ? '' : ` in ${base}`;
-  return new TsboxError('ERR_TSBOX_UNSUPPORTED', `${message}${where} to user ${facts.uid}`, {
-    exitCode: 125,
-    hint:
-      'systemd gives it to users with a drop-in for user@.service: [Service] Delegate=cpu cpuset io memory pids. ' +
-      'Then run `systemd-run --user --scope tsbox ...`, or start from a session that user@.service manages.',
-  });
+  if (base === undefined) {
+    return [
+      `is not available to user ${uid}: no cgroup here was delegated to him`,
+      `Start tsbox where one was: ${IN_USER_SCOPE}`,
+    ];
+  }
+  const commands = DELEGATE.join(' && ');
+  return [`was not delegated to user ${uid} in ${base}`, `As root: ${commands}; then log in again.`];
 }
 
 /** The writes, in the container's own directory of each hierarchy. @param path of the container's cgroup below each */

@@ -40,8 +40,9 @@ export interface DoctorFacts {
     mode: CgroupMode;
     /** Controllers of all hierarchies. */
     controllers: readonly string[];
-    /** Of version 2, those that the caller's own cgroup hands down. */
+    /** Of version 2, those of the outermost cgroup that was handed over to the caller, and that cgroup: absent when none was. */
     delegated: readonly string[];
+    delegatedAt?: string;
     /** A directory where tsbox makes its own. */
     make: Outcome;
     /** A process that is born in a version 2 cgroup. */

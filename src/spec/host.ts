@@ -6,6 +6,8 @@ export interface CgroupHierarchy {
   version: 1 | 2;
   /** Version 1: `['memory']`, `['name=systemd']`, as mount(2) takes them. Version 2: empty. */
   controllers: readonly string[];
+  /** Handed over to an ordinary user: `mount` is then the cgroup in which his containers get theirs, and paths begin there. */
+  delegated?: true;
 }
 
 /** unified: version 2 only. hybrid: version 1 controllers and a version 2 hierarchy. legacy: version 1 only. */
@@ -32,8 +34,9 @@ export interface CgroupFacts {
   missing: readonly string[];
   /** Files that not every kernel has: `blkio.bfq.weight`, `io.weight`, `io.bfq.weight`. */
   files: ReadonlySet<string>;
-  /** Ordinary users: the cgroup that was handed to them. */
+  /** Ordinary users: the outermost cgroup that was handed over to them, if one was, and what the host has mounted. */
   base?: string;
+  hostMode?: CgroupMode;
 }
 
 /** What this host can limit, as Docker asks. */
@@ -61,7 +64,9 @@ export interface HostFacts {
   uid: number;
   /** Version of the kernel: 100 times the first number and the second, 601 for 6.1. */
   kernel: number;
+  /** By the hierarchies below. */
   cgroupMode: CgroupMode;
+  /** Those in which the caller may make cgroups. */
   hierarchies: readonly CgroupHierarchy[];
   /** A version 1 cpuset takes nobody in before it has these; read from the hierarchy's root. */
   cpuset?: { cpus: string; mems: string };

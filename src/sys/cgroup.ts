@@ -1,9 +1,10 @@
 /** Where a container's cgroups may be made and what can be limited there, read from the hierarchies. Read only when it matters: a plain
  *  start on version 1 asks for nothing here. */
-import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { posix } from 'node:path';
 import type { CgroupFacts, CgroupHierarchy, CgroupLevel, HostFacts, LimitSupport } from '../spec/host.ts';
+import { delegatedLevels } from './delegation.ts';
+import { hostFacts } from './probe.ts';
 
 const words = (path: string): string[] => {
   const text = content(path);
@@ -24,34 +25,9 @@ function prefixes(path: string): string[] {
   return parts.map((_, index) => `/${parts.slice(0, index + 1).join('/')}`);
 }
 
-function isWritable(path: string): boolean {
-  try {
-    accessSync(path, constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** The path, below the hierarchy of version 2, of the cgroup that an ordinary user may make cgroups in and move the own processes to:
- *  the one around the caller's own, when it was handed over. For root it is the hierarchy's own root, ''.
- *  @returns undefined when nothing was delegated @see cgroup-v2.rst, Delegation */
-export function delegatedCgroup(facts: Pick<HostFacts, 'uid' | 'hierarchies'>): string | undefined {
-  if (facts.uid === 0) return '';
-  const unified = facts.hierarchies.find((one) => one.version === 2);
-  if (unified === undefined) return undefined;
-  const own = /^0::(.*)$/m.exec(content('/proc/self/cgroup'))?.[1] ?? '/';
-  const around = posix.dirname(own);
-  const at = `${unified.mount}${around === '/' ? '' : around}`;
-  const isOurs = ['', '/cgroup.procs', '/cgroup.subtree_control'].every((file) => isWritable(`${at}${file}`));
-  return isOurs && around !== '/' ? around : undefined;
-}
-
-function levelsOf(unified: CgroupHierarchy | undefined, base: string, parent: string): CgroupLevel[] {
-  if (unified === undefined) return [];
-  const below = prefixes(parent).filter((path) => path.length > base.length && path.startsWith(base));
-  return [base, ...below]
-    .map((path) => `${unified.mount}${path}`)
+/** Those of the paths that exist. */
+function levelsOf(directories: readonly string[]): CgroupLevel[] {
+  return directories
     .filter((directory) => existsSync(directory))
     .map((directory) => ({
       directory,
@@ -81,7 +57,8 @@ function filesOf(hierarchies: readonly CgroupHierarchy[]): Set<string> {
   const files = new Set<string>();
   const unified = hierarchies.find((one) => one.version === 2);
   if (unified !== undefined) {
-    if (existsSync(`${unified.mount}/io.cost.qos`)) files.add('io.weight');
+    // Of a cgroup that was handed over the root is not known; its own file is there once it has the controller.
+    if (['io.cost.qos', 'io.weight'].some((file) => existsSync(`${unified.mount}/${file}`))) files.add('io.weight');
     if (existsSync('/sys/module/bfq') || isInSomeGroup(unified.mount, 'io.bfq.weight')) files.add('io.bfq.weight');
   }
   const blkio = hierarchies.find((one) => one.controllers.includes('blkio'));
@@ -92,14 +69,17 @@ function filesOf(hierarchies: readonly CgroupHierarchy[]): Set<string> {
 /** @param parent path of the parent cgroup below each hierarchy, '' for its root */
 export function cgroupFacts(facts: HostFacts, parent: string): CgroupFacts {
   const unified = facts.hierarchies.find((one) => one.version === 2);
-  const base = delegatedCgroup(facts) ?? '';
-  const outermost = unified === undefined ? undefined : `${unified.mount}${base}`;
+  const above =
+    unified?.delegated === true ? delegatedLevels(unified.mount) : unified === undefined ? [] : [unified.mount];
+  const below = unified === undefined ? [] : prefixes(parent).map((path) => `${unified.mount}${path}`);
+  const [outermost] = above;
   return {
     available: outermost === undefined ? [] : words(`${outermost}/cgroup.controllers`),
-    levels: levelsOf(unified, base, parent),
+    levels: levelsOf([...above, ...below]),
     missing: missingIn(facts.hierarchies, parent),
     files: filesOf(facts.hierarchies),
-    ...(facts.uid === 0 || outermost === undefined ? {} : { base: outermost }),
+    ...(facts.uid !== 0 && { hostMode: hostFacts('there').cgroupMode }),
+    ...(unified?.delegated === true && outermost !== undefined && { base: outermost }),
   };
 }
 

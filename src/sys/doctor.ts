@@ -5,6 +5,7 @@ import { release } from 'node:os';
 import { SyscallError } from '../errors.ts';
 import type { DoctorFacts, Outcome } from '../spec/doctor.ts';
 import { errnoOf } from '../spec/errno.ts';
+import { delegatedLevels } from './delegation.ts';
 import { bind, cstring, lastErrno } from './ffi.ts';
 import { hostFacts } from './probe.ts';
 import { addressOf } from './process.ts';
@@ -124,27 +125,26 @@ function userName(uid: number): string {
   return line?.split(':')[0] ?? String(uid);
 }
 
-/** The caller's own version 2 cgroup, as a directory. */
-export function ownCgroup(): string | undefined {
-  const path = /^0::(.*)$/m.exec(textOf('/proc/self/cgroup') ?? '')?.[1];
-  const hierarchy = hostFacts('there').hierarchies.find((one) => one.version === 2);
-  return path === undefined || hierarchy === undefined ? undefined : `${hierarchy.mount}${path}`.replace(/\/$/, '');
-}
-
 const words = (text: string | undefined) =>
   (text ?? '')
     .trim()
     .split(/\s+/)
     .filter((word) => word !== '');
 
-function controllers(): Pick<DoctorFacts['cgroups'], 'mode' | 'controllers' | 'delegated'> {
+function controllers(): Pick<DoctorFacts['cgroups'], 'mode' | 'controllers' | 'delegated' | 'delegatedAt'> {
   const { cgroupMode, hierarchies } = hostFacts('there');
   const all = hierarchies.flatMap((one) =>
     one.version === 1 ? [...one.controllers] : words(textOf(`${one.mount}/cgroup.controllers`)),
   );
-  const own = ownCgroup();
-  const delegated = own === undefined ? [] : words(textOf(`${own}/cgroup.controllers`));
-  return { mode: cgroupMode, controllers: all, delegated };
+  const own = hostFacts().hierarchies.find((one) => one.version === 2);
+  const [outermost] = own?.delegated === true ? delegatedLevels(own.mount) : [own?.mount];
+  const delegated = outermost === undefined ? [] : words(textOf(`${outermost}/cgroup.controllers`));
+  return {
+    mode: cgroupMode,
+    controllers: all,
+    delegated,
+    ...(outermost !== undefined && { delegatedAt: outermost }),
+  };
 }
 
 /** Everything but what has to be tried in a process or a directory of its own. */

@@ -3,6 +3,7 @@ import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { CAPABILITIES } from '../spec/capabilities.ts';
 import type { CgroupHierarchy, CgroupMode, HostFacts } from '../spec/host.ts';
 import { type IdMaps, parseMap } from '../spec/id-map.ts';
+import { delegatedPlace } from './delegation.ts';
 
 /** Mounts of cgroup hierarchies in a /proc/self/mountinfo, outermost first, one a hierarchy. @see proc_pid_mountinfo(5) */
 export function parseHierarchies(mountinfo: string): CgroupHierarchy[] {
@@ -48,12 +49,29 @@ export function kernelVersion(release: string): number {
   return Number(major) * 100 + Number(minor);
 }
 
-/** `usable` leaves out the cgroup hierarchies in which an ordinary user can make nothing: none is handed over to him yet.
+/** A cgroup of version 2 that was handed over, as the hierarchy that an ordinary user has. */
+export function handedOver(place: string): CgroupHierarchy {
+  return { mount: place, version: 2, controllers: [], delegated: true };
+}
+
+function usableOf(there: readonly CgroupHierarchy[]): CgroupHierarchy[] {
+  const unified = there.find((one) => one.version === 2);
+  const place = unified === undefined ? undefined : delegatedPlace(unified.mount);
+  return place === undefined ? [] : [handedOver(place)];
+}
+
+/** The facts with other hierarchies. */
+export function withHierarchies(facts: HostFacts, hierarchies: readonly CgroupHierarchy[]): HostFacts {
+  const { cpuset: _, ...rest } = facts;
+  return { ...rest, hierarchies, cgroupMode: cgroupMode(hierarchies) };
+}
+
+/** `usable` leaves out the cgroup hierarchies in which an ordinary user can make nothing: what is left is a cgroup that was handed over.
  *  The facts that every start needs: four small files and, with version 1 cpusets, two more. */
 export function hostFacts(what: 'usable' | 'there' = 'usable'): HostFacts {
   const uid = process.geteuid?.() ?? 0;
-  const wanted = uid === 0 || what === 'there';
-  const hierarchies = wanted ? parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8')) : [];
+  const there = parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const hierarchies = uid === 0 || what === 'there' ? there : usableOf(there);
   const status = readFileSync('/proc/self/status', 'utf8');
   const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
   const cpuset = hierarchies.find((one) => one.controllers.includes('cpuset'));

@@ -17,11 +17,18 @@ import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type Account, account } from '../system/accounts.ts';
 import type { CommandOptions, Result } from '../system/harness.ts';
-import { REPOSITORY, TSBOX } from '../system/harness.ts';
+import { PATIENCE, REPOSITORY, TSBOX } from '../system/harness.ts';
 import { leftovers, removeLeftovers } from '../system/leftovers.ts';
 
 const OVERLAYFS = 0x794c7630;
 const ARCHIVE = join(REPOSITORY, 'rootfs-fixtures/build/busybox.tar');
+
+/** `cgroup`: the directory of that in which the command starts. */
+export type UserOptions = CommandOptions & { cgroup?: string };
+
+/** Root moves the shell there before it becomes the user. */
+const ENTER =
+  'cgroup=$2; echo 0 > "$cgroup/cgroup.procs" && uid=$0 gid=$1 && shift 2 && exec setpriv --reuid "$uid" --regid "$gid" --clear-groups "$@"';
 
 export interface User extends Account {
   /** His home; the data root is in it, at its default place, and the run root below `run`. */
@@ -29,9 +36,9 @@ export interface User extends Account {
   readonly dataRoot: string;
   readonly env: NodeJS.ProcessEnv;
   /** `tsbox ARGS...` as he. */
-  tsbox(args: readonly string[], options?: CommandOptions): Result;
+  tsbox(args: readonly string[], options?: UserOptions): Result;
   /** Like `tsbox`, for what must work. @returns stdout without its last line feed */
-  ok(args: readonly string[], options?: CommandOptions): string;
+  ok(args: readonly string[], options?: UserOptions): string;
   start(args: readonly string[]): ChildProcess;
   /** A shell command as he. */
   shell(script: string): string;
@@ -59,14 +66,19 @@ function processesOf(ids: (uid: number) => boolean): number[] {
 }
 
 async function nobodyLeft(ids: (uid: number) => boolean): Promise<number[]> {
-  for (const end = performance.now() + 5000; ; await new Promise((wake) => setTimeout(wake, 50))) {
+  for (const end = performance.now() + PATIENCE * 5000; ; await new Promise((wake) => setTimeout(wake, 50))) {
     const left = processesOf(ids);
     if (left.length === 0 || performance.now() > end) return left;
   }
 }
 
-/** @param sizes of his ranges of subordinate ids; none: he has only himself */
-export function user(context: TestContext, sizes: readonly number[] = [65536]): User {
+/** @param sizes of his ranges of subordinate ids; none: he has only himself
+ *  @param cgroup where his commands start */
+export function user(
+  context: TestContext,
+  sizes: readonly number[] = [65536],
+  { cgroup: usual }: { cgroup?: string } = {},
+): User {
   const directory = temporaryDirectory();
   const he = account(context, sizes, () => close());
   const [home, run] = [join(directory, 'home'), join(directory, 'run')];
@@ -84,11 +96,16 @@ export function user(context: TestContext, sizes: readonly number[] = [65536]): 
     LANG: 'C.UTF-8',
   };
   const identity = { uid: he.uid, gid: he.gid, cwd: home };
-  const spawned = (command: string, args: readonly string[], options: CommandOptions = {}): Result => {
-    const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
-      ...identity,
+  const spawned = (command: string, args: readonly string[], options: UserOptions = {}): Result => {
+    const cgroup = options.cgroup ?? usual;
+    const [program, words, who] =
+      cgroup === undefined
+        ? [command, args, identity]
+        : ['/bin/sh', ['-c', ENTER, `${he.uid}`, `${he.gid}`, cgroup, command, ...args], { cwd: home }];
+    const { status, signal, stdout, stderr, error } = spawnSync(program, words, {
+      ...who,
       env: { ...env, ...options.env },
-      timeout: options.timeout ?? 60_000,
+      timeout: PATIENCE * (options.timeout ?? 60_000),
       killSignal: 'SIGKILL',
       maxBuffer: 1 << 28,
       ...(options.input === undefined ? { stdio: ['ignore', 'pipe', 'pipe'] } : { input: options.input }),
@@ -96,8 +113,8 @@ export function user(context: TestContext, sizes: readonly number[] = [65536]): 
     if (error !== undefined) throw new Error(`${command} ${args.join(' ')}: ${error.message}\n${stdout}\n${stderr}`);
     return { status, signal, stdout: stdout.toString(), stderr: stderr.toString(), bytes: stdout };
   };
-  const tsbox = (args: readonly string[], options?: CommandOptions) => spawned(TSBOX, args, options);
-  const ok = (args: readonly string[], options?: CommandOptions) => {
+  const tsbox = (args: readonly string[], options?: UserOptions) => spawned(TSBOX, args, options);
+  const ok = (args: readonly string[], options?: UserOptions) => {
     const said = tsbox(args, options);
     assert.equal(
       said.status,

@@ -151,7 +151,7 @@ test('commit: of a running container, which stands still meanwhile and goes on a
   ]);
   const record = requireContainer(storeOf(box), 'maker');
   const size = () => readFileSync(join(mountOf(box, record.ID), 'count')).length;
-  await whileFrozen(record.ID, async () => {
+  await whileFrozen(storeOf(box), record.ID, async () => {
     const before = size();
     await new Promise((wake) => setTimeout(wake, 100));
     assert.equal(size(), before);
@@ -160,7 +160,7 @@ test('commit: of a running container, which stands still meanwhile and goes on a
   await new Promise((wake) => setTimeout(wake, 100));
   assert.ok(size() > after);
   await assert.rejects(
-    whileFrozen(record.ID, () => Promise.reject(new Error('on purpose'))),
+    whileFrozen(storeOf(box), record.ID, () => Promise.reject(new Error('on purpose'))),
     { message: 'on purpose' },
   );
   const rejected = size();

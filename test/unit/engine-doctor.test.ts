@@ -60,6 +60,7 @@ const USER: DoctorFacts = {
   idmappedMounts: 'untried',
   deviceProgram: 'EPERM',
   overlay: { mount: 'untried', inUserNamespace: 'ok' },
+  cgroups: { ...ROOT.cgroups, delegatedAt: '/sys/fs/cgroup/user.slice/user@1000.service' },
 };
 
 /** Findings that are not ok, `id: level` by their id. */
@@ -253,6 +254,17 @@ test('doctor: what forbids user namespaces is mended by its own kernel parameter
   assert.match(fix('Ubuntu 24.04') ?? '', /^sysctl -w kernel\.apparmor_restrict_unprivileged_userns=0\n/);
   assert.match(fix('RHEL') ?? '', /^sysctl -w user\.max_user_namespaces=28633\n/);
   assert.match(fix('Debian 10') ?? '', /^sysctl -w kernel\.unprivileged_userns_clone=1\n/);
+});
+
+test('doctor: delegation says what was given, and what mends it: elsewhere there may be a cgroup, or systemd has to give more', () => {
+  const few = { ...USER, cgroups: { ...USER.cgroups, delegated: ['memory', 'pids'] } };
+  const { delegatedAt: _, ...cgroups } = USER.cgroups;
+  const none = { ...USER, cgroups: { ...cgroups, delegated: [], make: 'EACCES' } };
+  assert.match(of(USER, 'cgroups.delegation').says, /^cpuset, cpu, io, memory, pids, in .*\/user@1000\.service$/);
+  assert.match(of(few, 'cgroups.delegation').says, /delegated to you: memory, pids; not delegated.*: cpu, cpuset, io$/);
+  assert.match(of(few, 'cgroups.delegation').fix ?? '', /Delegate=cpu cpuset io memory pids/);
+  assert.match(of(none, 'cgroups.delegation').fix ?? '', /^systemd-run --user --scope/);
+  assert.match(of(none, 'cgroups.make').fix ?? '', /^systemd-run --user --scope/);
 });
 
 test('doctor: fixes name the caller', () => {

@@ -152,20 +152,22 @@ test('limits: a cgroup with processes in it hands nothing down: a limit is refus
 
 test('limits: a controller that is missing is named, with what to do about it', () => {
   const asked: OciResources = limits({ CpusetCpus: '1' });
-  const hint = (facts: HostFacts): string => {
+  const hint = (facts: HostFacts, says = 'is not available'): string => {
     try {
       cgroupSetup('/c', facts, asked);
     } catch (error) {
-      assert.match((error as Error).message, /^limit cpuset: the cgroup controller cpuset is not available/);
+      const { message } = error as Error;
+      assert.ok(message.startsWith(`limit cpuset: the cgroup controller cpuset ${says}`), message);
       return (error as { hint?: string }).hint ?? '';
     }
     return assert.fail('it was taken');
   };
   assert.match(hint(unified({ available: ['memory'] })), /cgroup\.controllers/);
-  assert.match(
-    hint(unified({ available: ['memory'], base: '/cg/user' }, 1000)),
-    /Delegate=.*systemd-run --user --scope/s,
-  );
+  const few = unified({ available: ['memory'], base: '/cg/user', hostMode: 'unified' }, 1000);
+  assert.match(hint(few, 'was not delegated to user 1000 in /cg/user'), /^As root: .*Delegate=.*daemon-reload/);
+  const none = 'is not available to user 1000: no cgroup here was delegated to him';
+  assert.match(hint(unified({ hostMode: 'unified' }, 1000), none), /: systemd-run --user --scope tsbox/);
+  assert.match(hint(unified({ hostMode: 'hybrid' }, 1000)), /systemd\.unified_cgroup_hierarchy=1/);
   assert.match(hint({ ...HOST, cgroupMode: 'none' }), /not mounted/);
 });
 

@@ -1,4 +1,6 @@
 /** Limits: which cgroups there are, and what may be done with them. Pure. @see cgroups(7), cgroup-v2.rst, Delegation */
+
+import { DELEGATE, IN_USER_SCOPE } from '../../spec/delegation.ts';
 import type { DoctorFacts, Finding } from '../../spec/doctor.ts';
 import { finding } from './kernel.ts';
 
@@ -27,11 +29,8 @@ export function cgroupFindings(facts: DoctorFacts): Finding[] {
   ];
 }
 
-const DELEGATE = [
-  'mkdir -p /etc/systemd/system/user@.service.d',
-  "printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' > /etc/systemd/system/user@.service.d/delegate.conf",
-  'systemctl daemon-reload',
-].join('\n');
+/** What mends a lack of delegation: elsewhere there may be one. */
+const delegate = (at: string | undefined) => (at === undefined ? IN_USER_SCOPE : DELEGATE.join('\n'));
 
 function make({ cgroups, uid }: DoctorFacts): Finding {
   const [id, what] = ['cgroups.make', 'cgroups of our own'];
@@ -41,7 +40,7 @@ function make({ cgroups, uid }: DoctorFacts): Finding {
     const says = `cannot be made (${refused}): containers then run without limits of their own`;
     const fix =
       cgroups.mode === 'unified'
-        ? DELEGATE
+        ? delegate(cgroups.delegatedAt)
         : 'Version 1 cannot be delegated: boot with systemd.unified_cgroup_hierarchy=1.';
     return finding(id, 'warning', what, says, fix);
   }
@@ -62,8 +61,15 @@ function delegation({ cgroups, uid }: DoctorFacts): Finding[] {
   if (uid === 0) return [];
   const [id, what] = ['cgroups.delegation', 'delegation'];
   const missing = [...WANTED, 'io'].filter((name) => !cgroups.delegated.includes(name));
-  if (missing.length === 0) return [finding(id, 'ok', what, cgroups.delegated.join(', '))];
-  return [finding(id, 'warning', what, `not delegated to you: ${missing.join(', ')}`, DELEGATE)];
+  const { delegated, delegatedAt } = cgroups;
+  if (delegatedAt === undefined) {
+    const says = 'no cgroup here was delegated to you: limits are refused';
+    return [finding(id, 'warning', what, says, delegate(delegatedAt))];
+  }
+  if (missing.length === 0) return [finding(id, 'ok', what, `${delegated.join(', ')}, in ${delegatedAt}`)];
+  const given = delegated.length === 0 ? 'nothing' : delegated.join(', ');
+  const says = `delegated to you: ${given}; not delegated, and so refused as limits: ${missing.join(', ')}`;
+  return [finding(id, 'warning', what, says, delegate(delegatedAt))];
 }
 
 function devices({ deviceProgram, uid }: DoctorFacts): Finding {

@@ -6,7 +6,8 @@ import { PLAN_VERSION } from '../../plan/ops.ts';
 import type { Step } from '../../plan/step.ts';
 import type { DoctorFacts, Outcome } from '../../spec/doctor.ts';
 import { builtFile } from '../../sys/built-file.ts';
-import { executorVersion, ownCgroup, readFacts } from '../../sys/doctor.ts';
+import { ownCgroup } from '../../sys/delegation.ts';
+import { executorVersion, readFacts } from '../../sys/doctor.ts';
 import { idmapOutcome, makeDirectoryAt, removeTried, rootFacts } from '../../sys/doctor-root.ts';
 import { hostFacts } from '../../sys/probe.ts';
 import { randomHex } from '../../sys/random.ts';
@@ -39,9 +40,12 @@ async function tryOverlay(at: string, uid: number, gid: number, attempt: Try): P
 
 /** A cgroup is made and removed in each hierarchy; a process is born in the version 2 cgroup that the caller is in. */
 async function tryCgroups(uid: number, attempt: Try): Promise<Pick<DoctorFacts['cgroups'], 'make' | 'birth'>> {
-  const own = ownCgroup();
+  const { hierarchies } = hostFacts('there');
+  const unified = hierarchies.find((one) => one.version === 2);
+  const own = unified === undefined ? undefined : ownCgroup(unified.mount);
+  const usable = hostFacts().hierarchies;
   const name = `tsbox-doctor-${randomHex(6)}`;
-  const places = uid === 0 ? hostFacts('there').hierarchies.map(({ mount }) => mount) : own === undefined ? [] : [own];
+  const places = uid === 0 || usable.length > 0 ? usable.map(({ mount }) => mount) : own === undefined ? [] : [own];
   const steps = places.flatMap((place): Step[] => [
     { op: 'mkdir', path: `${place}/${name}`, mode: 0o755, why },
     { op: 'rmdir', path: `${place}/${name}`, why, onError: { EBUSY: 'retry' } },
