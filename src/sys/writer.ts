@@ -44,8 +44,6 @@ const KIND = { create: 1, write: 2, finish: 3, close: 4 } as const;
 const STEPS = ['open', 'open', 'write', 'finish', 'close'] as const;
 const WHAT = { chown: 1, chmod: 2 } as const;
 const HEAD = 48;
-const BATCHES = 16;
-
 const BATCH = 0x40000;
 /** Shorter pieces of a write are not worth a system call of their own: then the next batch is begun. */
 const LEAST = 0x4000;
@@ -86,11 +84,14 @@ function newBatch(): Batch {
 export function openWriter(onRefused: (refused: Refused) => true): BatchWriter {
   const handle = calls.open();
   if (handle === 0) check(-1, 'pthread_create', () => 'start the thread that writes files');
-  const batches: Batch[] = [newBatch()];
+  /** Handed over and not known to be done, the oldest first. */
+  const underWay: Batch[] = [];
+  /** Done; the last one is taken first, as it may still be in the processor's cache. */
+  const idle: Batch[] = [];
   let given = 0;
   let files = 0;
   let filesDone = 0;
-  let batch = batches[0]!;
+  let batch = newBatch();
   let filled = 0;
   const done = Buffer.alloc(8);
   const at = Buffer.alloc(4);
@@ -99,8 +100,9 @@ export function openWriter(onRefused: (refused: Refused) => true): BatchWriter {
   function settle(call: NativeFunction): void {
     for (;;) {
       const errno = call(handle, done, at);
-      const finished = Number(done.readBigUInt64LE());
-      const next = batches[finished % batches.length]!;
+      const left = given - Number(done.readBigUInt64LE());
+      while (underWay.length > left) idle.push(underWay.shift()!);
+      const next = underWay[0] ?? batch;
       filesDone = Math.max(filesDone, next.firstFile - 1);
       if (errno === 0) return;
       onRefused(refusedIn(next, at.readUInt32LE(), errno));
@@ -122,8 +124,8 @@ export function openWriter(onRefused: (refused: Refused) => true): BatchWriter {
     settle(calls.room);
     calls.give(handle, batch.bytes, filled);
     given++;
-    if (batches.length <= BATCHES) batches.push(newBatch());
-    batch = batches[given % batches.length]!;
+    underWay.push(batch);
+    batch = idle.pop() ?? newBatch();
     batch.firstFile = files;
     filled = 0;
   }
@@ -188,7 +190,7 @@ export function openWriter(onRefused: (refused: Refused) => true): BatchWriter {
       for (let at = 0; at < filled; at += batch.view.getUint32(at + 4, true)) {
         if (batch.view.getUint32(at, true) === KIND.close) close(batch.view.getInt32(at + 8, true));
       }
-      spare.push(...batches.splice(0, MOST_SPARE - spare.length));
+      spare.push(...[batch, ...underWay, ...idle].slice(0, MOST_SPARE - spare.length));
     },
   };
 }
