@@ -21,8 +21,8 @@ const ROOTFS = join(REPOSITORY, 'rootfs-fixtures/build/busybox.tar');
 const IMAGE = 'busybox:offline';
 const RUN = ['run', '--rm', '--network', 'none'] as const;
 
-/** @param flags of `run`, besides those that all get */
-function withImage(start: Start, flags: readonly string[] = []): Prepare {
+/** @param flags of `run`, besides those that all get, and what they make of it */
+function withImage(start: Start, flags: readonly string[] = [], what = ''): Prepare {
   return async (work) => {
     const engine = await start(work);
     if (typeof engine === 'string') return engine;
@@ -34,13 +34,20 @@ function withImage(start: Start, flags: readonly string[] = []): Prepare {
       throw error;
     }
     const command: Command = { argv: [...program, ...RUN, ...flags, IMAGE, 'true'], env };
-    return { name: [name, ...flags].join(' '), version, command, daemons, close };
+    return { name: `${name}${what}`, version, command, daemons, close };
   };
 }
 
 export const tsbox: Prepare = withImage(startTsbox);
-/** Without what keeps a container in: no seccomp filter, no rules for devices, all capabilities, nothing covered. */
-export const unconfined: Prepare = withImage(startTsbox, ['--privileged']);
+/** Without what keeps a container in, and nothing more: `--privileged` has the host's devices to make besides. */
+export const unguarded: Prepare = withImage(
+  startTsbox,
+  [
+    ...['--security-opt', 'seccomp=unconfined', '--security-opt', 'systempaths=unconfined'],
+    ...['--cap-add', 'ALL', '--device-cgroup-rule', 'a *:* rwm'],
+  ],
+  ', unguarded',
+);
 export const docker: Prepare = withImage(startDocker);
 export const podman: Prepare = withImage(startPodman);
 
