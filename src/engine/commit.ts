@@ -2,6 +2,7 @@
 import { wrapError } from '../errors.ts';
 import { applyLayer } from '../layer/apply.ts';
 import { diffLayer } from '../layer/diff.ts';
+import { ownersInside } from '../layer/owners.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { ContainerConfig, HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
 import { parseReference } from '../spec/reference.ts';
@@ -36,9 +37,10 @@ async function commitLayer(
 ): Promise<string | undefined> {
   const { whiteouts, lchown } = unpackAs();
   const [, ...below] = layer.stack;
-  const exclude = madeForMounts(layer.upper, below, Object.keys(record.MountPoints));
+  const owners = layer.owners && ownersInside(layer.owners);
+  const exclude = madeForMounts(layer.upper, below, Object.keys(record.MountPoints), owners);
   const staged = await stageLayer(store, lease, (target) =>
-    applyLayer(abortable(diffLayer(layer.upper, { whiteouts, exclude }), signal), target.dir, {
+    applyLayer(abortable(diffLayer(layer.upper, { whiteouts, exclude, owners }), signal), target.dir, {
       whiteouts,
       lchown,
       tarSplit: target.tarSplit,

@@ -13,7 +13,8 @@ import type { IdMaps } from '../spec/id-map.ts';
 import type { OciConfig, OciResources } from '../spec/oci-runtime.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
-import { containerDirectory, mappedPlace, memoryEventsFile, runDirectory } from '../store/store.ts';
+import { needsOwner, shiftedHome } from '../store/shifted.ts';
+import { containerDirectory, mappedPlace, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { cgroupFacts, parentCpuset } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
 import { isHostRoot, ownMaps } from '../sys/own-ids.ts';
@@ -144,6 +145,34 @@ export function withCgroupFacts(facts: HostFacts, hostConfig: HostConfig, resour
   return { ...facts, cgroup: cgroupFacts(facts, parent), ...(cpuset !== undefined && { cpuset }) };
 }
 
+/** How the layers get the owners that a user namespace gives them: mapped when they are mounted, or as copies. */
+async function layerOwners(
+  { record, layer, preview }: ContainerPlanInput,
+  store: Store,
+  facts: HostFacts,
+  maps: IdMaps,
+) {
+  const { mapsOwners } = await import('./maps-owners.ts');
+  const { needsCopies, shiftLayers } = await import('./shift-layers.ts');
+  const root = hostRoot(maps);
+  if (!needsCopies(store, layer, maps, () => mapsOwners(store, facts.kernel, preview !== true))) {
+    const mapped = { userns: USERNS, ...root, place: mappedPlace(store, record.ID) };
+    return { layers: { mapped }, setup: [] };
+  }
+  if (preview !== true) await shiftLayers(store, layer, maps);
+  const setup: Step[] = needsOwner(layer.upper, maps)
+    ? [
+        {
+          op: 'chown',
+          path: layer.upper,
+          ...root,
+          why: 'what the container writes has the owners of outside, its root first',
+        },
+      ]
+    : [];
+  return { layers: { shifted: { home: shiftedHome(store, maps), ...root } }, setup };
+}
+
 /** @throws ERR_TSBOX_NOT_FOUND when the image does not know the user; as seccompFilter does */
 export async function containerPlan(engine: Engine, input: ContainerPlanInput): Promise<ContainerPlan> {
   const { record, hostConfig, layer } = input;
@@ -177,9 +206,9 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const run = runDirectory(store, record.ID);
   const discard = hostConfig.AutoRemove && facts.kernel >= VOLATILE_SINCE;
   const userxattr = !isHostRoot();
-  const mapped = maps && !rootless && { userns: USERNS, ...hostRoot(maps), place: mappedPlace(store, record.ID) };
-  const mount = store.driver.mountSteps({ ...layer, discard, userxattr, ...(mapped ? { mapped } : {}) });
   const owner = rootless ? undefined : maps;
+  const owners = owner && (await layerOwners(input, store, facts, owner));
+  const mount = store.driver.mountSteps({ ...layer, discard, userxattr, ...owners?.layers });
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
     {
@@ -192,6 +221,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...fileSteps(record, hostConfig, owner),
     ...sourceSteps(record, kinds, owner),
     ...shmSetup(engine, record.ID, hostConfig),
+    ...(owners?.setup ?? []),
     ...(maps === undefined ? mount : []),
   ];
   const cleanup: Step[] = [
@@ -200,7 +230,9 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       ? store.driver.unplaceSteps(layer.mountId)
       : store.driver.umountSteps(layer.mountId, owner && mappedPlace(store, record.ID))),
   ];
-  if (hostConfig.AutoRemove) cleanup.push(...removalSteps(engine, record, layer));
+  if (hostConfig.AutoRemove) {
+    cleanup.push(...removalSteps(engine, record, layer, owners?.layers.shifted && maps));
+  }
   const plan = compilePlan({
     config,
     facts,

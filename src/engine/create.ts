@@ -57,7 +57,7 @@ async function checkRequest(engine: Engine, request: ContainerRequest): Promise<
   if (process.geteuid?.() !== 0) (await import('./rootless.ts')).checkRequested(userns, request);
   else if (userns !== '' && userns !== 'host') {
     const { checkUserns } = await import('./userns.ts');
-    checkUserns(userns, request, hostFacts().kernel);
+    checkUserns(userns, request);
   }
   makeHostConfig(request, userns);
 }

@@ -5,7 +5,8 @@ import { listContainers as listRecords } from '../store/containers.ts';
 import { treeBytes } from '../store/freed.ts';
 import { readText } from '../store/io.ts';
 import { layerIds, layerSize } from '../store/layers.ts';
-import { mountedIds, rwLayer } from '../store/rw-layers.ts';
+import { mountedIds, rwDirectories, rwLayer } from '../store/rw-layers.ts';
+import { readOwners, shiftedCopies, shiftedHome } from '../store/shifted.ts';
 import { layerEntry, mountEntry, type Store } from '../store/store.ts';
 import { imageTop } from '../store/unused-layers.ts';
 import type { ContainerSummary, ImageSummary } from './api.ts';
@@ -33,7 +34,7 @@ export interface DiskUsage {
   /** The youngest first, without those that only serve as parents of others. */
   images: ImageUsage[];
   containers: ContainerUsage[];
-  /** Bytes of all layers. */
+  /** Bytes of all layers, and of their copies for user namespaces. */
   layers: number;
   /** Of these, what `image prune --all` would free. */
   reclaimable: number;
@@ -63,15 +64,35 @@ export function diskUsage(engine: Engine, onDamaged?: (id: string, error: TsboxE
   const sum = (chainIds: Iterable<string>) => [...chainIds].reduce((total, id) => total + layerSize(store, id), 0);
   const images = imageUsage(engine, onDamaged);
   const kept = keptLayers(store);
+  const copies = copiedBytes(
+    store,
+    ids.filter((id) => kept.has(id)),
+  );
   return {
     images,
     containers: listContainers(engine, { all: true }, onDamaged).map((container) => ({
       container,
       written: writtenBytes(store, container.record.ID),
     })),
-    layers: sum(ids),
-    reclaimable: sum(ids.filter((id) => !kept.has(id))),
+    layers: sum(ids) + copies.all,
+    reclaimable: sum(ids.filter((id) => !kept.has(id))) + copies.reclaimable,
   };
+}
+
+/** Copies of layers for user namespaces, in bytes, without those of what tsbox itself makes for a container.
+ *  @param kept layers that containers need */
+function copiedBytes(store: Store, kept: readonly string[]): { all: number; reclaimable: number } {
+  const needed = new Set(kept.map((id) => readText(`${layerEntry(store, id)}/cache-id`)));
+  const directories = rwDirectories(store);
+  const used = new Set(directories.map(readOwners).map((maps) => maps && shiftedHome(store, maps)));
+  const bytes = { all: 0, reclaimable: 0 };
+  for (const { path, home, layer } of shiftedCopies(store)) {
+    if (layer?.endsWith('-init') === true) continue;
+    const size = treeBytes(path);
+    bytes.all += size;
+    if (!used.has(home) || !needed.has(layer)) bytes.reclaimable += size;
+  }
+  return bytes;
 }
 
 /** How much of each image is its own. */

@@ -3,10 +3,12 @@
  * out of the mount table at once and lives on in a descriptor, so that not even a kill leaves it behind.
  */
 import { openSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import { readText } from '../store/io.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
+import { shiftedHome } from '../store/shifted.ts';
 import type { Store } from '../store/store.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
@@ -16,18 +18,21 @@ import { randomHex } from '../sys/random.ts';
 export function openMerged(store: Store, layer: RwLayer): number {
   const link = readText(`${store.overlay}/${layer.mountId}/link`) ?? '';
   const place = `${store.dataRoot}/tmp/.tmp-merged-${randomHex(8)}`;
+  // All with the same owners: those of outside when the upper one has them.
+  const home = layer.owners === undefined ? store.overlay : shiftedHome(store, layer.owners);
+  const upper = layer.owners === undefined ? `l/${link}` : `../../${basename(store.overlay)}/l/${link}`;
   const why = 'read the files of a container that is not mounted';
   const setup: Step[] = [
     { op: 'mkdir', path: `${store.dataRoot}/tmp`, mode: 0o700, why, onError: { EEXIST: 'skip' } },
     { op: 'mkdir', path: place, mode: 0o700, why },
-    { op: 'chdir', path: store.overlay, why: 'the names of the layers are relative to here' },
+    { op: 'chdir', path: home, why: 'the names of the layers are relative to here' },
     {
       op: 'mount',
       source: 'overlay',
       target: place,
       type: 'overlay',
       flags: ['MS_RDONLY'],
-      data: `${isHostRoot() ? '' : 'userxattr,'}lowerdir=l/${link}:${layer.lower}`,
+      data: `${isHostRoot() ? '' : 'userxattr,'}lowerdir=${upper}:${layer.lower}`,
       why: 'all layers below, nothing above: read-only',
       see: 'overlayfs.rst',
     },

@@ -4,14 +4,22 @@
  */
 import { lstatSync, readdirSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
+import { type Owners, shiftXattr } from '../layer/owners.ts';
 import { type Found, resolveInStack, type Stack } from '../store/lookup.ts';
 import { lgetxattr, llistxattr } from '../sys/xattr.ts';
 import { placeInStack } from './places.ts';
 
 /** Whether a path of the upper directory (without a slash in front) is only there for the mounts.
  *  @param below the layers under the upper directory, nearest first
- *  @param destinations of the mounts, absolute paths in the container */
-export function madeForMounts(upper: string, below: Stack, destinations: readonly string[]): (path: string) => boolean {
+ *  @param destinations of the mounts, absolute paths in the container
+ *  @param owners from the ids in the upper directory to those below, where they are not the same */
+export function madeForMounts(
+  directory: string,
+  below: Stack,
+  destinations: readonly string[],
+  owners?: Owners,
+): (path: string) => boolean {
+  const upper: Upper = { directory, owners: owners ?? { uid: (id) => id, gid: (id) => id } };
   const made = new Set<string>();
   for (const destination of destinations) {
     const path = placeOf(below, destination);
@@ -25,6 +33,11 @@ export function madeForMounts(upper: string, below: Stack, destinations: readonl
   return (path) => made.has(`/${path}`);
 }
 
+interface Upper {
+  directory: string;
+  owners: Owners;
+}
+
 /** Where a mount point was made, symlinks of the image followed; undefined when the image had something there. */
 function placeOf(below: Stack, destination: string): string | undefined {
   const place = placeInStack(below, destination);
@@ -32,8 +45,8 @@ function placeOf(below: Stack, destination: string): string | undefined {
 }
 
 /** In the upper directory itself, no symlink followed on the way. */
-function inUpper(upper: string, path: string): Stats | undefined {
-  let at = upper;
+function inUpper({ directory }: Upper, path: string): Stats | undefined {
+  let at = directory;
   let stat: Stats | undefined;
   for (const name of path.split('/').filter((part) => part !== '')) {
     if (stat !== undefined && !stat.isDirectory()) return undefined;
@@ -45,32 +58,37 @@ function inUpper(upper: string, path: string): Stats | undefined {
 }
 
 /** As mount points are made: by root, with the modes that tsbox and Docker give them. */
-function isAsMade(stat: Stats): boolean {
+function isAsMade(stat: Stats, { uid, gid }: Owners): boolean {
   const modes = stat.isDirectory() ? [0o755] : [0o644, 0o755];
-  return stat.uid === 0 && stat.gid === 0 && modes.includes(stat.mode & 0o7777);
+  return uid(stat.uid) === 0 && gid(stat.gid) === 0 && modes.includes(stat.mode & 0o7777);
 }
 
-function isEmpty(upper: string, path: string): boolean {
+function isEmpty(upper: Upper, path: string): boolean {
   const stat = inUpper(upper, path);
-  if (stat === undefined || !isAsMade(stat)) return false;
-  return stat.isDirectory() ? readdirSync(upper + path).length === 0 : stat.isFile() && stat.size === 0;
+  if (stat === undefined || !isAsMade(stat, upper.owners)) return false;
+  return stat.isDirectory() ? readdirSync(upper.directory + path).length === 0 : stat.isFile() && stat.size === 0;
 }
 
-function isOnlyFor(upper: string, below: Stack, path: string, made: ReadonlySet<string>): boolean {
+function isOnlyFor(upper: Upper, below: Stack, path: string, made: ReadonlySet<string>): boolean {
   const stat = inUpper(upper, path);
-  if (stat === undefined || !readdirSync(upper + path).every((name) => made.has(posix.join(path, name)))) return false;
+  if (stat === undefined) return false;
+  if (!readdirSync(upper.directory + path).every((name) => made.has(posix.join(path, name)))) return false;
   const original = resolveInStack(below, path, false);
-  if (original === undefined) return isAsMade(stat);
-  return isCopy(upper + path, stat, original);
+  if (original === undefined) return isAsMade(stat, upper.owners);
+  return isCopy(upper, path, stat, original);
 }
 
-function attributes(path: string): string {
+function attributes(path: string, owners?: Owners): string {
   const names = llistxattr(path).filter((name) => !/^(?:trusted|user)\.overlay\.(?!opaque)/.test(name));
-  return JSON.stringify(names.map((name) => [name, lgetxattr(path, name)?.toString('base64')]));
+  const value = (name: string) => {
+    const found = lgetxattr(path, name);
+    return found === undefined || owners === undefined ? found : shiftXattr(name, found, owners);
+  };
+  return JSON.stringify(names.map((name) => [name, value(name)?.toString('base64')]));
 }
 
 /** Was the directory copied up as it is? Only its time has changed then. */
-function isCopy(path: string, stat: Stats, { stat: original, host }: Found): boolean {
-  const same = stat.mode === original.mode && stat.uid === original.uid && stat.gid === original.gid;
-  return same && attributes(path) === attributes(host);
+function isCopy({ directory, owners }: Upper, path: string, stat: Stats, { stat: original, host }: Found): boolean {
+  const owner = owners.uid(stat.uid) === original.uid && owners.gid(stat.gid) === original.gid;
+  return stat.mode === original.mode && owner && attributes(directory + path, owners) === attributes(host);
 }

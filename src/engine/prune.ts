@@ -8,6 +8,8 @@ import { listContainers } from '../store/containers.ts';
 import { logBytes, removeCounted } from '../store/freed.ts';
 import { collectGarbage } from '../store/gc.ts';
 import { type Locked, withStore } from '../store/lock.ts';
+import { rwDirectories } from '../store/rw-layers.ts';
+import { retireUnusedMaps } from '../store/shifted.ts';
 import { containerState } from '../store/state.ts';
 import { containerDirectory, type Store } from '../store/store.ts';
 import { removeUnusedLayers } from '../store/unused-layers.ts';
@@ -112,9 +114,12 @@ export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOp
   return pruned;
 }
 
-/** @returns the chain ids of the layers that nothing used */
+/** Copies of layers for user namespaces that no container has go too. @returns the chain ids of the layers that nothing used */
 function removeLayers(store: Store, remove: (path: string) => void): string[] {
-  const { chainIds, waiting } = withStore(store, (locked: Locked) => removeUnusedLayers(locked));
+  const { chainIds, waiting } = withStore(store, (locked: Locked) => {
+    const { chainIds, waiting } = removeUnusedLayers(locked);
+    return { chainIds, waiting: [...waiting, ...retireUnusedMaps(store, rwDirectories(store))] };
+  });
   for (const path of waiting) remove(path);
   return chainIds;
 }

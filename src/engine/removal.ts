@@ -5,7 +5,9 @@
  */
 import type { Step } from '../plan/step.ts';
 import type { ContainerRecord } from '../spec/container.ts';
+import type { IdMaps } from '../spec/id-map.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
+import { shiftedHome } from '../store/shifted.ts';
 import { containerDirectory, mountEntry, REMOVING } from '../store/store.ts';
 import { asNamespaceRoot } from '../sys/own-ids.ts';
 import type { Engine } from './open.ts';
@@ -44,8 +46,9 @@ function removeWritten(path: string): Step[] {
   ];
 }
 
-/** Everything that `create` made, and what running it added. Its tree is unmounted already. */
-export function removalSteps(engine: Engine, record: ContainerRecord, layer: RwLayer): Step[] {
+/** Everything that `create` made, and what running it added. Its tree is unmounted already.
+ *  @param owners the map for which its layers are copied, if they are */
+export function removalSteps(engine: Engine, record: ContainerRecord, layer: RwLayer, owners?: IdMaps): Step[] {
   const { store } = engine;
   const directory = containerDirectory(store, record.ID);
   const retired = `${directory}${REMOVING}`;
@@ -62,6 +65,9 @@ export function removalSteps(engine: Engine, record: ContainerRecord, layer: RwL
     unlink(`${store.overlay}/l/${layer.initLink}`, 'the short name of the init layer'),
     ...removeWritten(`${store.overlay}/${layer.mountId}`),
     removeTree(`${store.overlay}/${layer.initId}`, 'its init layer'),
+    ...(owners === undefined
+      ? []
+      : [removeTree(`${shiftedHome(store, owners)}/l/${layer.initLink}`, 'its copy for the user namespace')]),
     removeTree(mountEntry(store, record.ID), "the image's layers have one user less"),
     removeTree(retired, "the container's files"),
   ];

@@ -6,8 +6,6 @@ import { type IdMaps, mapOf, subordinateRanges } from '../spec/id-map.ts';
 const FAILED = 125;
 /** Docker's name for the user that `default` stands for. */
 const DEFAULT_USER = 'dockremap';
-/** Overlay takes mapped layers from this version on. */
-const MAPPED_LAYERS_SINCE = 519;
 
 /** The files of the host that say who is who. */
 export interface AccountFiles {
@@ -91,12 +89,10 @@ export function mapsOf(mode: string | undefined): IdMaps | undefined {
   return mode === undefined || mode === '' || mode === 'host' ? undefined : parseRemap(mode, readAccounts());
 }
 
-/** What does not go with a user namespace, in Docker's words.
- *  @param kernel as HostFacts has it */
+/** What does not go with a user namespace, in Docker's words. */
 export function checkUserns(
   mode: string,
   request: { network: string; privileged?: boolean; pid?: string; ipc?: string },
-  kernel: number,
 ): void {
   if (mapsOf(mode) === undefined) return;
   if (request.privileged === true) {
@@ -118,15 +114,5 @@ export function checkUserns(
   if ([request.pid, request.ipc].some((mode) => mode?.startsWith('container:') === true)) {
     const message = "another container's namespaces in a user namespace: not supported yet";
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message, { exitCode: FAILED, hint: 'Add --userns host.' });
-  }
-  if (kernel < MAPPED_LAYERS_SINCE) {
-    throw new TsboxError(
-      'ERR_TSBOX_UNSUPPORTED',
-      'user namespaces: this kernel cannot map the owners of overlay layers',
-      {
-        exitCode: FAILED,
-        hint: 'Linux 5.19 can. Add --userns host to do without.',
-      },
-    );
   }
 }

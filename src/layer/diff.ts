@@ -6,6 +6,7 @@ import { statAt, TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, lgetxattr, llistxattr } from '../sys/xattr.ts';
 import { baseOf, bytesOf, parentOf, quoted } from './entry.ts';
 import { createOutput, type Output } from './output.ts';
+import { type Owners, shiftXattr } from './owners.ts';
 import { type Item, isGone, walkTree } from './walk.ts';
 import { isOverlayXattr, isWhiteoutDevice, OPAQUE_MARKER, OPAQUE_XATTR, WHITEOUT_PREFIX } from './whiteout.ts';
 import { archiveEnd, encodeHeader, paddingOf, type WrittenEntry } from './write.ts';
@@ -13,6 +14,8 @@ import { archiveEnd, encodeHeader, paddingOf, type WrittenEntry } from './write.
 export interface TreeOptions {
   /** Leaves out what this says true to, a directory with all it has; paths are relative, without a slash at either end. */
   exclude?: (path: string) => boolean;
+  /** What the ids of the files become in the tar; they stay as they are when absent. */
+  owners?: Owners | undefined;
   /** Told what could not be packed as it is: one sentence each, for a person. */
   onNotice?: (notice: string) => void;
 }
@@ -89,7 +92,7 @@ function* packItem(
 ): Generator<Buffer> {
   const first = item.status.links > 1 && type !== 'directory' ? linked.get(item.status.identity) : undefined;
   if (item.status.links > 1 && first === undefined && type !== 'directory') linked.set(item.status.identity, item.path);
-  const entry = describe(item, first === undefined ? type : 'link');
+  const entry = describe(item, first === undefined ? type : 'link', options.owners);
   if (first !== undefined) {
     entry.linkname = first;
     yield* output.put(encodeHeader(entry));
@@ -103,7 +106,7 @@ function* packItem(
   try {
     if (type === 'symlink') entry.linkname = readlinkat(item.dirfd, item.base).toString('latin1');
     const names = type === 'directory' ? flistxattr(item.fd) : llistxattr(nameOf(item));
-    entry.xattrs = readXattrs(item.path, names, form, (name) =>
+    entry.xattrs = readXattrs(item.path, names, form, options.owners, (name) =>
       type === 'directory' ? fgetxattr(item.fd, name) : lgetxattr(nameOf(item), name),
     );
   } catch (error) {
@@ -134,7 +137,7 @@ function* packFile(
   }
   try {
     if (statAt(fd, '', AT_EMPTY_PATH).identity !== item.status.identity) return false;
-    entry.xattrs = readXattrs(item.path, flistxattr(fd), form, (name) => fgetxattr(fd, name));
+    entry.xattrs = readXattrs(item.path, flistxattr(fd), form, options.owners, (name) => fgetxattr(fd, name));
     yield* output.put(encodeHeader(entry));
     const short = yield* output.copy(fd, entry.size, bytesOf(item.path));
     if (short > 0) options.onNotice?.(`${quoted(item.path)} became ${short} bytes shorter while it was read`);
@@ -145,15 +148,15 @@ function* packFile(
   }
 }
 
-function describe(item: Item, type: WrittenEntry['type']): WrittenEntry {
+function describe(item: Item, type: WrittenEntry['type'], owners: Owners | undefined): WrittenEntry {
   const { status } = item;
   const device = type === 'char' || type === 'block';
   return {
     name: type === 'directory' ? `${item.path}/` : item.path,
     type,
     mode: status.mode & 0o7777,
-    uid: status.uid,
-    gid: status.gid,
+    uid: owners === undefined ? status.uid : owners.uid(status.uid),
+    gid: owners === undefined ? status.gid : owners.gid(status.gid),
     size: type === 'file' ? status.size : 0,
     mtime: status.mtime,
     mtimeNsec: status.mtimeNsec,
@@ -185,6 +188,7 @@ function readXattrs(
   path: string,
   names: readonly string[],
   form: Form,
+  owners: Owners | undefined,
   read: (name: string) => Buffer | undefined,
 ): Map<string, Buffer> | undefined {
   let found: Map<string, Buffer> | undefined;
@@ -195,7 +199,7 @@ function readXattrs(
     }
     const value = read(name);
     found ??= new Map();
-    if (value !== undefined) found.set(name, value);
+    if (value !== undefined) found.set(name, owners === undefined ? value : shiftXattr(name, value, owners));
   }
   return found;
 }

@@ -57,6 +57,12 @@ export function toHost(map: IdMap, id: number): number | undefined {
   return found === undefined ? undefined : found.hostID + id - found.containerID;
 }
 
+/** What an id of outside is inside; undefined when it is not mapped. */
+export function toContainer(map: IdMap, id: number): number | undefined {
+  const found = map.find(({ hostID, size }) => id >= hostID && id < hostID + size);
+  return found === undefined ? undefined : found.containerID + id - found.hostID;
+}
+
 /** The content of a /proc/PID/uid_map. */
 export function parseMap(text: string): OciIdMapping[] {
   return text

@@ -3,6 +3,7 @@ import { lstatSync, readdirSync } from 'node:fs';
 import { basename } from 'node:path';
 import { isErrno } from '../errors.ts';
 import { removeTree } from './io.ts';
+import { isShifted } from './shifted.ts';
 
 /** Bytes of file content in a tree, as Docker counts them: every inode once, symlinks with their targets, directories not. What
  *  vanishes meanwhile, or is not there, counts as nothing. */
@@ -46,9 +47,10 @@ export function logBytes(directory: string): number {
   return logs.reduce((sum, name) => sum + fileBytes(Buffer.from(`${directory}/${name}`), new Set()), 0);
 }
 
-/** What the removal of one of the store's directories will free: a layer's files (but those of an init layer are tsbox's own) or a
- *  container's log. */
+/** What the removal of one of the store's directories will free: a layer's files (but those of an init layer are tsbox's own), copies
+ *  of them, or a container's log. */
 export function contentBytes(path: string): number {
+  if (isShifted(path)) return treeBytes(path);
   const isInit = /-init(-removing)?$/.test(basename(path));
   return (isInit ? 0 : treeBytes(`${path}/diff`)) + logBytes(path);
 }

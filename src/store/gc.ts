@@ -15,6 +15,7 @@ import { isFree } from './leases.ts';
 import { withStore } from './lock.ts';
 import { staleNames } from './names.ts';
 import { mountedIds, retireDirectory, retireRwLayer } from './rw-layers.ts';
+import { shiftedLeftovers } from './shifted.ts';
 import {
   containerDirectory,
   imageMetadata,
@@ -54,7 +55,7 @@ function overlayLeftovers(store: Store): string[] {
     const path = `${store.overlay}/${name}`;
     if (name === 'l' || referred.has(name) || !OWN_DIRECTORY.test(name)) continue;
     if (name.endsWith(REMOVING)) waiting.push(path);
-    else if (isFree(store, name)) waiting.push(retireDirectory(store, name) ?? path);
+    else if (isFree(store, name)) waiting.push(...retireDirectory(store, name));
   }
   return waiting;
 }
@@ -153,6 +154,7 @@ export function collectGarbage(store: Store, remove: (path: string) => void = re
       ...abandonedRwLayers(store),
       ...overlayLeftovers(store),
       ...stagingLeftovers(store),
+      ...shiftedLeftovers(store),
       ...temporaryFiles(store.containers),
       ...temporaryFiles(store.dataRoot),
     ];
@@ -183,6 +185,7 @@ function looksDisturbed(store: Store): boolean {
     readdirSync(store.names).length !== containers.length ||
     readdirSync(`${store.images}/layerdb/tmp`).length > 0 ||
     orphanMetadata(store).length > 0 ||
+    shiftedLeftovers(store).length > 0 ||
     [store.dataRoot, store.containers, ...REPLACED_IN.map((path) => store.images + path)].some(
       (directory) => temporaryFiles(directory).length > 0,
     )

@@ -1,12 +1,14 @@
 /** The layers that a container adds to its image: `<mount-id>-init`, which tsbox fills, and `<mount-id>`, which the container fills. */
 import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
+import type { IdMaps } from '../spec/id-map.ts';
 import { randomHex } from '../sys/random.ts';
 import type { LayerMount } from './drivers/driver.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
 import { attempt, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
 import { lowerFor, readLayer, stackOf } from './layers.ts';
 import { newLink, removeLink, writeLink } from './links.ts';
+import { readOwners, retireShifted } from './shifted.ts';
 import { isHexId, layerEntry, mountEntry, REMOVING, type Store, shortId } from './store.ts';
 
 export interface RwLayer extends LayerMount {
@@ -27,6 +29,8 @@ export interface RwLayer extends LayerMount {
   stack: string[];
   /** Chain id of the image's top layer; absent for an image without layers. */
   parent?: string;
+  /** The files of `upper` have the owners of outside, by this map: see shifted.ts. Below it they have those of the container. */
+  owners?: IdMaps;
 }
 
 interface Names {
@@ -127,16 +131,21 @@ export function rwLayer(store: Store, containerId: string): RwLayer {
       hint: 'Its directory in overlay2/ is missing or incomplete: remove the container.',
     });
   }
-  return describe(store, { mountId, link, lower, parent: readText(`${entry}/parent`) });
+  const owners = readOwners(`${store.overlay}/${mountId}`);
+  const layer = describe(store, { mountId, link, lower, parent: readText(`${entry}/parent`) });
+  return owners === undefined ? layer : { ...layer, owners };
 }
 
 /** Takes a directory of overlay2/ out of use: its short name goes, it waits under another name for its removal.
- *  @returns that name, or undefined when it was not there */
-export function retireDirectory(store: Store, id: string): string | undefined {
+ *  @returns that name, unless it was not there, and those of its shifted copies */
+export function retireDirectory(store: Store, id: string): string[] {
   const path = `${store.overlay}/${id}`;
   unlessGone(`remove ${path}/merged`, () => rmdirSync(`${path}/merged`));
-  attempt(`remove the short name of ${path}`, () => removeLink(store, readText(`${path}/link`)));
-  return unlessGone(`rename ${path}`, () => renameSync(path, path + REMOVING)) ? path + REMOVING : undefined;
+  const link = readText(`${path}/link`);
+  const copies = retireShifted(store, link, id.endsWith('-init'));
+  attempt(`remove the short name of ${path}`, () => removeLink(store, link));
+  const there = unlessGone(`rename ${path}`, () => renameSync(path, path + REMOVING));
+  return there ? [path + REMOVING, ...copies] : copies;
 }
 
 /** Takes a container's layers out of use. The caller shares the store's lock, and gives what is returned to `removeTree` once it has
@@ -146,13 +155,19 @@ export function retireRwLayer(store: Store, containerId: string): string[] {
   const mountId = readText(`${entry}/mount-id`);
   const waiting: string[] = [];
   if (mountId !== undefined && isHexId(mountId)) {
-    for (const id of [mountId, `${mountId}-init`]) waiting.push(retireDirectory(store, id) ?? '');
+    for (const id of [mountId, `${mountId}-init`]) waiting.push(...retireDirectory(store, id));
   }
   removeTree(entry);
-  return waiting.filter((path) => path !== '');
+  return waiting;
 }
 
 /** Ids of the containers that have a read-write layer. */
 export function mountedIds(store: Store): string[] {
   return readdirSync(`${store.images}/layerdb/mounts`);
+}
+
+/** The directories in overlay2/ of all read-write layers, as far as they are known. */
+export function rwDirectories(store: Store): string[] {
+  const ids = mountedIds(store).map((id) => readText(`${mountEntry(store, id)}/mount-id`) ?? '');
+  return ids.filter(isHexId).map((id) => `${store.overlay}/${id}`);
 }

@@ -46,9 +46,8 @@ function retireLayer({ store }: Locked, chainId: string, removed: RemovedLayers)
   if (cacheId === undefined || !/^[a-z0-9-]+$/.test(cacheId) || !isFree(store, cacheId)) return false;
   const retired = `${store.images}/layerdb/tmp/${cacheId}${REMOVING}`;
   attempt(`remove layer ${chainId}`, () => renameSync(entry, retired));
-  const directory = retireDirectory(store, cacheId);
   removed.chainIds.push(chainId);
-  removed.waiting.push(retired, ...(directory === undefined ? [] : [directory]));
+  removed.waiting.push(retired, ...retireDirectory(store, cacheId));
   return true;
 }
 

@@ -4,6 +4,8 @@ import { unescapeMount } from './probe.ts';
 
 export interface MountOf {
   point: string;
+  /** All that is said of it: id, device, options, file system. */
+  line: string;
   /** It has peers: what is mounted below is seen by them, and the other way round. */
   shared: boolean;
   /** It follows another. */
@@ -22,7 +24,7 @@ export function mountOf(path: string, mountinfo: string): MountOf | undefined {
     // Of two at the same place the later one is on top.
     if (!holds || point.length < (found?.point.length ?? 0)) continue;
     const has = (name: string) => optional.some((one) => one.startsWith(name));
-    found = { point, shared: has('shared:'), slave: has('master:') };
+    found = { point, line, shared: has('shared:'), slave: has('master:') };
   }
   return found;
 }

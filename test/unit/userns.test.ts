@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { type AccountFiles, checkUserns, mapsOf, parseRemap } from '../../src/engine/userns.ts';
+import { ownersInside, ownersOutside, shiftXattr } from '../../src/layer/owners.ts';
 import { compilePlan } from '../../src/plan/compile.ts';
 import { compileEnter } from '../../src/plan/enter.ts';
 import { initList, type Step } from '../../src/plan/step.ts';
@@ -83,7 +84,7 @@ test('--userns-remap: each refusal names the command that mends it', () => {
 
 test('--userns: empty and host are none', () => {
   for (const mode of [undefined, '', 'host']) assert.equal(mapsOf(mode), undefined);
-  checkUserns('host', { network: 'host', privileged: true, pid: 'host' }, 600);
+  checkUserns('host', { network: 'host', privileged: true, pid: 'host' });
 });
 
 const FACTS: HostFacts = {
@@ -188,4 +189,63 @@ test('exec into a user namespace: joined first, and the process becomes its root
     !steps.some((step) => step.op === 'prctl' && step.option[0] === 'PR_SET_DUMPABLE' && step.value !== 0),
     'nobody inside may trace it',
   );
+});
+
+test('plan with copied layers: the same short names from where the copies are, and nothing is mapped', () => {
+  const shifted = { home: '/d/shifted/100000.100000-ab', uid: 100000, gid: 100000 };
+  const steps = overlay2Driver('/d/overlay2', () => false).mountSteps({ mountId: 'm', lower: 'l/A:l/B', shifted });
+  const order = steps.map((step) => step.op);
+  assert.deepEqual(order, ['mkdir', 'chdir', 'prctl', 'setfsid', 'mount', 'setfsid', 'prctl', 'chdir']);
+  const mount = steps.find((step) => step.op === 'mount')!;
+  const data = 'lowerdir=l/A:l/B,upperdir=../../overlay2/m/diff,workdir=../../overlay2/m/work';
+  assert.deepEqual([show(mount.target), show(mount.data)], ['/d/overlay2/m/merged', data]);
+});
+
+const MAPS = { uids: mapOf([[100000, 1000]]), gids: mapOf([[200000, 1000]]) };
+
+test('owners: ids go out and come back, and one that the map does not have is nobody', () => {
+  const [out, back] = [ownersOutside(MAPS), ownersInside(MAPS)];
+  for (const id of [0, 33, 999]) assert.deepEqual([back.uid(out.uid(id)), back.gid(out.gid(id))], [id, id]);
+  assert.deepEqual([out.uid(1000), out.gid(5000)], [2 ** 32 - 2, 2 ** 32 - 2]);
+  assert.deepEqual([back.uid(out.uid(1000)), back.uid(0), back.gid(100000)], [65534, 65534, 65534]);
+});
+
+test('owners: file capabilities are those of the root of the namespace', () => {
+  const plain = Buffer.from('0100000200200000000000000000000000000000', 'hex');
+  const out = shiftXattr('security.capability', plain, ownersOutside(MAPS));
+  assert.equal(out.toString('hex'), '0100000300200000000000000000000000000000a0860100');
+  assert.deepEqual(shiftXattr('security.capability', out, ownersInside(MAPS)), plain);
+  const first = Buffer.from('010000010020000000000000', 'hex');
+  assert.equal(shiftXattr('security.capability', first, ownersOutside(MAPS)).length, 24);
+  for (const odd of ['', '01', '0100000a0020000000000000', `${plain.toString('hex')}00`]) {
+    const value = Buffer.from(odd, 'hex');
+    assert.deepEqual(shiftXattr('security.capability', value, ownersOutside(MAPS)), value);
+  }
+});
+
+test('owners: access lists name the users and groups of outside', () => {
+  // user::rwx user:33:rw- group::r-- group:44:r-- mask::rw- other::---
+  const entry = (tag: number, permissions: number, id: number) => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeUInt16LE(tag, 0);
+    bytes.writeUInt16LE(permissions, 2);
+    bytes.writeUInt32LE(id, 4);
+    return bytes;
+  };
+  const none = 0xffff_ffff;
+  const list = (user: number, group: number) =>
+    Buffer.concat([
+      Buffer.from([2, 0, 0, 0]),
+      entry(1, 7, none),
+      entry(2, 6, user),
+      entry(4, 4, none),
+      entry(8, 4, group),
+      entry(16, 6, none),
+      entry(32, 0, none),
+    ]);
+  for (const name of ['system.posix_acl_access', 'system.posix_acl_default']) {
+    assert.deepEqual(shiftXattr(name, list(33, 44), ownersOutside(MAPS)), list(100033, 200044));
+    assert.deepEqual(shiftXattr(name, list(100033, 200044), ownersInside(MAPS)), list(33, 44));
+  }
+  assert.deepEqual(shiftXattr('user.other', list(33, 44), ownersOutside(MAPS)), list(33, 44));
 });

@@ -17,6 +17,8 @@ export interface LayerMount {
   userxattr?: boolean;
   /** The container has a user namespace of its own: its files are on disk with the owners that it sees, and mapped when mounted. */
   mapped?: MappedMount;
+  /** The same where the file system cannot map them: copies of the layers have the owners of outside, and so has what is written. */
+  shifted?: ShiftedMount;
 }
 
 /** How the layers of a container get the owners that its user namespace gives them. */
@@ -28,6 +30,15 @@ export interface MappedMount {
   gid: number;
   /** A directory that is made, holds the mapped layers while the tree is mounted, and is removed again. */
   place: Text;
+}
+
+/** Layers whose owners are on disk as they are outside of the container's user namespace. */
+export interface ShiftedMount {
+  /** The directory in which {@link LayerMount.lower} names copies of the layers. */
+  home: Text;
+  /** The container's root, as the host knows it. */
+  uid: number;
+  gid: number;
 }
 
 export interface Driver {

@@ -1,9 +1,10 @@
 /** The kernel's overlay file system, with Docker's directories and short names. @see overlayfs.rst in the kernel's documentation */
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { TsboxError } from '../../errors.ts';
 import type { Step } from '../../plan/step.ts';
 import { type Text, text } from '../../plan/text.ts';
-import type { Driver, LayerMount, MappedMount } from './driver.ts';
+import type { Driver, LayerMount, MappedMount, ShiftedMount } from './driver.ts';
 
 /** mount(2) copies one page of options, the final NUL within it. */
 const OPTIONS_MAX = 4095;
@@ -82,7 +83,9 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
   const { mountId, lower } = layer;
   const volatile = layer.discard === true ? 'volatile,' : '';
   const user = layer.userxattr === true ? 'userxattr,' : '';
-  const data = text`${off}${user}${volatile}lowerdir=${lower},upperdir=${mountId}/diff,workdir=${mountId}/work`;
+  // Copies are two directories down in a directory beside overlay2/.
+  const own = layer.shifted === undefined ? mountId : text`../../${basename(home)}/${mountId}`;
+  const data = text`${off}${user}${volatile}lowerdir=${lower},upperdir=${own}/diff,workdir=${own}/work`;
   if (textLength(data) > OPTIONS_MAX) {
     throw new TsboxError(
       'ERR_TSBOX_LIMIT',
@@ -91,7 +94,8 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
     );
   }
   // Relative names where the working directory is the store's own, and not another sight of it.
-  const merged = layer.mapped === undefined ? text`${mountId}/merged` : text`${home}/${mountId}/merged`;
+  const elsewhere = layer.mapped !== undefined || layer.shifted !== undefined;
+  const merged = elsewhere ? text`${home}/${mountId}/merged` : text`${mountId}/merged`;
   const makePlace: Step = {
     op: 'mkdir',
     path: merged,
@@ -110,6 +114,7 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
     see: 'overlayfs.rst',
   };
   if (layer.mapped !== undefined) return [makePlace, ...mappedMount(home, layer.mapped, mount)];
+  if (layer.shifted !== undefined) return [makePlace, ...shiftedMount(layer.shifted, mount)];
   const stand: Step = {
     op: 'chdir',
     path: home,
@@ -138,7 +143,6 @@ const SECBIT_NO_SETUID_FIXUP = 4;
  * An overlay itself cannot be mapped (Linux 6.18).
  */
 function mappedMount(home: string, { userns, uid, gid, place }: MappedMount, mount: Step): Step[] {
-  const securebits = (value: number, why: string): Step => ({ op: 'prctl', option: ['PR_SET_SECUREBITS'], value, why });
   return [
     {
       op: 'open_tree',
@@ -162,6 +166,16 @@ function mappedMount(home: string, { userns, uid, gid, place }: MappedMount, mou
       why: 'overlay takes layers from mounts that have a place',
     },
     { op: 'chdir', path: place, why: 'the names of the layers are relative to here: they are the mapped ones' },
+    ...asMappedRoot(uid, gid, mount),
+    { op: 'chdir', path: '/', why: 'nothing holds the mapped layers any more but the overlay' },
+    ...takeAway(place, 'overlay has its own hold of the layers'),
+  ];
+}
+
+/** What overlay makes for itself belongs to whoever mounts it, as long as it is mounted. */
+function asMappedRoot(uid: number, gid: number, mount: Step): Step[] {
+  const securebits = (value: number, why: string): Step => ({ op: 'prctl', option: ['PR_SET_SECUREBITS'], value, why });
+  return [
     securebits(SECBIT_NO_SETUID_FIXUP, 'another file system id than 0 would cost capabilities'),
     {
       op: 'setfsid',
@@ -172,7 +186,18 @@ function mappedMount(home: string, { userns, uid, gid, place }: MappedMount, mou
     mount,
     { op: 'setfsid', uid: 0, gid: 0, why: 'root again' },
     securebits(0, 'as before'),
-    { op: 'chdir', path: '/', why: 'nothing holds the mapped layers any more but the overlay' },
-    ...takeAway(place, 'overlay has its own hold of the layers'),
+  ];
+}
+
+/** Files have the owners of outside on disk: layers as copies that were made for that, and what the container writes by itself. */
+function shiftedMount({ home, uid, gid }: ShiftedMount, mount: Step): Step[] {
+  return [
+    {
+      op: 'chdir',
+      path: home,
+      why: 'this host cannot map the owners of files: the same short names lead to copies of the layers with the owners of outside',
+    },
+    ...asMappedRoot(uid, gid, mount),
+    { op: 'chdir', path: '/', why: 'nothing holds the copies any more but the overlay' },
   ];
 }
