@@ -143,15 +143,16 @@ test('binds: of each kind of option at most one', () => {
 });
 
 test('mountinfo: the mount that holds a path is the innermost, and of two at a place the upper one', () => {
-  const table = [
+  const lines = [
     '1 0 8:1 / / rw shared:1 - ext4 /dev/x rw',
     '2 1 0:5 / /a rw master:2 - tmpfs x rw',
     '3 1 0:6 / /a\\040b rw - tmpfs x rw',
     '4 2 0:7 / /a rw shared:3 master:4 - tmpfs x rw',
-  ].join('\n');
-  assert.deepEqual(mountOf('/ab/c', table), { point: '/', shared: true, slave: false });
-  assert.deepEqual(mountOf('/a/c', table), { point: '/a', shared: true, slave: true });
-  assert.deepEqual(mountOf('/a b', table), { point: '/a b', shared: false, slave: false });
+  ];
+  const table = lines.join('\n');
+  assert.deepEqual(mountOf('/ab/c', table), { point: '/', line: lines[0], shared: true, slave: false });
+  assert.deepEqual(mountOf('/a/c', table), { point: '/a', line: lines[3], shared: true, slave: true });
+  assert.deepEqual(mountOf('/a b', table), { point: '/a b', line: lines[2], shared: false, slave: false });
 });
 
 test('security modules: without one its option has no effect, with one it is refused, as nothing is set', () => {
