@@ -28,7 +28,7 @@ export const CONTAINER_FLAGS = {
   tty: { kind: 'bool', short: 't', help: 'Give the container a terminal' },
   userns: {
     kind: 'string',
-    help: "'host', or a user namespace with the subordinate ids of user[:group], uid[:gid] or 'default'",
+    help: "'host', 'auto[:size=N]', or a user namespace with the subordinate ids of user[:group], uid[:gid] or 'default'",
   },
   user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
   volume: { kind: 'list', short: 'v', help: 'Mount a directory or file of the host: SRC:DST[:ro]' },

@@ -181,7 +181,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const resources = ociResources(hostConfig, rules, deviceNumbers);
   const facts = withCgroupFacts(hostFacts(), hostConfig, resources);
   const rootless = facts.uid !== 0;
-  const maps = rootless ? ownMaps() : mapsOf(hostConfig.UsernsMode);
+  const maps = rootless ? ownMaps() : mapsOf(hostConfig);
   const joined = joinedContainers(store, hostConfig);
   const shm = shmSource(engine, record.ID, hostConfig, joined);
   const asked = ociConfig({

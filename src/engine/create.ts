@@ -20,6 +20,7 @@ import { commandLine, mergeConfig } from './merge.ts';
 import { checkJoined } from './namespaces.ts';
 import { boundingSet } from './oci.ts';
 import type { Engine } from './open.ts';
+import { isAuto } from './userns-mode.ts';
 
 const FAILED = 125;
 
@@ -91,6 +92,14 @@ async function findOrPull(engine: Engine, request: ContainerRequest, onProgress:
   return requireImage(engine.store, id);
 }
 
+/** Calls `make` with what the container is made with: with ids of its own where it was asked for some. */
+async function withMaps<T>(engine: Engine, hostConfig: HostConfig, make: (final: HostConfig) => T): Promise<T> {
+  if (!isAuto(hostConfig.UsernsMode)) return make(hostConfig);
+  const { withAutoMaps } = await import('./userns-auto.ts');
+  const { readAccounts } = await import('./userns.ts');
+  return withAutoMaps(engine.store, { hostConfig, remap: engine.options.usernsRemap, files: readAccounts() }, make);
+}
+
 /** As Docker: who shares the host's network has the host's name too. */
 function defaultHostname(id: string, network: string): string {
   return network === 'host' ? hostname() : id.slice(0, 12);
@@ -156,7 +165,8 @@ export async function createContainer(
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);
-  createFiles(engine.store, record, hostConfig, image.chainId);
+  const make = (final: HostConfig) => createFiles(engine.store, record, final, image.chainId);
+  await withMaps(engine, hostConfig, make);
   return { id, warnings: [...warnings, ...imageWarnings(image, request), ...notes] };
 }
 
@@ -174,7 +184,8 @@ export async function previewContainer(
   const name = request.name ?? randomHex(16);
   const record = makeRecord(engine, id, image, { ...request, name });
   const layer = plannedRwLayer(engine.store, image.chainId);
-  const hostConfig = makeHostConfig(request, usernsMode(engine, request));
+  const wanted = makeHostConfig(request, usernsMode(engine, request));
+  const hostConfig = await withMaps(engine, wanted, (final) => final);
   const { plan } = await containerPlan(engine, { record, hostConfig, layer, preview: true });
   const { mountId, initLink, link } = layer;
   const generated = request.name === undefined ? { name } : {};

@@ -1,7 +1,9 @@
 /** `--userns-remap` and `--userns`: whose subordinate ids a container's user namespace gets. @see subuid(5), subgid(5) */
 import { readFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
+import type { HostConfig } from '../spec/container.ts';
 import { type IdMaps, mapOf, subordinateRanges } from '../spec/id-map.ts';
+import { autoSize, checkMode, isAuto } from './userns-mode.ts';
 
 const FAILED = 125;
 /** Docker's name for the user that `default` stands for. */
@@ -23,7 +25,7 @@ function refuse(message: string, hint?: string): TsboxError {
   );
 }
 
-function readAccounts(): AccountFiles {
+export function readAccounts(): AccountFiles {
   const read = (path: string) => {
     try {
       return readFileSync(path, 'utf8');
@@ -82,11 +84,14 @@ export function parseRemap(spec: string, files: AccountFiles): IdMaps {
   return { uids: mapOf(uids), gids: mapOf(gids) };
 }
 
-/** The maps of a container; undefined when it has the host's user namespace.
- *  @param mode `HostConfig.UsernsMode`: empty, `host`, or what {@link parseRemap} takes
- *  @throws as {@link parseRemap} */
-export function mapsOf(mode: string | undefined): IdMaps | undefined {
-  return mode === undefined || mode === '' || mode === 'host' ? undefined : parseRemap(mode, readAccounts());
+/** The maps of a container; undefined when it has the host's user namespace. A container of `auto` has its own written down.
+ *  @param config its `UsernsMode`: empty, `host`, `auto`, or what {@link parseRemap} takes
+ *  @throws as {@link parseRemap}; ERR_TSBOX_UNSUPPORTED */
+export function mapsOf({ UsernsMode: mode, IDMaps }: Pick<HostConfig, 'UsernsMode' | 'IDMaps'>): IdMaps | undefined {
+  if (IDMaps !== undefined) return IDMaps;
+  if (mode === undefined || mode === '' || mode === 'host') return undefined;
+  checkMode(mode);
+  return parseRemap(mode, readAccounts());
 }
 
 /** What does not go with a user namespace, in Docker's words. */
@@ -94,7 +99,9 @@ export function checkUserns(
   mode: string,
   request: { network: string; privileged?: boolean; pid?: string; ipc?: string },
 ): void {
-  if (mapsOf(mode) === undefined) return;
+  if (mode === '' || mode === 'host') return;
+  if (isAuto(mode)) autoSize(mode);
+  else mapsOf({ UsernsMode: mode });
   if (request.privileged === true) {
     throw refuse(
       'privileged mode is incompatible with user namespaces.  ' +

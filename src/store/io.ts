@@ -92,3 +92,10 @@ export function parseStored(text: string, path: string): unknown {
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
+
+/** Is this a map of ids, as it was written down? */
+export function isMap(value: unknown): boolean {
+  const numbers = ['containerID', 'hostID', 'size'];
+  const isRange = (one: unknown) => isObject(one) && numbers.every((name) => Number.isSafeInteger(one[name]));
+  return Array.isArray(value) && value.length > 0 && value.every(isRange);
+}

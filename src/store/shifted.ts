@@ -13,7 +13,7 @@ import { isErrno, TsboxError } from '../errors.ts';
 import { type IdMaps, mapText, toHost } from '../spec/id-map.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { tryLock } from '../sys/lock.ts';
-import { attempt, ensureDirectory, isObject, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
+import { attempt, ensureDirectory, isMap, isObject, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { REMOVING, type Store, TEMPORARY } from './store.ts';
 
@@ -31,13 +31,6 @@ export function shiftedHome(store: Store, maps: IdMaps): string {
 }
 
 const ownersFile = (directory: string) => `${directory}/owners`;
-
-function isMap(value: unknown): boolean {
-  const numbers = ['containerID', 'hostID', 'size'];
-  return (
-    Array.isArray(value) && value.every((one) => isObject(one) && numbers.every((name) => Number.isInteger(one[name])))
-  );
-}
 
 /** By which map the files of a read-write layer have the owners of outside; undefined when they have those of the container.
  *  @param directory of overlay2/ @throws ERR_TSBOX_DAMAGED */

@@ -209,3 +209,35 @@ test('userns: a low limit of files does not keep the container from starting', (
   assert.equal(run(box, ['--ulimit', 'nofile=5'], 'ulimit -Hn'), '5');
   assert.equal(run(box, ['--ulimit', 'nofile=1500'], 'ulimit -Hn'), '1500');
 });
+
+test('userns auto: each container has ids that no other has, and keeps them', async (t) => {
+  if (!needs(t)) return;
+  const { box, start } = remapped(t);
+  const image = box.image();
+  const create = ['create', '--userns', 'auto:size=1000', image, 'sh', '-c', 'cat /proc/self/uid_map; touch /mine'];
+  const made = await Promise.all([0, 1, 2, 3].map(() => box.start(create).done));
+  const ids = made.map(({ stdout, stderr }) => stdout.trim() || assert.fail(stderr));
+  const first = (id: string) => {
+    const map = box.ok(['start', '--attach', id]);
+    const [inside, outside, size] = map.trim().split(/\s+/).map(Number);
+    assert.deepEqual([inside, size], [0, 1000], map);
+    return outside!;
+  };
+  const starts = ids.map(first);
+  const wanted = [0, 1000, 2000, 3000].map((offset) => start + offset);
+  assert.deepEqual([...starts].sort(), wanted);
+  assert.deepEqual(ids.map(first), starts, 'the next start too');
+  // What a removed one had is given out again; too much is refused before anything is made.
+  box.ok(['rm', ids[0]!]);
+  const flags = ['--userns', 'auto:size=500'];
+  const again = run(box, flags, 'cat /proc/self/uid_map').trim().split(/\s+/).map(Number);
+  assert.deepEqual(again, [0, starts[0], 500]);
+  const refused = box.tsbox(['create', '--userns', 'auto:size=65000', image]);
+  assert.match(
+    refused.stderr,
+    /no 65000 ids in a row are free in \/etc\/subuid for --userns auto:size=65000\nhint: Remove/,
+  );
+  box.ok(['run', '--detach', '--name', 'runs', '--userns', 'auto:size=10', image, 'sleep', '100']);
+  assert.match(box.ok(['exec', 'runs', 'cat', '/proc/self/uid_map']), / 10$/);
+  assert.equal(box.ok(['ps', '-aq']).split('\n').length, 4);
+});

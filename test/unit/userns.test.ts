@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { type AccountFiles, checkUserns, mapsOf, parseRemap } from '../../src/engine/userns.ts';
+import { autoMaps, freeRange } from '../../src/engine/userns-auto.ts';
+import { autoSize } from '../../src/engine/userns-mode.ts';
 import { ownersInside, ownersOutside, shiftXattr } from '../../src/layer/owners.ts';
 import { compilePlan } from '../../src/plan/compile.ts';
 import { compileEnter } from '../../src/plan/enter.ts';
 import { initList, type Step } from '../../src/plan/step.ts';
 import { show } from '../../src/plan/text.ts';
 import type { HostFacts } from '../../src/spec/host.ts';
-import { mapOf, mapText, parseMap, subordinateRanges, toHost } from '../../src/spec/id-map.ts';
+import { type IdMaps, mapOf, mapText, parseMap, subordinateRanges, toHost } from '../../src/spec/id-map.ts';
 import type { OciConfig } from '../../src/spec/oci-runtime.ts';
 import { overlay2Driver } from '../../src/store/drivers/overlay2.ts';
 
@@ -83,8 +85,88 @@ test('--userns-remap: each refusal names the command that mends it', () => {
 });
 
 test('--userns: empty and host are none', () => {
-  for (const mode of [undefined, '', 'host']) assert.equal(mapsOf(mode), undefined);
+  for (const UsernsMode of ['', 'host']) assert.equal(mapsOf({ UsernsMode }), undefined);
   checkUserns('host', { network: 'host', privileged: true, pid: 'host' });
+});
+
+test('--userns: modes of podman that are not there are refused by name, and taken for no user', () => {
+  for (const mode of ['keep-id', 'keep-id:uid=5', 'nomap', 'private', 'ns:/proc/1/ns/user', 'container:x']) {
+    const refused = () => checkUserns(mode, { network: 'none' });
+    assert.throws(refused, {
+      code: 'ERR_TSBOX_UNSUPPORTED',
+      message: `--userns ${mode}: not supported`,
+      exitCode: 125,
+    });
+  }
+});
+
+test('--userns auto: how many ids', () => {
+  assert.deepEqual([autoSize('auto'), autoSize('auto:size=1'), autoSize('auto:size=70000')], [65536, 1, 70000]);
+  for (const mode of [
+    'auto:',
+    'auto:size',
+    'auto:size=0',
+    'auto:size=-1',
+    'auto:size=4294967295',
+    'auto:size=x',
+    'auto:x=1',
+  ])
+    assert.throws(() => autoSize(mode), { code: 'ERR_TSBOX_USAGE' }, mode);
+  assert.throws(() => autoSize('auto:uidmapping=0:1:1'), { code: 'ERR_TSBOX_UNSUPPORTED' });
+});
+
+test('--userns auto: the first ids in a row that nobody has', () => {
+  const ranges = [[1000, 100] as const, [5000, 1000] as const];
+  assert.equal(freeRange(ranges, [], 100), 1000);
+  assert.equal(freeRange(ranges, [], 101), 5000);
+  assert.equal(freeRange(ranges, [[1050, 10]], 50), 1000);
+  assert.equal(freeRange(ranges, [[1049, 10]], 50), 5000);
+  assert.equal(
+    freeRange(
+      ranges,
+      [
+        [1040, 10],
+        [1000, 10],
+      ],
+      30,
+    ),
+    1010,
+  );
+  assert.equal(freeRange(ranges, [[0, 10_000]], 1), undefined);
+  assert.equal(
+    freeRange(
+      ranges,
+      [
+        [1000, 100],
+        [5000, 999],
+      ],
+      1,
+    ),
+    5999,
+  );
+});
+
+test('--userns auto: from the ids of containers, or of the remapped user, and none twice', () => {
+  const files = {
+    ...FILES,
+    subuid: `${FILES.subuid}containers:600000:200000\n`,
+    subgid: `${FILES.subgid}containers:900000:200000\n`,
+  };
+  const taken: IdMaps[] = [];
+  const next = (mode: string, remap?: string) => {
+    const maps = autoMaps(mode, remap, files, taken);
+    taken.push(maps);
+    return [maps.uids[0]!.hostID, maps.gids[0]!.hostID, maps.uids[0]!.size];
+  };
+  assert.deepEqual(next('auto'), [600000, 900000, 65536]);
+  assert.deepEqual(next('auto:size=1000'), [665536, 965536, 1000]);
+  assert.deepEqual(next('auto:size=2000', 'ann:staff'), [200000, 700000, 2000]);
+  taken.splice(0, 1);
+  assert.deepEqual(next('auto'), [600000, 900000, 65536], 'what a removed one had is free again');
+  assert.throws(() => autoMaps('auto:size=140000', undefined, files, taken), { code: 'ERR_TSBOX_LIMIT' });
+  assert.throws(() => autoMaps('auto', undefined, FILES, []), {
+    message: /no subordinate ids for "containers" in \/etc\/subuid/,
+  });
 });
 
 const FACTS: HostFacts = {
