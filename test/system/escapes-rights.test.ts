@@ -134,6 +134,13 @@ test('escapes: keys that the caller holds', (t) => {
   }
   const shown = box.ok(['run', '--rm', ...flags, 'busybox:offline', 'cat', '/proc/keys']);
   assert.equal(shown, '', 'nor are they listed');
+  // What `exec` starts has a session of its own too, also beside a privileged container.
+  box.ok(['run', '-d', '--name', 'entered', '--privileged', ...flags, 'busybox:offline', 'sleep', '100']);
+  for (const more of [[], ['--privileged']]) {
+    const said = keys(node, tsbox, 'exec', ...more, 'entered', '/attack', 'keys', 'tsbox-test');
+    assert.match(said, /^session ENOKEY$/m, said);
+    assert.doesNotMatch(said, /hunter2/);
+  }
 });
 
 test('escapes: typing into the terminal of the host', async (t) => {
