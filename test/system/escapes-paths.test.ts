@@ -216,3 +216,19 @@ test('escapes: /dev/null or /dev/console swapped for a link before it is bound',
     assert.equal(shown, '/dev/null character special file 1:3\n88\n0');
   });
 });
+
+test("escapes: a run directory that names a cgroup does not make the host's root kill what is in it", (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const id = box.ok(['create', box.image(), 'true']);
+  const victim = spawn('sleep', ['300'], { stdio: 'ignore' });
+  t.after(() => victim.kill('SIGKILL'));
+  const cgroup = join(box.directory, 'place', `tsbox-${id}`);
+  mkdirSync(cgroup, { recursive: true });
+  mkdirSync(join(box.runRoot, id), { recursive: true });
+  writeFileSync(join(cgroup, 'cgroup.procs'), `${victim.pid}\n`);
+  writeFileSync(join(box.runRoot, id, 'cgroup'), join(box.directory, 'place'));
+  box.ok(['rm', id]);
+  assert.match(readFileSync(`/proc/${victim.pid}/status`, 'utf8'), /^State:\s+S/m);
+  assert.ok(existsSync(cgroup));
+});

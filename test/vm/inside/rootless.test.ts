@@ -2,7 +2,7 @@
  *  and the rest once. */
 import assert from 'node:assert/strict';
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../../requires.ts';
 import { type User, user } from '../../rootless/user.ts';
@@ -124,6 +124,16 @@ test('rootless cgroup2: limits in a subtree that was handed over', async (t) => 
     const entered = he.tsbox(['exec', 'two', 'true'], outside);
     assert.match(entered.stderr, /^tsbox: enter the cgroup of .*\nhint: .*systemd-run --user --scope tsbox/);
     he.ok(['rm', '-f', 'two'], outside);
+  });
+  await t.test('in the outermost cgroup of his itself: no limits, and how to make room for them', () => {
+    const service = { cgroup: join(dirname(manager), 'own.service') };
+    mkdirSync(service.cgroup);
+    handOver(service.cgroup, he);
+    assert.equal(he.ok(['run', '--rm', image, 'cat', '/proc/self/cgroup'], service), '0::/');
+    const { status, stderr } = he.tsbox(['run', '--rm', '-m', '32m', image, 'true'], service);
+    assert.equal(status, 125);
+    assert.match(stderr, /own\.service has processes in it, so it hands no controller down\nhint: Move them/);
+    rmdirSync(service.cgroup);
   });
   await t.test('everything once where nothing was handed over', async () => {
     const outside = { cgroup: ROOT };
