@@ -220,7 +220,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...placeSteps(store, record.ID, facts),
     ...fileSteps(record, hostConfig, owner),
     ...sourceSteps(record, kinds, owner),
-    ...shmSetup(engine, record.ID, hostConfig),
+    ...shmSetup(engine, record.ID, hostConfig, owner),
     ...(owners?.setup ?? []),
     ...(maps === undefined ? mount : []),
   ];

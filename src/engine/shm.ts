@@ -1,6 +1,8 @@
 /** The /dev/shm of a container that others may join: a tmpfs on the host, which each of them binds. */
 import type { Step } from '../plan/step.ts';
+import { hostRoot } from '../plan/userns.ts';
 import type { HostConfig } from '../spec/container.ts';
+import type { IdMaps } from '../spec/id-map.ts';
 import { type Joined, shmDirectory } from './namespaces.ts';
 import type { Engine } from './open.ts';
 
@@ -12,10 +14,18 @@ export function shmSource(engine: Engine, id: string, { IpcMode }: HostConfig, j
   return IpcMode === 'shareable' ? shmDirectory(engine.store, id) : joined.ipc?.shm;
 }
 
-/** On the host, when the run directory is there. */
-export function shmSetup(engine: Engine, id: string, { IpcMode, ShmSize }: HostConfig): Step[] {
+/** On the host, when the run directory is there.
+ *  @param maps of a user namespace of its own: it belongs to the root in there */
+export function shmSetup(
+  engine: Engine,
+  id: string,
+  { IpcMode, ShmSize }: HostConfig,
+  maps: IdMaps | undefined,
+): Step[] {
   if (IpcMode !== 'shareable') return [];
   const path = shmDirectory(engine.store, id);
+  const root = maps && hostRoot(maps);
+  const owner = root === undefined ? '' : `,uid=${root.uid},gid=${root.gid}`;
   return [
     { op: 'mkdir', path, mode: 0o700, why: 'a place for shared memory' },
     {
@@ -24,7 +34,7 @@ export function shmSetup(engine: Engine, id: string, { IpcMode, ShmSize }: HostC
       target: path,
       type: 'tmpfs',
       flags: ['MS_NOSUID', 'MS_NODEV', 'MS_NOEXEC'],
-      data: `mode=1777,size=${ShmSize}`,
+      data: `mode=1777,size=${ShmSize}${owner}`,
       why: 'shared memory that other containers may join: on the host, where they find it',
     },
   ];

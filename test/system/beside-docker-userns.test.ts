@@ -7,9 +7,14 @@ import { requires } from '../requires.ts';
 import { account } from './accounts.ts';
 import { REPOSITORY, sandbox } from './harness.ts';
 import { startDocker } from './images-setup.ts';
+import { COMBINATIONS, REMAPPED, runArguments, SCRIPT, sections } from './seen-inside.ts';
 
 const ARCHIVE = join(REPOSITORY, 'rootfs-fixtures/build/busybox.tar');
 const IMAGE = 'busybox:offline';
+
+/** Namespaces of the host, and all privileges, are not to be had there. Docker fails to put a device at another path than the host's,
+ *  and a docker that is asked for kernel.msgmax does not answer. */
+const REFUSED = /--(pid|network|ipc) host|--privileged|--sysctl|--device/;
 
 type Say = (...args: string[]) => Promise<string>;
 
@@ -21,25 +26,14 @@ async function engines(t: TestContext, sizes: readonly number[]) {
   await docker('import', '--change', 'CMD ["sh"]', ARCHIVE, IMAGE);
   box.image();
   const say: [tsbox: Say, docker: Say] = [
-    async (...args) => box.ok(args).trimEnd(),
+    async (...args) => {
+      const { status, stdout, stderr } = await box.start(args, { input: '' }).done;
+      assert.equal(status, 0, stderr);
+      return stdout.trimEnd();
+    },
     async (...args) => (await docker(...args)).trimEnd(),
   ];
   return { box, user, say };
-}
-
-/** Mounts without what differs from run to run, and without the version 1 cgroups, which differ on purpose (containers-docker.test.ts). */
-function mountsOf(text: string): string[] {
-  return text
-    .split('\n')
-    .map((line) => {
-      const [front = '', back = ''] = line.split(' - ');
-      const [, , , , point = '', options = ''] = front.split(' ');
-      const [type = '', source = '', own = ''] = back.split(' ');
-      const kept = type === 'overlay' || /^\/etc\//.test(point) ? '' : own;
-      return [point, options, type, source, kept].join(' ');
-    })
-    .filter((line) => !line.startsWith('/sys/fs/cgroup'))
-    .sort();
 }
 
 test('userns beside docker --userns-remap', async (t) => {
@@ -52,12 +46,21 @@ test('userns beside docker --userns-remap', async (t) => {
     assert.equal(ours, theirs, script);
   };
 
-  await t.test('the maps', () => same([], 'cat /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups'));
-
-  await t.test('the mount table', async () => {
-    const [ours, theirs] = await run([], 'cat /proc/self/mountinfo');
-    assert.deepEqual(mountsOf(ours!), mountsOf(theirs!));
+  // Of what it finds (seen-inside.ts) whatever docker takes together with a user namespace.
+  await t.test('what a process finds', async (context) => {
+    const words = runArguments(context);
+    for (const combination of COMBINATIONS.filter(({ flags }) => !REFUSED.test(flags.join(' ')))) {
+      await context.test(combination.flags.join(' ') || 'no flags', async () => {
+        const args = [...words(combination.flags), IMAGE, 'sh', '-c', SCRIPT];
+        const [ours, theirs] = (await Promise.all(say.map((each) => each(...args)))).map((text) =>
+          sections(text, combination, REMAPPED),
+        );
+        assert.deepEqual(ours, theirs);
+      });
+    }
   });
+
+  await t.test('setgroups', () => same([], 'cat /proc/self/setgroups'));
 
   // Docker leaves the group of /dev/mqueue to the host's root, and does not give the link /etc/mtab to the container's.
   await t.test('who owns /, /dev, /etc, /proc and /sys', async () => {
@@ -68,11 +71,9 @@ test('userns beside docker --userns-remap', async (t) => {
     await same(['-t'], 'stat -c "%n %u:%g %a" /dev/console /dev/pts/*');
   });
 
-  for (const flags of [[], ['--user', '33:44'], ['--user', '2000'], ['--cap-add', 'SYS_ADMIN']]) {
-    await t.test(`credentials ${flags.join(' ')}`, () =>
-      same(flags, 'id; grep -E "^(Uid|Gid|Groups|Cap|NoNewPrivs|Umask)" /proc/self/status; echo x > /dev/stdout'),
-    );
-  }
+  await t.test('a user of any number may write to its standard output', () =>
+    same(['--user', '2000'], 'id; echo x > /dev/stdout'),
+  );
 
   await t.test('what may be done to the files of the host', async () => {
     const [bin, open] = [join(box.directory, 'bin'), join(box.directory, 'open')];
