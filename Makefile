@@ -13,6 +13,8 @@ TSBOX_KILLS ?= 2000
 # dot prints a character a test, spec a line; a skipped test and its reason are printed by spec only.
 REPORTER ?= spec
 
+# Node's own choice is one less: of two processors one would idle.
+processors := $(shell nproc)
 machine := $(shell uname -m)
 arch := $(if $(filter x86_64,$(machine)),x64,$(if $(filter aarch64,$(machine)),arm64,$(error tsbox runs on x86_64 and aarch64, not on $(machine))))
 NODE := node_modules/node-linux-$(arch)/bin/node
@@ -36,7 +38,7 @@ build: $(node_modules) native dist/main.js ## npm dependencies, the native execu
 check: $(node_modules) native ## types, lint and fast unit tests
 	@node_modules/.bin/tsc -p .
 	@node_modules/.bin/biome check --error-on-warnings
-	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-400} $(MAKE) --no-print-directory unit REPORTER=dot
+	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-100} $(MAKE) --no-print-directory unit REPORTER=dot
 
 test: ## everything: check, the executor's own tests, fixtures, tests with real containers here and in a virtual machine
 	@scripts/setup.sh build image test
@@ -50,10 +52,10 @@ test: ## everything: check, the executor's own tests, fixtures, tests with real 
 	@$(MAKE) --no-print-directory vm
 
 unit: $(node_modules) native ## tests that need no privilege
-	@$(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*.test.ts'
+	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*.test.ts'
 
 fuzz: build ## 10,000 mutated layers (TSBOX_FUZZ_CASES=.., TSBOX_FUZZ_SEED=..)
-	@$(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*fuzz*.test.ts'
+	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'
 
 system: build fixtures ## tests with real containers; needs root
 	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=2 'test/system/**/*.test.ts'
@@ -80,7 +82,7 @@ bench-images: build $(built)/busybox.tar ## pull, load, save, push, commit (RUNS
 	@$(NODE) bench/images.ts $(or $(RUNS),3) $(ONLY)
 
 soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images (needs root)
-	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) 'test/unit/**/*fuzz*.test.ts'
+	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'
 	@TSBOX_KILLS=$(TSBOX_KILLS) $(NODE) --test --test-reporter=$(REPORTER) test/system/images-faults.test.ts
 
 install: build ## copy it to PREFIX (/usr/local)

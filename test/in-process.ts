@@ -1,7 +1,7 @@
 /**
  * `tsbox ARGS...` within the test's own process: the same parsing, engine and words, without the 0.1 to 0.2 s that a Node takes to
- * start. For verbs that start no container and read no standard input; what is about the process itself (signals, pipes, exit) is for
- * `Sandbox.tsbox`.
+ * start. For verbs that start no container, read no standard input and ask no registry (passwords are looked for in the user's home);
+ * what is about the process itself (signals, pipes, exit) is for `Sandbox.tsbox`.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import fs from 'node:fs';
@@ -13,7 +13,7 @@ interface Written {
 }
 
 export interface Printed {
-  status: number;
+  status: number | null;
   stdout: string;
   stderr: string;
 }
@@ -31,14 +31,20 @@ fs.writeSync = ((fd: number, data: Uint8Array, offset?: number, ...rest: []) => 
 }) as typeof writeSync;
 syncBuiltinESMExports();
 
+interface Roots {
+  dataRoot: string;
+  runRoot: string;
+  /** Of the variables only TSBOX_USERNS_REMAP is heeded. */
+  env?: NodeJS.ProcessEnv;
+}
+
 /** @param roots where its images and containers are */
-export async function inProcess(
-  roots: { dataRoot: string; runRoot: string },
-  args: readonly string[],
-): Promise<Printed> {
+export async function inProcess({ dataRoot, runRoot, env = {} }: Roots, args: readonly string[]): Promise<Printed> {
   const { program } = await import('../src/cli/program.ts');
   const written: Written = { stdout: [], stderr: [] };
-  const argv = ['--data-root', roots.dataRoot, '--run-root', roots.runRoot, ...args];
+  const remap = env['TSBOX_USERNS_REMAP'];
+  const mapped = remap === undefined ? [] : ['--userns-remap', remap];
+  const argv = ['--data-root', dataRoot, '--run-root', runRoot, ...mapped, ...args];
   const status = await running.run(written, () => program(argv));
   return { status, stdout: Buffer.concat(written.stdout).toString(), stderr: Buffer.concat(written.stderr).toString() };
 }

@@ -1,5 +1,7 @@
 /** What tests of limits need to know of the two versions of cgroups, so that their bodies need not. */
 import { readFileSync } from 'node:fs';
+import { requireContainer } from '../../src/store/containers.ts';
+import { openStore } from '../../src/store/open.ts';
 import { cgroupFacts, limitSupport } from '../../src/sys/cgroup.ts';
 import { hostFacts } from '../../src/sys/probe.ts';
 import type { Sandbox } from './harness.ts';
@@ -42,5 +44,5 @@ export function cpuTime(id: string): number {
 
 /** The full id of a container. */
 export function idOf(box: Sandbox, name: string): string {
-  return box.ok(['inspect', '--format', '{{.Id}}', name]);
+  return requireContainer(openStore(box), name).ID;
 }

@@ -54,8 +54,8 @@ test('exec', async (t) => {
     assert.notEqual(missing.status, 0);
     assert.match(missing.stderr, /chdir.*\/nope.*ENOENT/);
   });
-  await t.test("the container's namespaces, cgroups and capabilities", () => {
-    const first = Number(box.ok(['inspect', '-f', '{{.State.Pid}}', 'host']));
+  await t.test("the container's namespaces, cgroups and capabilities", async () => {
+    const first = Number(await box.quick(['inspect', '-f', '{{.State.Pid}}', 'host']));
     const kinds = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'uts'];
     const links = exec('host', 'sh', '-c', `for kind in ${kinds.join(' ')}; do readlink /proc/self/ns/$kind; done`);
     assert.deepEqual(
@@ -99,14 +99,14 @@ test('exec', async (t) => {
   await t.test('it ends with the container', async () => {
     const running = box.start(['exec', 'host', 'sh', '-c', 'echo up; sleep 1000']);
     await until('the command', () => running.stdout() !== '');
-    box.ok(['kill', 'host']);
+    await box.quick(['kill', 'host']);
     assert.equal((await running.done).status, 137);
     const late = box.tsbox(['exec', 'host', 'true']);
     assert.equal(late.status, 1);
     assert.match(late.stderr, /is not running/);
   });
-  await t.test('nothing of it stays in the run root', () => {
-    box.ok(['rm', 'host']);
+  await t.test('nothing of it stays in the run root', async () => {
+    await box.quick(['rm', 'host']);
   });
 });
 
@@ -121,7 +121,7 @@ test('logs', async (t) => {
     assert.equal(status, 0);
     assert.equal(stdout, `${[1, 2, 3, 4, 5].map((n) => `out ${n}\n`).join('')}no end`);
     assert.equal(stderr, [1, 2, 3, 4, 5].map((n) => `err ${n}\n`).join(''));
-    assert.equal(box.ok(['ps', '-q']), '');
+    assert.equal(await box.quick(['ps', '-q']), '');
   });
   await t.test('--tail and -t', () => {
     const tail = (count: string) => box.tsbox(['logs', '--tail', count, 'writer']);
@@ -150,7 +150,7 @@ test('logs', async (t) => {
     assert.equal(lines.length, count);
     assert.ok(lines.every((line, index) => line === String(index + 1)));
   });
-  await t.test('long lines, bytes that are no UTF-8, and no line at all', () => {
+  await t.test('long lines, bytes that are no UTF-8, and no line at all', async () => {
     box.ok([
       'run',
       '--name',
@@ -161,12 +161,12 @@ test('logs', async (t) => {
       'head -c 100000 /dev/zero | tr "\\0" x; echo; printf "\\303\\251\\n"',
     ]);
     assert.equal(box.ok(['logs', 'long']), `${'x'.repeat(100_000)}\né`);
-    box.ok(['create', '--name', 'silent', image, 'true']);
+    await box.quick(['create', '--name', 'silent', image, 'true']);
     assert.equal(box.ok(['logs', 'silent']), '');
     assert.equal(box.ok(['logs', '-f', 'silent']), '');
   });
-  await t.test('the file is Docker’s json-file', () => {
-    const path = box.ok(['inspect', '-f', '{{.LogPath}}', 'writer']);
+  await t.test('the file is Docker’s json-file', async () => {
+    const path = await box.quick(['inspect', '-f', '{{.LogPath}}', 'writer']);
     assert.ok(path.startsWith(join(box.dataRoot, 'containers')) && path.endsWith('-json.log'));
     for (const line of readFileSync(path, 'utf8').trim().split('\n')) {
       assert.deepEqual(Object.keys(JSON.parse(line)), ['log', 'stream', 'time']);
@@ -176,7 +176,7 @@ test('logs', async (t) => {
     box.ok(['run', '-d', '--rm', '--name', 'gone', image, 'sh', '-c', 'echo here; sleep 1000']);
     const following = box.start(['logs', '-f', 'gone']);
     await until('the line', () => following.stdout() === 'here\n');
-    box.ok(['rm', '-f', 'gone']);
+    await box.quick(['rm', '-f', 'gone']);
     assert.equal((await following.done).status, 0);
   });
   await t.test('what is not there', () => {

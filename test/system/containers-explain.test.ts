@@ -25,7 +25,7 @@ test('explain', async (t) => {
   const box = sandbox(t);
   const image = box.image();
   const kernelSays = /^ *(\d+) {2}(setup|monitor|init|cleanup) +(\S.*?) {2,}(\S.*)$/;
-  await t.test('--dry-run changes nothing, and needs nothing but the image', () => {
+  await t.test('--dry-run changes nothing, and needs nothing but the image', async () => {
     const before = tree(box);
     const text = box.ok([
       'run',
@@ -39,10 +39,10 @@ test('explain', async (t) => {
       image,
       'nope',
     ]);
-    const json = box.ok(['create', '--dry-run', '--format', 'json', image]);
+    const json = await box.quick(['create', '--dry-run', '--format', 'json', image]);
     assert.equal(tree(box), before);
     assert.deepEqual(readdirSync(box.directory).includes('r') ? readdirSync(box.runRoot) : [], []);
-    assert.equal(box.ok(['ps', '-aq']), '');
+    assert.equal(await box.quick(['ps', '-aq']), '');
     const rows = text.split('\n').slice(1);
     for (const row of rows) assert.match(row, kernelSays);
     const calls = rows.map((row) => kernelSays.exec(row)![3]!);
@@ -113,12 +113,12 @@ test('explain', async (t) => {
     assert.equal(setup.status, 125);
     assert.match(setup.stderr, /mkdir\("\/proc\/no".* = -1 ENOENT/);
   });
-  await t.test('start --explain', () => {
-    box.ok(['create', '--name', 'again', image, 'true']);
+  await t.test('start --explain', async () => {
+    await box.quick(['create', '--name', 'again', image, 'true']);
     const { status, stderr } = box.tsbox(['start', '-a', '--explain', 'again']);
     assert.equal(status, 0);
     assert.match(stderr, /init +execve\("true"/);
-    box.ok(['rm', 'again']);
+    await box.quick(['rm', 'again']);
   });
   await t.test('aligned on a wide screen, stacked on a narrow one', () => {
     const wide = box.ok(['run', '--dry-run', image, 'true'], { env: { COLUMNS: '140' } }).split('\n');

@@ -55,8 +55,8 @@ test('faults: the monitor is killed', async (t) => {
       [state(box, 'one'), state(box, 'one', 'ExitCode'), state(box, 'one', 'Running')],
       ['exited', '137', 'false'],
     );
-    assert.match(box.ok(['ps', '-a', '--format', '{{.Names}} {{.Status}}']), /^one Exited \(137\)/);
-    assert.equal(box.ok(['wait', 'one']), '137');
+    assert.match(await box.quick(['ps', '-a', '--format', '{{.Names}} {{.Status}}']), /^one Exited \(137\)/);
+    assert.equal(await box.quick(['wait', 'one']), '137');
     assert.equal(box.tsbox(['exec', 'one', 'true']).status, 1);
   });
   await t.test('start brings it back', () => {
@@ -70,7 +70,7 @@ test('faults: the monitor is killed', async (t) => {
     process.kill(monitorOf(box, 'one'), 'SIGKILL');
     await until('the end of the process', () => !isAlive(pid));
     assert.equal(mounted(box).length, 1);
-    box.ok(['rm', 'one']);
+    await box.quick(['rm', 'one']);
     assert.equal(mounted(box).length, 0);
     assert.deepEqual(await leftovers(box.directory), []);
   });
@@ -81,7 +81,7 @@ test('faults: the monitor is killed', async (t) => {
     const { status, stderr } = await running.done;
     assert.equal(status, 125);
     assert.match(stderr, /monitor/);
-    box.ok(['rm', '-f', 'attached']);
+    await box.quick(['rm', '-f', 'attached']);
   });
   await t.test('a process that had gained rights does not survive either', async () => {
     // Executing a setuid file clears the signal that the kernel sends when a parent dies.
@@ -94,8 +94,8 @@ test('faults: the monitor is killed', async (t) => {
       '-c',
       'cp /bin/busybox /bin/busybox-root; chmod 4755 /bin/busybox-root',
     ]);
-    box.ok(['commit', 'maker', 'setuid']);
-    box.ok(['rm', 'maker']);
+    await box.quick(['commit', 'maker', 'setuid']);
+    await box.quick(['rm', 'maker']);
     for (const verb of ['start', 'rm']) {
       box.ok(['run', '-d', '--name', 'gained', '-u', 'tester', 'setuid', '/bin/busybox-root', 'sleep', '1000']);
       const pid = Number(state(box, 'gained', 'Pid'));
@@ -104,10 +104,10 @@ test('faults: the monitor is killed', async (t) => {
       assert.ok(isAlive(pid));
       box.ok([verb, 'gained']);
       assert.ok(!isAlive(pid), `after ${verb} nothing of the earlier run is alive`);
-      if (verb === 'start') box.ok(['rm', '-f', 'gained']);
+      if (verb === 'start') await box.quick(['rm', '-f', 'gained']);
     }
     assert.deepEqual(await leftovers(box.directory), []);
-    box.ok(['rmi', 'setuid']);
+    await box.quick(['rmi', 'setuid']);
   });
 });
 
@@ -146,21 +146,21 @@ test('faults: verbs that meet', async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
   const image = box.image();
-  await t.test('a container that somebody has left frozen can be killed, stopped and removed', (context) => {
+  await t.test('a container that somebody has left frozen can be killed, stopped and removed', async (context) => {
     for (const args of [['kill'], ['stop', '-t', '0'], ['rm', '-f']]) {
       const id = box.ok(['run', '-d', image, 'sleep', '1000']);
       if (!freeze(id)) return context.skip('needs a cgroup that can be frozen');
       box.ok([...args, id]);
       if (args[0] !== 'rm') {
-        assert.equal(box.ok(['wait', id]), '137');
-        box.ok(['rm', id]);
+        assert.equal(await box.quick(['wait', id]), '137');
+        await box.quick(['rm', id]);
       }
     }
   });
   await t.test('rm beside start: it is removed before, or refused', async () => {
     for (let n = 0; n < 8; n++) {
       const name = `both${n}`;
-      box.ok(['create', '--name', name, image, 'sleep', '1000']);
+      await box.quick(['create', '--name', name, image, 'sleep', '1000']);
       const start = box.start(['start', name]);
       await pause(n * 12);
       const rm = await box.start(['rm', name]).done;
@@ -169,13 +169,13 @@ test('faults: verbs that meet', async (t) => {
       else {
         assert.match(rm.stderr, /cannot remove a running container/);
         assert.deepEqual([status, state(box, name)], [0, 'running']);
-        box.ok(['rm', '-f', name]);
+        await box.quick(['rm', '-f', name]);
       }
     }
     assert.deepEqual(await leftovers(box.directory), []);
   });
   await t.test('start and stop, again and again, by two at once', async () => {
-    box.ok(['create', '--name', 'ping', image, 'sleep', '1000']);
+    await box.quick(['create', '--name', 'ping', image, 'sleep', '1000']);
     for (let n = 0; n < 4; n++) {
       const starts = await Promise.all([box.start(['start', 'ping']).done, box.start(['start', 'ping']).done]);
       assert.deepEqual(
@@ -187,9 +187,9 @@ test('faults: verbs that meet', async (t) => {
       );
       const stops = await Promise.all([box.start(['stop', '-t', '0', 'ping']).done, box.start(['kill', 'ping']).done]);
       assert.equal(stops[0]!.status, 0, stops[0]!.stderr);
-      assert.equal(box.ok(['wait', 'ping']), '137');
+      assert.equal(await box.quick(['wait', 'ping']), '137');
     }
-    box.ok(['rm', 'ping']);
+    await box.quick(['rm', 'ping']);
   });
 });
 
@@ -203,18 +203,18 @@ test('faults: the client is killed', async (t) => {
     running.child.kill('SIGKILL');
     await running.done;
     assert.equal(state(box, 'goes-on'), 'running');
-    assert.equal(box.ok(['wait', 'goes-on']), '0');
+    assert.equal(await box.quick(['wait', 'goes-on']), '0');
     assert.equal(box.ok(['logs', 'goes-on']), 'one\ntwo');
-    box.ok(['rm', 'goes-on']);
+    await box.quick(['rm', 'goes-on']);
   });
   await t.test('with -i its standard input is closed', async () => {
     const running = box.start(['run', '-i', '--name', 'closes', image, 'sh', '-c', 'echo up; cat; echo end of input']);
     await printed(running, /up/);
     running.child.kill('SIGKILL');
     await running.done;
-    assert.equal(box.ok(['wait', 'closes']), '0');
+    assert.equal(await box.quick(['wait', 'closes']), '0');
     assert.equal(box.ok(['logs', 'closes']), 'up\nend of input');
-    box.ok(['rm', 'closes']);
+    await box.quick(['rm', 'closes']);
   });
   await t.test('with --rm the container is removed when it ends by itself', async () => {
     const running = box.start(['run', '--rm', image, 'sh', '-c', 'echo up; sleep 0.5']);
@@ -235,12 +235,12 @@ test('faults: the client is killed', async (t) => {
         running.child.kill('SIGKILL');
         await running.done;
       }
-      const names = box.ok(['ps', '-a', '--format', '{{.Names}}']).split('\n').filter(Boolean);
+      const names = (await box.quick(['ps', '-a', '--format', '{{.Names}}'])).split('\n').filter(Boolean);
       for (const name of names.slice(0, 8)) {
         if (state(box, name) !== 'running') box.ok(['start', name]);
         assert.equal(box.ok(['exec', name, 'cat', '/proc/1/comm']), 'sleep');
       }
-      box.ok(['rm', '-f', box.ok(['create', image]), ...names]); // removal collects what the killed ones have left half-made
+      await box.quick(['rm', '-f', await box.quick(['create', image]), ...names]); // removal collects what the killed ones have left half-made
       box.ok(['run', '--rm', '--name', 'k0', image, 'true']);
       assert.deepEqual(mounted(box), []);
       assert.deepEqual(await leftovers(box.directory), []);
@@ -281,7 +281,7 @@ test('faults: a start that cannot succeed leaves nothing', async (t) => {
     fails(['-w', '/etc/passwd', image, 'true'], /chdir.*\/etc\/passwd.*ENOTDIR/),
   );
   await t.test('a layer that is gone', async () => {
-    const { GraphDriver } = JSON.parse(box.ok(['inspect', '--type', 'image', image]))[0];
+    const { GraphDriver } = JSON.parse(await box.quick(['inspect', '--type', 'image', image]))[0];
     const layer: string = GraphDriver.Data.UpperDir;
     renameSync(layer, `${layer}.away`);
     try {
@@ -294,7 +294,17 @@ test('faults: a start that cannot succeed leaves nothing', async (t) => {
   await t.test('without --rm the container stays and says why; it starts once the reason is gone', async () => {
     const source = join(box.directory, 'source');
     writeFileSync(source, '');
-    box.ok(['create', '--name', 'later', '-v', `${source}:/etc/new`, '-v', `${source}/below:/x`, image, 'true']);
+    await box.quick([
+      'create',
+      '--name',
+      'later',
+      '-v',
+      `${source}:/etc/new`,
+      '-v',
+      `${source}/below:/x`,
+      image,
+      'true',
+    ]);
     assert.equal(box.tsbox(['start', 'later']).status, 1);
     assert.deepEqual(mounted(box), []);
     assert.deepEqual(readdirSync(box.runRoot), []);
@@ -302,7 +312,7 @@ test('faults: a start that cannot succeed leaves nothing', async (t) => {
     rmSync(source);
     mkdirSync(source);
     assert.equal(box.ok(['start', '-a', 'later']), '');
-    box.ok(['rm', 'later']);
+    await box.quick(['rm', 'later']);
   });
   await t.test('an executor that is not there', async () => {
     const copy = join(box.directory, 'copy');

@@ -38,7 +38,7 @@ test('pid: a container sees the processes of the host, and takes its own with it
   const shown = box.ok(['exec', 'seer', 'sh', '-c', 'readlink /proc/self/ns/pid; ps -o args | grep -c "[s]leep 100"']);
   assert.equal(shown.split('\n')[0], namespace);
   assert.equal(
-    box.ok(['inspect', '-f', '{{.HostConfig.PidMode}} {{.HostConfig.SecurityOpt}}', 'seer']),
+    await box.quick(['inspect', '-f', '{{.HostConfig.PidMode}} {{.HostConfig.SecurityOpt}}', 'seer']),
     'host [label=disable]',
   );
 });
@@ -51,8 +51,8 @@ test('pid: a container joins the processes of another', async (t) => {
   assert.match(refused(box, ['--pid', 'container:nope']), /No such container: nope/);
   started(box, 'second', ['--pid', 'container:first']);
   assert.match(box.ok(['exec', 'second', 'ps', '-o', 'pid,args']), /^ +1 sleep 1000$/m);
-  box.ok(['kill', 'first']);
-  assert.equal(box.ok(['wait', 'second']), '137', 'the kernel ends a PID namespace with its first process');
+  await box.quick(['kill', 'first']);
+  assert.equal(await box.quick(['wait', 'second']), '137', 'the kernel ends a PID namespace with its first process');
   assert.equal(refused(box, ['--pid', 'container:first']), `container ${id} is not running`);
   const { status, stderr } = box.tsbox(['start', 'second']);
   assert.equal(status, 1);
@@ -75,7 +75,7 @@ test('ipc: shared memory is private, shared on request, the host’s, or none', 
     refused(box, ['--ipc', 'container:own']),
     `can't join IPC of container ${own}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
   );
-  box.ok(['kill', 'own']);
+  await box.quick(['kill', 'own']);
   assert.match(
     refused(box, ['--ipc', 'container:own']),
     /can't join IPC of container .*: container .* is not running$/,

@@ -25,18 +25,18 @@ test('life: create and start', async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
   const image = box.image();
-  await t.test('create makes, start runs, wait gives the exit code', () => {
-    const id = box.ok(['create', '--name', 'one', image, 'sh', '-c', 'echo out; echo err >&2; exit 5']);
+  await t.test('create makes, start runs, wait gives the exit code', async () => {
+    const id = await box.quick(['create', '--name', 'one', image, 'sh', '-c', 'echo out; echo err >&2; exit 5']);
     assert.match(id, /^[0-9a-f]{64}$/);
     assert.equal(state(box, 'one'), 'created');
     assert.equal(box.ok(['start', 'one']), 'one');
-    assert.equal(box.ok(['wait', 'one']), '5');
+    assert.equal(await box.quick(['wait', 'one']), '5');
     assert.equal(state(box, 'one'), 'exited');
     assert.equal(state(box, 'one', 'ExitCode'), '5');
-    assert.equal(box.ok(['wait', id.slice(0, 12)]), '5', 'again, of one that has ended');
+    assert.equal(await box.quick(['wait', id.slice(0, 12)]), '5', 'again, of one that has ended');
   });
-  await t.test('start again: the files are still there, the log goes on', () => {
-    box.ok(['create', '--name', 'again', image, 'sh', '-c', 'echo x >> /count; wc -l < /count']);
+  await t.test('start again: the files are still there, the log goes on', async () => {
+    await box.quick(['create', '--name', 'again', image, 'sh', '-c', 'echo x >> /count; wc -l < /count']);
     for (const count of ['1', '2', '3']) assert.equal(box.ok(['start', '-a', 'again']), count);
     assert.equal(box.ok(['logs', 'again']), '1\n2\n3');
   });
@@ -44,14 +44,14 @@ test('life: create and start', async (t) => {
     const result = box.tsbox(['start', '--attach', 'one']);
     assert.deepEqual([result.status, result.stdout, result.stderr], [5, 'out\n', 'err\n']);
   });
-  await t.test('start -a -i gives input', () => {
-    box.ok(['create', '-i', '--name', 'filter', image, 'wc', '-c']);
+  await t.test('start -a -i gives input', async () => {
+    await box.quick(['create', '-i', '--name', 'filter', image, 'wc', '-c']);
     assert.equal(box.tsbox(['start', '-a', '-i', 'filter'], { input: 'abc' }).stdout, '3\n');
     assert.equal(box.tsbox(['start', '-ai', 'filter'], { input: 'abcdef' }).stdout, '6\n');
   });
   await t.test('standard input stays open until the first client that gives it has left', async () => {
     const script = 'while read line; do echo "got $line"; done; echo end';
-    box.ok(['create', '-i', '--name', 'open', image, 'sh', '-c', script]);
+    await box.quick(['create', '-i', '--name', 'open', image, 'sh', '-c', script]);
     box.ok(['start', 'open']);
     const watching = box.start(['attach', '--no-stdin', 'open']);
     await new Promise((wake) => setTimeout(wake, 300));
@@ -59,40 +59,40 @@ test('life: create and start', async (t) => {
     await watching.done;
     assert.equal(state(box, 'open'), 'running');
     assert.match(box.tsbox(['attach', 'open'], { input: 'x\n' }).stdout, /got x\nend\n$/);
-    assert.equal(box.ok(['wait', 'open']), '0');
+    assert.equal(await box.quick(['wait', 'open']), '0');
   });
-  await t.test('start of what cannot be started: exit code 1, the container stays, its state says why', () => {
-    box.ok(['create', '--name', 'broken', image, '/nope']);
+  await t.test('start of what cannot be started: exit code 1, the container stays, its state says why', async () => {
+    await box.quick(['create', '--name', 'broken', image, '/nope']);
     const result = box.tsbox(['start', 'broken']);
     assert.equal(result.status, 1);
     assert.match(result.stderr, /exec "\/nope": ENOENT/);
     assert.deepEqual([state(box, 'broken'), state(box, 'broken', 'ExitCode')], ['created', '127']);
     assert.match(state(box, 'broken', 'Error'), /\/nope/);
   });
-  await t.test('start of one that runs does nothing', () => {
+  await t.test('start of one that runs does nothing', async () => {
     box.ok(['run', '-d', '--name', 'sleeper', image, 'sleep', '100']);
     const pid = state(box, 'sleeper', 'Pid');
     assert.equal(box.ok(['start', 'sleeper']), 'sleeper');
     assert.equal(state(box, 'sleeper', 'Pid'), pid);
-    box.ok(['rm', '-f', 'sleeper']);
+    await box.quick(['rm', '-f', 'sleeper']);
   });
   await t.test('several at once; one that is missing does not stop the others', () => {
     const result = box.tsbox(['start', 'one', 'missing', 'again']);
     assert.deepEqual([result.status, result.stdout], [1, 'one\nagain\n']);
     assert.match(result.stderr, /No such container: missing/);
   });
-  await t.test('a name that is taken is refused in so many words', () => {
-    const id = box.ok(['inspect', '-f', '{{.Id}}', 'one']);
+  await t.test('a name that is taken is refused in so many words', async () => {
+    const id = await box.quick(['inspect', '-f', '{{.Id}}', 'one']);
     const result = box.tsbox(['run', '--name', 'one', image, 'true']);
     assert.equal(result.status, 125);
     assert.match(result.stderr, /[Cc]onflict/);
     assert.match(result.stderr, new RegExp(`"/one".*${id}`));
-    assert.equal(box.tsbox(['create', '--name', 'one', image]).status, 1);
+    assert.equal((await box.said(['create', '--name', 'one', image])).status, 1);
   });
-  await t.test('ids may be shortened as long as they are clear', () => {
-    const ids = box.ok(['ps', '-aq', '--no-trunc']).split('\n');
-    for (const id of ids) assert.equal(box.ok(['inspect', '-f', '{{.Id}}', id.slice(0, 20)]), id);
-    const result = box.tsbox(['inspect', 'ffffffffffff0']);
+  await t.test('ids may be shortened as long as they are clear', async () => {
+    const ids = (await box.quick(['ps', '-aq', '--no-trunc'])).split('\n');
+    for (const id of ids) assert.equal(await box.quick(['inspect', '-f', '{{.Id}}', id.slice(0, 20)]), id);
+    const result = await box.said(['inspect', 'ffffffffffff0']);
     assert.equal(result.status, 1);
     assert.equal(result.stdout, '[]\n');
   });
@@ -104,22 +104,22 @@ test('life: stop, kill, wait', async (t) => {
   const image = box.image();
   await t.test('stop asks with SIGTERM, and the process may say goodbye', async () => {
     await runReady(box, 'polite', TRAPPING);
-    assert.equal(box.ok(['stop', 'polite']), 'polite');
+    assert.equal(await box.quick(['stop', 'polite']), 'polite');
     assert.deepEqual([state(box, 'polite'), state(box, 'polite', 'ExitCode')], ['exited', '3']);
     assert.equal(box.ok(['logs', 'polite']), 'ready\nterminated');
-    assert.equal(box.ok(['stop', 'polite']), 'polite', 'again, of one that has ended');
+    assert.equal(await box.quick(['stop', 'polite']), 'polite', 'again, of one that has ended');
   });
   await t.test('stop -t kills after that time', async () => {
     await runReady(box, 'deaf', DEAF);
     const begin = performance.now();
-    box.ok(['stop', '-t', '1', 'deaf']);
+    await box.quick(['stop', '-t', '1', 'deaf']);
     const took = performance.now() - begin;
     assert.ok(took >= 950 && took < 8_000, `${took} ms`);
     assert.equal(state(box, 'deaf', 'ExitCode'), '137');
   });
   await t.test('stop -t 0 kills at once; --stop-signal is what stop sends', async () => {
     box.ok(['start', 'deaf']);
-    box.ok(['stop', '--time=0', 'deaf']);
+    await box.quick(['stop', '--time=0', 'deaf']);
     assert.equal(state(box, 'deaf', 'ExitCode'), '137');
     await runReady(
       box,
@@ -128,7 +128,7 @@ test('life: stop, kill, wait', async (t) => {
       '--stop-signal',
       'USR1',
     );
-    box.ok(['stop', 'usr1']);
+    await box.quick(['stop', 'usr1']);
     assert.equal(state(box, 'usr1', 'ExitCode'), '9');
   });
   await t.test('kill -s sends any signal, by name or number', async () => {
@@ -137,16 +137,16 @@ test('life: stop, kill, wait', async (t) => {
       'signals',
       'trap "echo hup" HUP; trap "echo usr2" USR2; echo ready; while :; do sleep 0.05; done',
     );
-    box.ok(['kill', '-s', 'HUP', 'signals']);
+    await box.quick(['kill', '-s', 'HUP', 'signals']);
     await logged(box, 'signals', /hup/);
-    box.ok(['kill', '--signal', 'SIGUSR2', 'signals']);
+    await box.quick(['kill', '--signal', 'SIGUSR2', 'signals']);
     await logged(box, 'signals', /usr2/);
-    box.ok(['kill', '-s', '9', 'signals']);
-    assert.equal(box.ok(['wait', 'signals']), '137');
-    const dead = box.tsbox(['kill', 'signals']);
+    await box.quick(['kill', '-s', '9', 'signals']);
+    assert.equal(await box.quick(['wait', 'signals']), '137');
+    const dead = await box.said(['kill', 'signals']);
     assert.equal(dead.status, 1);
     assert.match(dead.stderr, /is not running/);
-    assert.equal(box.tsbox(['kill', '-s', 'NOPE', 'signals']).status, 1);
+    assert.equal((await box.said(['kill', '-s', 'NOPE', 'signals'])).status, 1);
   });
   await t.test('wait blocks, and waits for several in their order', async () => {
     box.ok(['run', '-d', '-i', '--name', 'first', image, 'sh', '-c', 'read line; exit 4']);
@@ -165,22 +165,22 @@ test('life: rm', async (t) => {
   const image = box.image();
   await t.test('refuses one that runs, unless forced', async () => {
     await runReady(box, 'busy', DEAF);
-    const result = box.tsbox(['rm', 'busy']);
+    const result = await box.said(['rm', 'busy']);
     assert.equal(result.status, 1);
     assert.match(result.stderr, /cannot remove a running container [0-9a-f]{64}: stop the container/);
     assert.equal(state(box, 'busy'), 'running');
-    assert.equal(box.ok(['rm', '-f', 'busy']), 'busy');
-    assert.equal(box.tsbox(['inspect', 'busy']).status, 1);
+    assert.equal(await box.quick(['rm', '-f', 'busy']), 'busy');
+    assert.equal((await box.said(['inspect', 'busy'])).status, 1);
   });
-  await t.test('of several, and -f of what is not there', () => {
-    for (const name of ['a1', 'a2']) box.ok(['create', '--name', name, image]);
-    const result = box.tsbox(['rm', '-v', 'a1', 'nope', 'a2']);
+  await t.test('of several, and -f of what is not there', async () => {
+    for (const name of ['a1', 'a2']) await box.quick(['create', '--name', name, image]);
+    const result = await box.said(['rm', '-v', 'a1', 'nope', 'a2']);
     assert.deepEqual([result.status, result.stdout], [1, 'a1\na2\n']);
-    assert.equal(box.tsbox(['rm', '-f', 'nope']).status, 0);
+    assert.equal((await box.said(['rm', '-f', 'nope'])).status, 0);
   });
   await t.test('--rm with -d removes when the process has ended', async () => {
     await runReady(box, 'fleeting', TRAPPING, '--rm');
-    assert.equal(box.ok(['stop', 'fleeting']), 'fleeting');
+    assert.equal(await box.quick(['stop', 'fleeting']), 'fleeting');
     await until('the removal', () => box.ok(['ps', '-aq']) === '');
   });
   await t.test('nothing of a container is left in the store', () => {
@@ -227,7 +227,7 @@ test('life: attach', async (t) => {
     await one.done;
     const before = two.stdout().length;
     await until('more output', () => two.stdout().length > before + 20);
-    box.ok(['rm', '-f', 'ticker']);
+    await box.quick(['rm', '-f', 'ticker']);
     assert.equal((await two.done).status, 137);
   });
   await t.test('signals go to the process; with --sig-proxy=false they end the client only', async () => {
@@ -243,8 +243,8 @@ test('life: attach', async (t) => {
     const { status, stdout } = await run.done;
     assert.deepEqual([status, stdout], [3, 'ready\nterminated\n']);
   });
-  await t.test('to one that does not run', () => {
-    box.ok(['create', '--name', 'idle', image]);
+  await t.test('to one that does not run', async () => {
+    await box.quick(['create', '--name', 'idle', image]);
     const result = box.tsbox(['attach', 'idle']);
     assert.equal(result.status, 1);
     assert.match(result.stderr, /cannot attach to a stopped container/);
@@ -265,7 +265,7 @@ test('life: ps and inspect', async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
   const image = box.image();
-  box.ok(['create', '--name', 'made', '--label', 'tier=low', image, 'echo', 'a b']);
+  await box.quick(['create', '--name', 'made', '--label', 'tier=low', image, 'echo', 'a b']);
   box.ok(['run', '--name', 'ended', image, 'sh', '-c', 'exit 0']);
   box.tsbox(['run', '--name', 'failed', '--label', 'tier=low', image, 'sh', '-c', 'exit 3']);
   box.ok(['run', '-d', '--name', 'runs', image, 'sleep', '1000']);
@@ -274,33 +274,33 @@ test('life: ps and inspect', async (t) => {
       .ok(['ps', '--format', '{{.Names}}', ...flags])
       .split('\n')
       .filter(Boolean);
-  await t.test('columns', () => {
-    const [head = '', row = '', ...more] = box.ok(['ps']).split('\n');
+  await t.test('columns', async () => {
+    const [head = '', row = '', ...more] = (await box.quick(['ps'])).split('\n');
     assert.match(head, /^CONTAINER ID {3}IMAGE {13}COMMAND {8}CREATED +STATUS +PORTS +NAMES$/);
     assert.match(row, /^[0-9a-f]{12} {3}busybox:offline {3}"sleep 1000" +.* ago +Up .* +runs$/);
     assert.deepEqual(more, []);
   });
-  await t.test('-a, -l, -n, -q, --no-trunc', () => {
+  await t.test('-a, -l, -n, -q, --no-trunc', async () => {
     assert.deepEqual(names('-a'), ['runs', 'failed', 'ended', 'made']);
     assert.deepEqual(names(), ['runs']);
     assert.deepEqual(names('-l'), ['runs']);
     assert.deepEqual(names('-n', '2'), ['runs', 'failed']);
-    assert.match(box.ok(['ps', '-q']), /^[0-9a-f]{12}$/);
-    assert.match(box.ok(['ps', '-q', '--no-trunc']), /^[0-9a-f]{64}$/);
-    const statuses = box.ok(['ps', '-a', '--format', '{{.Names}} {{.Status}}']);
+    assert.match(await box.quick(['ps', '-q']), /^[0-9a-f]{12}$/);
+    assert.match(await box.quick(['ps', '-q', '--no-trunc']), /^[0-9a-f]{64}$/);
+    const statuses = await box.quick(['ps', '-a', '--format', '{{.Names}} {{.Status}}']);
     assert.match(statuses, /^runs Up .*\nfailed Exited \(3\) .* ago\nended Exited \(0\) .* ago\nmade Created$/);
   });
-  await t.test('filters', () => {
+  await t.test('filters', async () => {
     assert.deepEqual(names('-f', 'status=exited'), ['failed', 'ended']);
     assert.deepEqual(names('-f', 'status=created', '-f', 'status=running'), ['runs', 'made']);
     assert.deepEqual(names('-a', '-f', 'label=tier=low'), ['failed', 'made']);
     assert.deepEqual(names('-a', '-f', 'label=tier', '-f', 'name=fail'), ['failed']);
     assert.deepEqual(names('-f', 'exited=3'), ['failed']);
     assert.deepEqual(names('-a', '-f', `ancestor=${image}`).length, 4);
-    assert.equal(box.tsbox(['ps', '-f', 'nope=1']).status !== 0, true);
+    assert.equal((await box.said(['ps', '-f', 'nope=1'])).status !== 0, true);
   });
-  await t.test('inspect -f and the whole', () => {
-    const [object] = JSON.parse(box.ok(['inspect', 'runs']));
+  await t.test('inspect -f and the whole', async () => {
+    const [object] = JSON.parse(await box.quick(['inspect', 'runs']));
     assert.equal(object.Name, '/runs');
     assert.equal(object.Path, 'sleep');
     assert.deepEqual(object.Args, ['1000']);
@@ -315,17 +315,17 @@ test('life: ps and inspect', async (t) => {
     const [cgroup = ''] = readFileSync(`/proc/${object.State.Pid}/cgroup`, 'utf8').split('\n');
     assert.ok(cgroup.endsWith(`/tsbox-${object.Id}`), cgroup);
     assert.equal(
-      box.ok(['inspect', '-f', '{{.Name}} {{len .Args}} {{json .Config.Cmd}}', 'runs', 'made']),
+      await box.quick(['inspect', '-f', '{{.Name}} {{len .Args}} {{json .Config.Cmd}}', 'runs', 'made']),
       '/runs 1 ["sleep","1000"]\n/made 1 ["echo","a b"]',
     );
   });
-  await t.test('templates made for Docker find their fields', () => {
+  await t.test('templates made for Docker find their fields', async () => {
     const format =
       '{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.Memory}} <{{.NetworkSettings.IPAddress}}> {{.HostConfig.IpcMode}}';
-    assert.equal(box.ok(['inspect', '-f', format, 'runs']), 'no 0 <> private');
+    assert.equal(await box.quick(['inspect', '-f', format, 'runs']), 'no 0 <> private');
   });
-  await t.test('info counts them', () => {
+  await t.test('info counts them', async () => {
     const format = '{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}}';
-    assert.equal(box.ok(['info', '-f', format]), '4 1 0 3');
+    assert.equal(await box.quick(['info', '-f', format]), '4 1 0 3');
   });
 });

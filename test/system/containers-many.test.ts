@@ -67,7 +67,7 @@ test('many', async (t) => {
     );
     const ids = made.map(({ stdout }) => stdout.trim());
     assert.equal(new Set(ids).size, 20);
-    assert.equal(box.ok(['ps', '-q']).split('\n').length, 20);
+    assert.equal((await box.quick(['ps', '-q'])).split('\n').length, 20);
     assert.ok(mountCount() >= 20);
     const execs = await Promise.all(ids.map((id) => box.start(['exec', id, 'hostname'], { timeout: 60_000 }).done));
     assert.deepEqual(
@@ -86,7 +86,7 @@ test('many', async (t) => {
     const results = await Promise.all(all);
     assert.equal(results.filter(({ status }) => status === 0).length, 1);
     for (const { status, stderr } of results) if (status !== 0) assert.match(stderr, /[Cc]onflict/);
-    box.ok(['rm', 'wanted']);
+    await box.quick(['rm', 'wanted']);
     await clean(box, before);
   });
   await t.test('run and rm while others are killed', async () => {
@@ -99,8 +99,8 @@ test('many', async (t) => {
     });
     const results = await Promise.all(all);
     for (const [n, { status, stderr }] of results.entries()) if (n % 3 !== 0) assert.equal(status, 0, stderr);
-    const left = box.ok(['ps', '-aq']).split('\n').filter(Boolean);
-    box.ok(['rm', '-f', box.ok(['create', image]), ...left]);
+    const left = (await box.quick(['ps', '-aq'])).split('\n').filter(Boolean);
+    await box.quick(['rm', '-f', await box.quick(['create', image]), ...left]);
     await clean(box, before);
   });
 });

@@ -32,15 +32,15 @@ test('run: exit codes', async (t) => {
     ['126 for a directory', ['/etc'], 126, /EACCES/],
   ];
   for (const [name, command, status, message = /^$/] of cases) {
-    await t.test(name, () => {
+    await t.test(name, async () => {
       const result = box.tsbox(['run', '--rm', image, ...command]);
       assert.equal(result.status, status, result.stderr);
       assert.match(result.stderr, message);
       assert.equal(result.stdout, '');
-      assert.equal(box.ok(['ps', '--all', '--quiet']), '');
+      assert.equal(await box.quick(['ps', '--all', '--quiet']), '');
     });
   }
-  await t.test('125 for what tsbox refuses, and nothing is made', () => {
+  await t.test('125 for what tsbox refuses, and nothing is made', async () => {
     const refused: [string[], RegExp][] = [
       [['--nope', image], /unknown flag: --nope/],
       [['--network', 'bridge', image], /network bridge: not supported yet/],
@@ -63,20 +63,20 @@ test('run: exit codes', async (t) => {
       assert.match(result.stderr, message);
       assert.equal(result.stdout, '');
     }
-    assert.equal(box.ok(['ps', '--all', '--quiet']), '');
+    assert.equal(await box.quick(['ps', '--all', '--quiet']), '');
   });
   await t.test('128+n when a signal ended the first process', async () => {
     const running = box.start(['run', '--rm', '--name', 'victim', image, 'sh', '-c', 'echo up; sleep 100']);
     await waitFor(running, /up/);
-    box.ok(['kill', 'victim']);
+    await box.quick(['kill', 'victim']);
     assert.equal((await running.done).status, 137);
   });
-  await t.test('a container that did not start stays, as with Docker, and says why', () => {
+  await t.test('a container that did not start stays, as with Docker, and says why', async () => {
     const { status } = box.tsbox(['run', '--name', 'unstarted', image, 'nope']);
     assert.equal(status, 127);
     const format = '{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}';
-    assert.match(box.ok(['inspect', '-f', format, 'unstarted']), /^created 127 exec "nope"/);
-    box.ok(['rm', 'unstarted']);
+    assert.match(await box.quick(['inspect', '-f', format, 'unstarted']), /^created 127 exec "nope"/);
+    await box.quick(['rm', 'unstarted']);
   });
 });
 
@@ -134,7 +134,7 @@ test('run: standard streams', async (t) => {
     const { status, stderr } = await running.done;
     assert.equal(status, 141);
     assert.equal(stderr, '');
-    box.ok(['rm', '-f', 'yes']);
+    await box.quick(['rm', '-f', 'yes']);
   });
 });
 
@@ -193,30 +193,30 @@ test('run: flags', async (t) => {
     assert.deepEqual(lines, ['box.example', 'box.example', 'box.example']);
     assert.deepEqual(inside(box, ['--hostname=two'], 'hostname'), ['two']);
   });
-  await t.test('--entrypoint replaces the entrypoint, and the command of the image with it', () => {
+  await t.test('--entrypoint replaces the entrypoint, and the command of the image with it', async () => {
     assert.equal(box.ok(['run', '--rm', '--entrypoint', 'echo', image, 'a', 'b']), 'a b');
     assert.equal(box.ok(['run', '--rm', '--entrypoint', '/bin/echo', image]), '');
-    box.ok(['create', '--name', 'entry', '--entrypoint', 'echo', image]);
+    await box.quick(['create', '--name', 'entry', '--entrypoint', 'echo', image]);
     assert.equal(
-      box.ok(['inspect', '-f', '{{json .Config.Entrypoint}} {{json .Config.Cmd}}', 'entry']),
+      await box.quick(['inspect', '-f', '{{json .Config.Entrypoint}} {{json .Config.Cmd}}', 'entry']),
       '["echo"] null',
     );
-    box.ok(['rm', 'entry']);
+    await box.quick(['rm', 'entry']);
   });
-  await t.test('an image without a command needs one', () => {
-    box.ok(['import', join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar'), 'bare']);
+  await t.test('an image without a command needs one', async () => {
+    await box.quick(['import', join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar'), 'bare']);
     const result = box.tsbox(['run', '--rm', 'bare']);
     assert.equal(result.status, 125);
     assert.match(result.stderr, /no command specified/);
   });
-  await t.test('--label, --name and -d', () => {
+  await t.test('--label, --name and -d', async () => {
     const id = box.ok(['run', '-d', '--label', 'a=1', '-l', 'b', '--name', 'labelled', image, 'sleep', '100']);
     assert.match(id, /^[0-9a-f]{64}$/);
-    assert.equal(box.ok(['inspect', '-f', '{{json .Config.Labels}}', 'labelled']), '{"a":"1","b":""}');
-    assert.equal(box.ok(['inspect', '-f', '{{.Name}} {{.State.Running}}', id.slice(0, 6)]), '/labelled true');
-    box.ok(['rm', '-f', 'labelled']);
+    assert.equal(await box.quick(['inspect', '-f', '{{json .Config.Labels}}', 'labelled']), '{"a":"1","b":""}');
+    assert.equal(await box.quick(['inspect', '-f', '{{.Name}} {{.State.Running}}', id.slice(0, 6)]), '/labelled true');
+    await box.quick(['rm', '-f', 'labelled']);
   });
-  await t.test('--cidfile has the id, is never overwritten, and is gone after a failure', () => {
+  await t.test('--cidfile has the id, is never overwritten, and is gone after a failure', async () => {
     const file = join(box.directory, 'cid');
     box.ok(['run', '--cidfile', file, image, 'true']);
     const id = readFileSync(file, 'utf8');
@@ -225,11 +225,11 @@ test('run: flags', async (t) => {
     assert.equal(again.status, 125);
     assert.match(again.stderr, /cid/);
     assert.equal(readFileSync(file, 'utf8'), id);
-    box.ok(['rm', id]);
+    await box.quick(['rm', id]);
     const other = join(box.directory, 'cid2');
     assert.equal(box.tsbox(['run', '--cidfile', other, '--name', '!', image, 'true']).status, 125);
     assert.ok(!existsSync(other));
-    assert.equal(box.ok(['ps', '-aq']), '');
+    assert.equal(await box.quick(['ps', '-aq']), '');
   });
   await t.test('--read-only: the root file system, but not /dev and /dev/shm', () => {
     const script = 'touch /x; touch /etc/hosts; touch /dev/shm/x /dev/x && echo dev';
@@ -255,16 +255,16 @@ test('run: flags', async (t) => {
     const hosts = box.ok(['run', '--rm', '--network=host', image, 'cat', '/etc/hosts']);
     assert.equal(hosts, readFileSync('/etc/hosts', 'utf8').replace(/\n$/, ''));
   });
-  await t.test('--rm removes at the end, and --name is free again', () => {
+  await t.test('--rm removes at the end, and --name is free again', async () => {
     for (let round = 0; round < 2; round++) box.ok(['run', '--rm', '--name', 'again', image, 'true']);
-    assert.equal(box.ok(['ps', '-aq']), '');
+    assert.equal(await box.quick(['ps', '-aq']), '');
   });
-  await t.test('generated names are words, and different', () => {
+  await t.test('generated names are words, and different', async () => {
     const ids = [1, 2, 3].map(() => box.ok(['create', image]));
     const names = ids.map((id) => box.ok(['inspect', '-f', '{{.Name}}', id]));
     for (const name of names) assert.match(name, /^\/[a-z]+_[a-z]+$/);
     assert.equal(new Set(names).size, 3);
-    box.ok(['rm', ...ids]);
+    await box.quick(['rm', ...ids]);
   });
   await t.test('the files in /etc can be read by everybody, whatever the umask of the caller', () => {
     const script = `umask 0077; exec tsbox run --rm -u tester -v ${box.directory}/u:/u ${image} stat -c %a /etc/hosts /etc/hostname /etc/resolv.conf /u /`;
@@ -287,7 +287,7 @@ test('run: flags', async (t) => {
     const word = 'x'.repeat(100_000);
     assert.equal(box.ok(['run', '--rm', image, 'echo', ...Array(10).fill(word)]).length, 1_000_009);
   });
-  await t.test("the image's own configuration", () => {
+  await t.test("the image's own configuration", async () => {
     const archive = join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar');
     const changes = [
       'ENV A=1 B=2',
@@ -297,7 +297,7 @@ test('run: flags', async (t) => {
       'CMD ["cmd"]',
       'LABEL l=1',
     ];
-    box.ok(['import', ...changes.flatMap((change) => ['--change', change]), archive, 'configured']);
+    await box.quick(['import', ...changes.flatMap((change) => ['--change', change]), archive, 'configured']);
     assert.equal(box.ok(['run', '--rm', 'configured']), 'entry cmd');
     assert.equal(box.ok(['run', '--rm', 'configured', 'mine']), 'entry mine');
     const shown = box.ok([
@@ -312,9 +312,9 @@ test('run: flags', async (t) => {
       'echo $A $B; pwd; id -un',
     ]);
     assert.equal(shown, '1 3\n/srv/app\ntester');
-    box.ok(['create', '--name', 'labels', '-l', 'm=2', 'configured']);
-    assert.equal(box.ok(['inspect', '-f', '{{json .Config.Labels}}', 'labels']), '{"l":"1","m":"2"}');
-    box.ok(['rm', 'labels']);
+    await box.quick(['create', '--name', 'labels', '-l', 'm=2', 'configured']);
+    assert.equal(await box.quick(['inspect', '-f', '{{json .Config.Labels}}', 'labels']), '{"l":"1","m":"2"}');
+    await box.quick(['rm', 'labels']);
   });
   await t.test('a script without #! and a file of another format say so', () => {
     const directory = join(box.directory, 'programs');

@@ -79,7 +79,9 @@ test('seccomp: a profile of one’s own holds for run and exec, and inspect show
   box.ok(['run', '-d', '--name', 'own', '--security-opt', option, box.image(), 'sleep', '1000']);
   assert.match(box.ok(['exec', 'own', 'sh', '-c', script]), refused);
   assert.match(box.ok(['exec', '-u', 'tester', 'own', 'sh', '-c', 'mkdir /tmp/new 2>&1; true']), refused);
-  const [shown] = JSON.parse(box.ok(['inspect', '--format', '{{json .HostConfig.SecurityOpt}}', 'own'])) as string[];
+  const [shown] = JSON.parse(
+    await box.quick(['inspect', '--format', '{{json .HostConfig.SecurityOpt}}', 'own']),
+  ) as string[];
   assert.match(shown!, /^seccomp=\{"defaultAction":"SCMP_ACT_ALLOW","syscalls":\[/);
 });
 

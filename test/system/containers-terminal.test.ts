@@ -131,7 +131,7 @@ test('terminal: detach, attach, exec', async (t) => {
     tty.type('echo code $?');
     await tty.see(/^code 0$/m);
     restored();
-    assert.equal(box.ok(['inspect', '-f', '{{.State.Running}}', 'stay']), 'true');
+    assert.equal(await box.quick(['inspect', '-f', '{{.State.Running}}', 'stay']), 'true');
   });
   await t.test('attach comes back to the same shell', async () => {
     await wipe();
@@ -179,7 +179,7 @@ test('terminal: detach, attach, exec', async (t) => {
     assert.equal(box.tsbox(['exec', 'stay', 'pidof', 'sleep']).status, 0);
   });
   await t.test('start -ai of a container with a terminal', async () => {
-    box.ok(['stop', '-t', '0', 'stay']);
+    await box.quick(['stop', '-t', '0', 'stay']);
     await wipe();
     tty.type('tsbox start -ai stay');
     await tty.see(/\/ #/);
@@ -215,19 +215,19 @@ test('terminal: restored whatever happens', async (t) => {
       process.kill(clientPid(box, signal), signal);
       await tty.see(new RegExp(`code ${code}`));
       restored();
-      assert.equal(box.ok(['inspect', '-f', '{{.State.Running}}', signal]), 'true');
-      box.ok(['rm', '-f', signal]);
+      assert.equal(await box.quick(['inspect', '-f', '{{.State.Running}}', signal]), 'true');
+      await box.quick(['rm', '-f', signal]);
     });
   }
   await t.test('when the container is killed', async () => {
     await start('victim');
-    box.ok(['kill', 'victim']);
+    await box.quick(['kill', 'victim']);
     await tty.see(/code 137/);
     restored();
   });
   await t.test('when the monitor is killed', async () => {
     await start('orphan');
-    const id = box.ok(['inspect', '-f', '{{.Id}}', 'orphan']);
+    const id = await box.quick(['inspect', '-f', '{{.Id}}', 'orphan']);
     const { Monitor } = JSON.parse(readFileSync(join(box.runRoot, id, 'state.json'), 'utf8'));
     process.kill(Monitor, 'SIGKILL');
     await tty.see(/code \d+/);

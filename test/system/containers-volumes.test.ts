@@ -98,15 +98,15 @@ test('volumes', async (t) => {
       assert.match(stderr, message);
     }
   });
-  await t.test('inspect shows them as Docker does', () => {
-    const id = box.ok(['create', '-v', `${host}:/data:ro`, image]);
-    const [object] = JSON.parse(box.ok(['inspect', id]));
+  await t.test('inspect shows them as Docker does', async () => {
+    const id = await box.quick(['create', '-v', `${host}:/data:ro`, image]);
+    const [object] = JSON.parse(await box.quick(['inspect', id]));
     assert.deepEqual(object.Mounts, [
       { Type: 'bind', Source: host, Destination: '/data', Mode: 'ro', RW: false, Propagation: 'rprivate' },
     ]);
     assert.deepEqual(object.HostConfig.Binds, [`${host}:/data:ro`]);
     assert.equal(existsSync(object.GraphDriver.Data.MergedDir), false);
-    box.ok(['rm', id]);
+    await box.quick(['rm', id]);
   });
   await t.test('a bind that holds the data root does not keep the mounts of other containers', () => {
     const propagation = (...flags: string[]) => {
@@ -138,9 +138,9 @@ test('volumes', async (t) => {
     writeFileSync(join(shared, 'later/seen'), '');
     assert.equal(box.ok(['exec', 'slave', 'ls', '/s/later']), 'seen');
     assert.equal(box.ok(['exec', 'private', 'ls', '/s/later']), '');
-    box.ok(['rm', '-f', 'slave', 'private']);
+    await box.quick(['rm', '-f', 'slave', 'private']);
   });
-  await t.test('what is written to a bind is not in the container’s layer', () => {
+  await t.test('what is written to a bind is not in the container’s layer', async () => {
     box.ok([
       'run',
       '--name',
@@ -152,10 +152,10 @@ test('volumes', async (t) => {
       '-c',
       'echo x > /data/outside; echo x > /inside',
     ]);
-    const [object] = JSON.parse(box.ok(['inspect', 'writer']));
+    const [object] = JSON.parse(await box.quick(['inspect', 'writer']));
     assert.ok(existsSync(join(object.GraphDriver.Data.UpperDir, 'inside')));
     assert.ok(!existsSync(join(object.GraphDriver.Data.UpperDir, 'data/outside')));
-    box.ok(['rm', 'writer']);
+    await box.quick(['rm', 'writer']);
     assert.ok(existsSync(join(host, 'outside')), 'and stays when the container goes');
   });
 });

@@ -50,7 +50,7 @@ async function ambush(box: Sandbox, { flags }: Attack, ...more: string[]): Promi
     box.tsbox(['exec', name, 'true']);
     const log = box.ok(['logs', name]);
     if (log.includes('capabilities')) {
-      box.ok(['rm', '-f', name]);
+      await box.quick(['rm', '-f', name]);
       return outcomes(log);
     }
   }

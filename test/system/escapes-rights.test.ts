@@ -17,9 +17,9 @@ test('escapes: processes of the host, of other containers, and the monitor', asy
   const image = box.image();
   box.ok(['run', '-d', '--name', 'victim', '-e', 'SECRET=hunter2', image, 'sleep', '300']);
   const monitor = JSON.parse(
-    readFileSync(`${box.runRoot}/${box.ok(['inspect', '-f', '{{.Id}}', 'victim'])}/state.json`, 'utf8'),
+    readFileSync(`${box.runRoot}/${await box.quick(['inspect', '-f', '{{.Id}}', 'victim'])}/state.json`, 'utf8'),
   ).Monitor;
-  const first = Number(box.ok(['inspect', '-f', '{{.State.Pid}}', 'victim']));
+  const first = Number(await box.quick(['inspect', '-f', '{{.State.Pid}}', 'victim']));
   assert.match(readFileSync(`/proc/${first}/environ`, 'utf8'), /hunter2/, 'the host sees it');
   await t.test("another container's environment is not seen", () => {
     const look = 'cat /proc/*/environ | tr "\\0" "\\n" | grep -c hunter2; ls -d /proc/[0-9]* | wc -l';
@@ -29,16 +29,16 @@ test('escapes: processes of the host, of other containers, and the monitor', asy
       assert.ok(Number(processes) <= 4, processes);
     }
   });
-  await t.test('the monitor has no number inside, and takes no signal', () => {
+  await t.test('the monitor has no number inside, and takes no signal', async () => {
     const script = `for pid in ${monitor} ${first}; do ls -d /proc/$pid; kill -0 $pid; kill -KILL $pid; done; exit 0`;
     const { stderr } = box.tsbox(['run', '--rm', '--cap-add', 'ALL', image, 'sh', '-c', script]);
     assert.equal((stderr.match(/No such (process|file)/g) ?? []).length, 6, stderr);
-    assert.equal(box.ok(['inspect', '-f', '{{.State.Running}}', 'victim']), 'true');
+    assert.equal(await box.quick(['inspect', '-f', '{{.State.Running}}', 'victim']), 'true');
     assert.match(readFileSync(`/proc/${monitor}/comm`, 'utf8'), /^tsbox-executor/);
   });
-  await t.test('nor from the container that it watches', () => {
+  await t.test('nor from the container that it watches', async () => {
     box.tsbox(['exec', 'victim', 'sh', '-c', `kill -KILL -1; kill -KILL ${monitor} $PPID 1`]);
-    assert.equal(box.ok(['inspect', '-f', '{{.State.Running}}', 'victim']), 'true');
+    assert.equal(await box.quick(['inspect', '-f', '{{.State.Running}}', 'victim']), 'true');
   });
   await t.test('its log, its lock and its socket are nowhere inside, by path or by name', () => {
     const look = `find / -xdev \\( -name attach.sock -o -name '*-json.log' -o -name state.json \\); grep -c ${box.runRoot} /proc/net/unix; ls ${box.directory}`;
@@ -59,7 +59,7 @@ test('escapes: exec into a container that ends, while another takes its name', a
     const execs = [1, 2, 3].map(() =>
       box.start(['exec', 'same', 'sh', '-c', 'hostname; ls -d /.dockerenv'], { input: '' }),
     );
-    box.ok(['rm', '-f', 'same']);
+    await box.quick(['rm', '-f', 'same']);
     for (const { done } of execs) answers.add((await done).stdout);
   }
   for (const answer of answers) assert.match(answer, /^$|^round\d\n(\/\.dockerenv\n)?$/, 'nobody was anywhere else');

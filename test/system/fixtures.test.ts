@@ -13,7 +13,7 @@ const FIXTURES = join(REPOSITORY, 'rootfs-fixtures/build');
 /** The merged directory of a running container, as the host sees it. */
 async function mergedOf(box: Sandbox, image: string): Promise<string> {
   const id = box.ok(['run', '--detach', '--network', 'none', image, 'sleep', '60']);
-  const merged = box.ok(['inspect', '--format', '{{.GraphDriver.Data.MergedDir}}', id]);
+  const merged = await box.quick(['inspect', '--format', '{{.GraphDriver.Data.MergedDir}}', id]);
   return until('the merged directory', () => existsSync(join(merged, 'bin')) && merged);
 }
 
@@ -28,17 +28,17 @@ test('fixtures: an OCI layout with gzip, plain and zstd layers shows the same', 
   const box = sandbox(t);
   const archive = join(box.directory, 'layout.tar');
   assert.equal(spawnSync('tar', ['-cf', archive, '-C', join(FIXTURES, 'layers.oci'), '.']).status, 0);
-  const said = box.ok(['load', '--input', archive]);
+  const said = await box.quick(['load', '--input', archive]);
   const image = /Loaded image(?: ID)?: (\S+)/.exec(said)?.[1];
   assert.ok(image !== undefined, said);
   assert.deepEqual(fixtureDifferences(await mergedOf(box, image)), []);
 });
 
-test('fixtures: export gives the same tree to GNU tar', (t) => {
+test('fixtures: export gives the same tree to GNU tar', async (t) => {
   if (!requires(t, 'root', 'overlay', 'command:getfattr')) return;
   const box = sandbox(t);
   const [archive, out] = [join(box.directory, 'export.tar'), join(box.directory, 'out')];
-  const id = box.ok(['create', '--network', 'none', box.image('layers'), 'true']);
+  const id = await box.quick(['create', '--network', 'none', box.image('layers'), 'true']);
   box.ok(['export', '--output', archive, id]);
   mkdirSync(out);
   const options = ['--numeric-owner', '--same-owner', '--preserve-permissions', '--xattrs', '--xattrs-include=*'];

@@ -4,15 +4,16 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
+import { inProcess, type Printed } from '../in-process.ts';
 import { leftovers, removeLeftovers } from './leftovers.ts';
+import { type FixtureName, fixtureImage, importWords, readyStore } from './ready-stores.ts';
 
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
 export const TSBOX = join(REPOSITORY, 'bin/tsbox');
-const FIXTURES = join(REPOSITORY, 'rootfs-fixtures/build');
 
 export interface Result {
   /** null when a signal ended it. */
@@ -53,11 +54,13 @@ export interface Sandbox {
   ok(args: readonly string[], options?: CommandOptions): string;
   /** Starts `tsbox ARGS...` with a pipe on each of its streams; `input` is not closed unless given. */
   start(args: readonly string[], options?: CommandOptions): Running;
+  /** `tsbox ARGS...` in the test's own process (in-process.ts). */
+  said(args: readonly string[]): Promise<Printed>;
+  /** Like `ok`, in the test's own process. */
+  quick(args: readonly string[]): Promise<string>;
   /** Imports a fixture once. @returns its image name: `busybox:offline`, `debian:offline`, `layers:latest` or `many-layers:latest` */
   image(name?: FixtureName): string;
 }
-
-export type FixtureName = 'busybox' | 'debian' | 'layers' | 'many-layers';
 
 const OVERLAYFS = 0x794c7630;
 /** How many times longer than usual things may take, as on an emulated processor. */
@@ -112,30 +115,27 @@ function startAsync(env: NodeJS.ProcessEnv, args: readonly string[], options: Co
   return { child, stdout: () => text('stdout'), stderr: () => text('stderr'), done };
 }
 
-/** Copies a data root that holds the fixture already, when there is one. @returns whether there was */
-function copyReady(box: Pick<Sandbox, 'dataRoot'>, name: FixtureName): boolean {
-  const stores = process.env['TSBOX_READY_STORES'];
-  if (stores === undefined || existsSync(box.dataRoot) || !existsSync(join(stores, name))) return false;
-  return spawnSync('cp', ['--archive', join(stores, name), box.dataRoot]).status === 0;
+/** Copies the ready store when there is nothing yet; ids are mapped in a store of their own. */
+function importFixture(box: Pick<Sandbox, 'ok' | 'dataRoot' | 'env'>, name: FixtureName): string {
+  if (existsSync(box.dataRoot) || box.env['TSBOX_USERNS_REMAP'] !== undefined) box.ok(importWords(name));
+  else {
+    const { status, stderr } = spawnSync('cp', ['--archive', readyStore(name), box.dataRoot], { encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+  }
+  return fixtureImage(name);
 }
 
-function importFixture(box: Pick<Sandbox, 'ok' | 'dataRoot'>, name: FixtureName): string {
-  if (copyReady(box, name)) return `${name}:offline`;
-  const archive = join(FIXTURES, `${name}.tar`);
-  if (!existsSync(archive)) throw new Error(`${archive} is missing: make fixtures`);
-  if (name === 'busybox' || name === 'debian') {
-    const shell = name === 'busybox' ? 'sh' : 'bash';
-    box.ok(['import', '--change', `CMD ["${shell}"]`, archive, `${name}:offline`]);
-    return `${name}:offline`;
-  }
-  box.ok(['load', '--input', archive]);
-  return `${name}:latest`;
+/** Ids of the containers in the data root, and in those for mapped ids within it. */
+function containersOf({ dataRoot }: Sandbox): string[] {
+  const within = (directory: string) => (existsSync(directory) ? readdirSync(directory) : []);
+  return [dataRoot, ...within(dataRoot).map((name) => join(dataRoot, name))]
+    .flatMap((root) => within(join(root, 'containers')))
+    .filter((name) => /^[0-9a-f]{64}$/.test(name));
 }
 
 /** Removes all containers, those that run too. */
 function removeContainers(box: Sandbox): void {
-  if (!existsSync(box.dataRoot)) return;
-  const ids = box.tsbox(['ps', '--all', '--quiet', '--no-trunc']).stdout.split('\n').filter(Boolean);
+  const ids = containersOf(box);
   if (ids.length > 0) box.tsbox(['rm', '--force', ...ids]);
 }
 
@@ -179,6 +179,13 @@ export function sandbox(context: TestContext): Sandbox {
       return stdout.replace(/\n$/, '');
     },
     start: (args, options = {}) => startAsync(env, args, options),
+    // On an emulated processor reading the sources takes longer than starting the program.
+    said: async (args) => (PATIENCE > 1 ? runSync(env, args, {}) : inProcess(box, args)),
+    async quick(args) {
+      const { status, stdout, stderr } = await box.said(args);
+      assert.equal(status, 0, `tsbox ${args.join(' ')}: exit ${status}\n${stdout}${stderr}`);
+      return stdout.replace(/\n$/, '');
+    },
     image(name = 'busybox') {
       const known = images.get(name) ?? importFixture(box, name);
       images.set(name, known);

@@ -36,13 +36,13 @@ function needs(context: TestContext): boolean {
   return requires(context, 'root', 'overlay');
 }
 
-test('commit: only what the container changed, in OCI form, and it runs again', (context) => {
+test('commit: only what the container changed, in OCI form, and it runs again', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
   const script = `echo 1 >> /etc/hosts; echo 1 > /etc/hostname; echo 1 >> /etc/resolv.conf; echo kept > /kept
     rm /etc/os-release; rm -r /var/www; mkdir /var/www; echo new > /var/www/new; ln /kept /linked; mkfifo /pipe; ln -s kept /link`;
   changed(box, 'maker', script);
-  const id = box.ok([
+  const id = await box.quick([
     'commit',
     '-m',
     'what I did',
@@ -100,7 +100,7 @@ test('commit: only what the container changed, in OCI form, and it runs again', 
   );
 });
 
-test('commit: a container that changed nothing adds no layer', (context) => {
+test('commit: a container that changed nothing adds no layer', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
   mkdirSync(join(box.directory, 'volume'));
@@ -114,14 +114,14 @@ test('commit: a container that changed nothing adds no layer', (context) => {
     '-v',
     `${box.directory}/volume:/etc/below`,
   );
-  box.ok(['commit', 'maker', 'same:1']);
+  await box.quick(['commit', 'maker', 'same:1']);
   const { config, chainId } = requireImage(storeOf(box), 'same:1');
   assert.equal(chainId, requireImage(storeOf(box), 'busybox:offline').chainId);
   assert.equal(config.history?.at(-1)?.empty_layer, true);
   assert.equal(box.ok(['run', '--rm', '--network', 'none', 'same:1', 'echo', 'runs']), 'runs');
 });
 
-test('commit: mount points that tsbox made are left out, those that the container filled are not', (context) => {
+test('commit: mount points that tsbox made are left out, those that the container filled are not', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
   const volume = join(box.directory, 'volume');
@@ -129,7 +129,7 @@ test('commit: mount points that tsbox made are left out, those that the containe
   writeFileSync(join(volume, 'secret'), 'secret');
   const flags = ['/a/b/c', '/x/y', '/home', '/opt/one'].flatMap((place) => ['-v', `${volume}:${place}`]);
   changed(box, 'maker', 'echo 1 > /x/beside; chmod 700 /opt', ...flags, '-v', `${volume}/secret:/etc/one-file`);
-  box.ok(['commit', 'maker', 'made:1']);
+  await box.quick(['commit', 'maker', 'made:1']);
   assert.deepEqual(topEntries(box, 'made:1').sort(), ['opt/', 'x/', 'x/beside']);
 });
 
@@ -166,8 +166,8 @@ test('commit: of a running container, which stands still meanwhile and goes on a
   const rejected = size();
   await new Promise((wake) => setTimeout(wake, 100));
   assert.ok(size() > rejected);
-  box.ok(['commit', 'maker', 'running:1']);
-  box.ok(['commit', '--pause=false', 'maker', 'running:2']);
+  await box.quick(['commit', 'maker', 'running:1']);
+  await box.quick(['commit', '--pause=false', 'maker', 'running:2']);
   assert.match(box.ok(['run', '--rm', '--network', 'none', 'running:1', 'head', '-n1', '/count']), /^x$/);
 });
 
@@ -190,7 +190,7 @@ test('commit: interrupted, the container goes on and nothing stays', async (cont
     assert.deepEqual(readdirSync(`${box.dataRoot}/overlay2`), before);
     assert.deepEqual(readdirSync(`${box.dataRoot}/image/overlay2/layerdb/tmp`), []);
   }
-  assert.equal(box.ok(['images', '-q', 'never']), '');
+  assert.equal(await box.quick(['images', '-q', 'never']), '');
 });
 
 /** Is a process in a frozen cgroup, of either version? */
@@ -215,21 +215,21 @@ function mountOf(box: Sandbox, id: string): string {
   return `${box.dataRoot}/overlay2/${mountId}/merged`;
 }
 
-test('commit: a wrong change or name is told before anything is done', (context) => {
+test('commit: a wrong change or name is told before anything is done', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
   changed(box, 'maker', 'echo 1 > /x');
-  const before = box.ok(['images', '-aq']);
+  const before = await box.quick(['images', '-aq']);
   for (const [args, message] of [
     [['-c', 'RUN x', 'maker'], /RUN is not a valid change command/],
     [['maker', 'UPPER'], /must be lowercase/],
     [['nobody'], /No such container: nobody/],
   ] as const) {
-    const { status, stderr } = box.tsbox(['commit', ...args]);
+    const { status, stderr } = await box.said(['commit', ...args]);
     assert.equal(status, 1);
     assert.match(stderr, message);
   }
-  assert.equal(box.ok(['images', '-aq']), before);
+  assert.equal(await box.quick(['images', '-aq']), before);
 });
 
 test('commit: docker loads and runs what was committed', async (context) => {
@@ -237,14 +237,14 @@ test('commit: docker loads and runs what was committed', async (context) => {
   const docker = await startDocker(context);
   const box = sandbox(context);
   changed(box, 'maker', 'echo kept > /kept; rm -r /var/www; mkdir /var/www');
-  const id = box.ok(['commit', 'maker', 'made:1']);
+  const id = await box.quick(['commit', 'maker', 'made:1']);
   box.ok(['save', '-o', join(box.directory, 'a.tar'), 'made:1']);
   await docker('load', '-qi', join(box.directory, 'a.tar'));
   assert.equal(await docker('image', 'inspect', '-f', '{{.Id}}', 'made:1'), id);
   assert.equal(await docker('run', '--rm', '--network', 'none', 'made:1', 'cat', '/kept'), 'kept');
 });
 
-test('export: the merged tree, the same of a running and of a stopped container', (context) => {
+test('export: the merged tree, the same of a running and of a stopped container', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
   const volume = join(box.directory, 'volume');
@@ -260,7 +260,7 @@ test('export: the merged tree, the same of a running and of a stopped container'
   };
   box.ok(['exec', 'maker', 'sh', '-c', 'until [ -u /new ]; do sleep 0.05; done']);
   const running = list('running');
-  box.ok(['stop', '-t', '0', 'maker']);
+  await box.quick(['stop', '-t', '0', 'maker']);
   assert.deepEqual(list('stopped'), running);
   const names = running.map((line) => line.replace(/.*\d\d:\d\d /, '').replace(/ (link to|->) .*/, ''));
   assert.ok(names.includes('bin/busybox') && names.includes('volume/') && names.includes('.dockerenv'));
@@ -268,6 +268,6 @@ test('export: the merged tree, the same of a running and of a stopped container'
     assert.equal(names.includes(absent), false);
   assert.match(running.find((line) => line.endsWith(' new')) ?? '', /^-rwsr-xr-x 7\/8 /);
   assert.deepEqual(readdirSync(join(box.dataRoot, 'tmp')), []);
-  const id = box.ok(['import', join(box.directory, 'stopped.tar'), 'again:1']);
+  const id = await box.quick(['import', join(box.directory, 'stopped.tar'), 'again:1']);
   assert.equal(box.ok(['run', '--rm', '--network', 'none', id, 'cat', '/new']), 'new');
 });

@@ -139,8 +139,8 @@ async function assertTrue(one: Bench): Promise<void> {
   const { store } = one.engine;
   assertWhole(store);
   await assertComplete(store);
-  const listed = async (verb: string) => (await one.box.start([verb, '-aq', '--no-trunc']).done).stdout.split('\n');
-  const [images, containers] = await Promise.all([listed('images'), listed('ps')]);
+  const listed = async (verb: string) => (await one.box.quick([verb, '-aq', '--no-trunc'])).split('\n');
+  const [images, containers] = [await listed('images'), await listed('ps')];
   assert.deepEqual([...new Set(images.filter(Boolean))].sort(), imageIds(store));
   assert.deepEqual(containers.filter(Boolean).sort(), containerIds(store).sort());
 }

@@ -101,12 +101,12 @@ test('import: what is wrong is told, and the store is as it was', async (context
   }
 });
 
-test('import: from standard input, in the words of the command', (context) => {
+test('import: from standard input, in the words of the command', async (context) => {
   if (!requires(context, 'root', 'overlay')) return;
   const box = sandbox(context);
   const id = box.ok(['import', '-c', 'LABEL a=b', '-m', 'by hand', '-', 'piped:1'], { input: gzipSync(rootfs) });
   assert.match(id, /^sha256:[0-9a-f]{64}$/);
-  const [image] = JSON.parse(box.ok(['inspect', 'piped:1']));
+  const [image] = JSON.parse(await box.quick(['inspect', 'piped:1']));
   assert.deepEqual([image.Id, image.Config.Labels], [id, { a: 'b' }]);
 });
 

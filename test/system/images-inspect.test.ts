@@ -84,9 +84,9 @@ test('image inspect: the fields of docker, in its order, with its values', async
     const tag = `${registry.host}/${name}:1`;
     writeFileSync(archive, tarOf(dockerFiles(LAYERS[name] ?? [base], [tag], config)));
     await docker('load', '-qi', archive);
-    box.ok(['load', '-qi', archive]);
+    await box.quick(['load', '-qi', archive]);
     assert.equal(
-      comparable(box.ok(['image', 'inspect', tag])),
+      comparable(await box.quick(['image', 'inspect', tag])),
       comparable(await docker('image', 'inspect', tag)),
       name,
     );
@@ -96,8 +96,11 @@ test('image inspect: the fields of docker, in its order, with its values', async
   await docker('tag', one, two);
   for (const name of [one, two]) await docker('push', '-q', name);
   for (const name of [one, two]) assert.equal((await box.start(['pull', '-q', name]).done).status, 0);
-  assert.match(box.ok(['image', 'inspect', '-f', '{{len .RepoDigests}} {{len .RepoTags}}', one]), /^2 2$/);
-  assert.equal(comparable(box.ok(['image', 'inspect', one])), comparable(await docker('image', 'inspect', one)));
+  assert.match(await box.quick(['image', 'inspect', '-f', '{{len .RepoDigests}} {{len .RepoTags}}', one]), /^2 2$/);
+  assert.equal(
+    comparable(await box.quick(['image', 'inspect', one])),
+    comparable(await docker('image', 'inspect', one)),
+  );
 });
 
 test('image inspect: templates find the fields that have no value, as with docker', async (context) => {
@@ -108,7 +111,7 @@ test('image inspect: templates find the fields that have no value, as with docke
     const archive = join(box.directory, `${name}.tar`);
     writeFileSync(archive, tarOf(dockerFiles(LAYERS[name] ?? [base], [`${name}:1`], IMAGES[name])));
     await docker('load', '-qi', archive);
-    box.ok(['load', '-qi', archive]);
+    await box.quick(['load', '-qi', archive]);
     for (const template of [
       '{{.Os}}/{{.Architecture}}{{if .Variant}}/{{.Variant}}{{end}}',
       '{{.Config.Entrypoint}} {{.Config.Cmd}} {{.Config.Env}}',
@@ -122,7 +125,7 @@ test('image inspect: templates find the fields that have no value, as with docke
       const theirs = await docker('image', 'inspect', '-f', template, `${name}:1`).catch(() => undefined);
       // Newer clients know a part of the configuration only.
       if (theirs !== undefined)
-        assert.equal(box.ok(['image', 'inspect', '-f', template, `${name}:1`]), theirs, template);
+        assert.equal(await box.quick(['image', 'inspect', '-f', template, `${name}:1`]), theirs, template);
     }
   }
 });

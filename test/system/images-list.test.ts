@@ -143,37 +143,37 @@ test("images: digests have rows as docker's", async (context) => {
   ]);
 });
 
-test('images: the plain table, JSON, and the fields that docker leaves out', (context) => {
+test('images: the plain table, JSON, and the fields that docker leaves out', async (context) => {
   if (!requires(context, 'root', 'overlay')) return;
   const box = sandbox(context);
-  assert.equal(box.ok(['images']), 'REPOSITORY   TAG       IMAGE ID   CREATED   SIZE');
+  assert.equal(await box.quick(['images']), 'REPOSITORY   TAG       IMAGE ID   CREATED   SIZE');
   const image = box.image('busybox');
-  box.ok(['tag', image, 'second:1']);
-  box.ok(['create', '--name', 'user', '--network', 'none', image]);
-  box.ok(['commit', '-m', 'same layers', 'user', 'child:1']);
+  await box.quick(['tag', image, 'second:1']);
+  await box.quick(['create', '--name', 'user', '--network', 'none', image]);
+  await box.quick(['commit', '-m', 'same layers', 'user', 'child:1']);
   const row = '{{.Repository}} {{.SharedSize}} {{.UniqueSize}} {{.Containers}}';
-  const size = box.ok(['images', '--format', '{{.VirtualSize}}', 'child']);
-  assert.equal(box.ok(['images', '--format', row, 'second']), `second ${size} 0B 1`);
-  assert.equal(box.ok(['images', '--format', row, 'child']), `child ${size} 0B 0`);
-  const json = JSON.parse(box.ok(['images', '--format', 'json', 'child']));
+  const size = await box.quick(['images', '--format', '{{.VirtualSize}}', 'child']);
+  assert.equal(await box.quick(['images', '--format', row, 'second']), `second ${size} 0B 1`);
+  assert.equal(await box.quick(['images', '--format', row, 'child']), `child ${size} 0B 0`);
+  const json = JSON.parse(await box.quick(['images', '--format', 'json', 'child']));
   const fields = 'Containers CreatedAt CreatedSince Digest ID Repository SharedSize Size Tag UniqueSize VirtualSize';
   assert.deepEqual(Object.keys(json), fields.split(' '));
   assert.deepEqual([json.Containers, json.SharedSize, json.Digest, json.Tag], ['0', size, '<none>', '1']);
 });
 
-test('images --tree: each layer once, with the images above it', (context) => {
+test('images --tree: each layer once, with the images above it', async (context) => {
   if (!requires(context, 'root', 'overlay')) return;
   const box = sandbox(context);
   const image = box.image('busybox');
-  box.ok(['tag', image, 'also:1']);
+  await box.quick(['tag', image, 'also:1']);
   for (const name of ['one', 'two']) {
     box.ok(['run', '--name', name, '--network', 'none', image, 'sh', '-c', `head -c 2000 /dev/zero > /${name}`]);
-    box.ok(['commit', name, name]);
+    await box.quick(['commit', name, name]);
   }
   box.image('layers');
-  const ids = [...box.ok(['images', '--tree']).matchAll(/\b[0-9a-f]{12}\b/g)].map(([id]) => id);
+  const ids = [...(await box.quick(['images', '--tree'])).matchAll(/\b[0-9a-f]{12}\b/g)].map(([id]) => id);
   assert.equal(new Set(ids).size, ids.length, 'nothing stands there twice');
-  const text = box.ok(['images', '--tree']).replaceAll(/\b[0-9a-f]{12}\b/g, 'ID');
+  const text = (await box.quick(['images', '--tree'])).replaceAll(/\b[0-9a-f]{12}\b/g, 'ID');
   const lines = text.split('\n').map((line) => line.replace(/\s{2,}/g, '  ').trim());
   assert.deepEqual(lines, [
     'LAYERS AND IMAGES  IMAGE ID  SIZE  SHARED BY  CREATED BY',
@@ -192,10 +192,10 @@ test('images --tree: each layer once, with the images above it', (context) => {
   ]);
   assert.match(text, /layer ID .* base: .*\nlayer ID .*\nlayer ID .*\n└─ layers:latest +ID +8.28MB\n/);
   assert.match(text, /\n4 images of 6 layers take \S+; without sharing it would be \S+\.$/);
-  assert.match(box.ok(['images', '--tree', 'one']), /\n1 image of 2 layers take \S+\.$/);
-  assert.match(box.ok(['images', '--tree', '--no-trunc', 'one']), /^layer sha256:[0-9a-f]{64} /m);
+  assert.match(await box.quick(['images', '--tree', 'one']), /\n1 image of 2 layers take \S+\.$/);
+  assert.match(await box.quick(['images', '--tree', '--no-trunc', 'one']), /^layer sha256:[0-9a-f]{64} /m);
   for (const flag of ['--quiet', '--digests', '--format=x']) {
-    assert.equal(box.tsbox(['images', '--tree', flag]).status, 125, flag);
+    assert.equal((await box.said(['images', '--tree', flag])).status, 125, flag);
   }
 });
 

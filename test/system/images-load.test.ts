@@ -196,8 +196,12 @@ test('load: what podman and skopeo write, in each of their forms, from a file, a
       const root = join(box.directory, 'd');
       rmSync(root, { recursive: true, force: true });
       if (compress !== '') await run('sh', ['-c', `${compress} -c < "$1" > "$1.z"`, 'sh', at(name)]);
-      assert.match(box.ok(['load', '-i', at(name) + (compress === '' ? '' : '.z')]), said, `${name} ${compress}`);
-      assert.equal(new Set(box.ok(['images', '-q']).split('\n')).size, 1);
+      assert.match(
+        await box.quick(['load', '-i', at(name) + (compress === '' ? '' : '.z')]),
+        said,
+        `${name} ${compress}`,
+      );
+      assert.equal(new Set((await box.quick(['images', '-q'])).split('\n')).size, 1);
       if (name.endsWith('.tar') && compress !== '') {
         const piped = box.ok(['load', '-q'], { input: readFileSync(`${at(name)}.z`) });
         assert.match(piped, /^Loaded image/, `${name} ${compress}`);
@@ -205,19 +209,19 @@ test('load: what podman and skopeo write, in each of their forms, from a file, a
       }
     }
   }
-  const { status, stderr } = box.tsbox(['load', '-i', at('podman-dir')]);
+  const { status, stderr } = await box.said(['load', '-i', at('podman-dir')]);
   assert.equal(status, 1);
   assert.match(stderr, /the dir form of skopeo and podman\nhint: /);
 });
 
-test('load: -q says the names only', (context) => {
+test('load: -q says the names only', async (context) => {
   if (!requires(context, 'root', 'overlay')) return;
   const box = sandbox(context);
   const layout = join(box.directory, 'layout');
   writeFiles(layout, ociFiles([base], 'latest'));
   const imageId = `sha256:${sha256(configOf([base]))}`;
-  assert.equal(box.ok(['load', '-q', '-i', layout]), `Loaded image ID: ${imageId}`);
-  assert.equal(box.ok(['images', '--no-trunc', '-q']), imageId);
+  assert.equal(await box.quick(['load', '-q', '-i', layout]), `Loaded image ID: ${imageId}`);
+  assert.equal(await box.quick(['images', '--no-trunc', '-q']), imageId);
 });
 
 test('load: archives from before Docker 1.10 give the images that docker makes of them, to the id', async (context) => {
@@ -272,14 +276,14 @@ test('load: archives from before Docker 1.10 give the images that docker makes o
   }
 });
 
-test('load: from standard input, a pipe and a file', (context) => {
+test('load: from standard input, a pipe and a file', async (context) => {
   if (!requires(context, 'root', 'overlay')) return;
   const box = sandbox(context);
   const tar = tarOf(dockerFiles([base, top], ['x:1']));
   for (const bytes of [tar, gzipSync(tar)]) {
     assert.match(box.ok(['load'], { input: bytes }), /Loaded image: x:1$/);
     const path = fileWith(box.directory, bytes);
-    const { status, stdout } = box.tsbox(['load', '--input', path]);
+    const { status, stdout } = await box.said(['load', '--input', path]);
     assert.deepEqual([status, /Loaded image: x:1\n$/.test(stdout)], [0, true]);
   }
 });
@@ -385,12 +389,12 @@ test('load: Ctrl-C ends it at once, also while standard input says nothing', asy
   }
 });
 
-test('load: a root file system is sent to import, in the words of the command', (context) => {
+test('load: a root file system is sent to import, in the words of the command', async (context) => {
   if (!requires(context, 'root', 'overlay')) return;
   const box = sandbox(context);
   const path = join(box.directory, 'rootfs.tar');
   writeFileSync(path, base);
-  const { status, stderr } = box.tsbox(['load', '-i', path]);
+  const { status, stderr } = await box.said(['load', '-i', path]);
   assert.equal(status, 1);
   assert.match(stderr, /no manifest\.json, index\.json or repositories/);
   assert.match(stderr, /tsbox import/);

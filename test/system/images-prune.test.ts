@@ -49,7 +49,7 @@ const names = (box: Sandbox, ...flags: string[]) =>
     .filter(Boolean)
     .sort();
 
-test('prune: the space told is the space that is free then, of images of every kind', (context) => {
+test('prune: the space told is the space that is free then, of images of every kind', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
   const [busybox] = [box.image('busybox'), box.image('layers'), box.image('many-layers')];
@@ -64,26 +64,26 @@ test('prune: the space told is the space that is free then, of images of every k
     '-c',
     'head -c 100000 /dev/zero > /new; seq 1000',
   ]);
-  box.ok(['commit', 'maker', 'made:1']);
-  box.ok(['commit', '-m', 'again', 'maker', 'made:1']);
+  await box.quick(['commit', 'maker', 'made:1']);
+  await box.quick(['commit', '-m', 'again', 'maker', 'made:1']);
   assert.equal(prune(box, 'image', 'prune').length, 2, 'the one that has lost its name');
   assert.deepEqual(names(box), [busybox, 'layers:latest', 'made:1', 'many-layers:latest'].sort());
   prune(box, 'image', 'prune', '--all');
   assert.deepEqual(names(box), [busybox], 'the one that has a container');
-  const id = box.ok(['ps', '-aq', '--no-trunc']);
+  const id = await box.quick(['ps', '-aq', '--no-trunc']);
   assert.deepEqual(prune(box, 'container', 'prune'), ['Deleted Containers:', id]);
   assert.equal(prune(box, 'image', 'prune', '-a').length, 4);
   assert.equal(bytesOnDisk(box), 0);
 });
 
-test('system df: RECLAIMABLE is what prune frees; each layer counts once', (context) => {
+test('system df: RECLAIMABLE is what prune frees; each layer counts once', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
   const busybox = box.image('busybox');
   box.image('layers');
-  box.ok(['tag', busybox, 'other:1']);
+  await box.quick(['tag', busybox, 'other:1']);
   box.ok(['run', '--name', 'maker', '--network', 'none', busybox, 'sh', '-c', 'head -c 100000 /dev/zero > /new']);
-  box.ok(['commit', 'maker', 'made:1']);
+  await box.quick(['commit', 'maker', 'made:1']);
   const rows = () =>
     box.ok(['system', 'df', '--format', '{{.Type}},{{.TotalCount}},{{.Active}},{{.Size}},{{.Reclaimable}}']);
   const [images = '', containers] = rows().split('\n');
@@ -91,9 +91,9 @@ test('system df: RECLAIMABLE is what prune frees; each layer counts once', (cont
   assert.deepEqual([total, active], ['3', '1']);
   assert.equal(containers, 'Containers,1,0,100kB,100kB (100%)');
   assert.equal(size, humanSize(bytesOnDisk(box) - 100_000));
-  const freed = box.ok(['image', 'prune', '-af']).split('\n').at(-1);
+  const freed = (await box.quick(['image', 'prune', '-af'])).split('\n').at(-1);
   assert.equal(freed, `Total reclaimed space: ${reclaimable.split(' ')[0]}`);
-  box.ok(['system', 'prune', '-af']);
+  await box.quick(['system', 'prune', '-af']);
   assert.deepEqual(rows().split('\n'), [
     'Images,0,0,0B,0B',
     'Containers,0,0,0B,0B',
@@ -107,7 +107,18 @@ test('container prune: what runs stays; labels and age choose', async (context) 
   const box = sandbox(context);
   const image = box.image('busybox');
   for (const name of ['aa', 'bb', 'cc']) {
-    box.ok(['create', '--name', name, '--label', `name=${name}`, '--label', 'kind=test', '--network', 'none', image]);
+    await box.quick([
+      'create',
+      '--name',
+      name,
+      '--label',
+      `name=${name}`,
+      '--label',
+      'kind=test',
+      '--network',
+      'none',
+      image,
+    ]);
   }
   box.ok(['run', '-d', '--name', 'runs', '--network', 'none', image, 'sleep', '1000']);
   const left = () => box.ok(['ps', '-a', '--format', '{{.Names}}']).split('\n').sort();
@@ -139,14 +150,15 @@ test('system prune: containers first, then the images that they had, and what in
   assert.equal(bytesOnDisk(box), 0);
 });
 
-test('rm: the last container of an image that is gone takes its layers along', (context) => {
+test('rm: the last container of an image that is gone takes its layers along', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
-  for (const name of ['one', 'two']) box.ok(['create', '--name', name, '--network', 'none', box.image('busybox')]);
-  box.ok(['rmi', '--force', box.ok(['images', '-q'])]);
-  box.ok(['rm', 'one']);
+  for (const name of ['one', 'two'])
+    await box.quick(['create', '--name', name, '--network', 'none', box.image('busybox')]);
+  await box.quick(['rmi', '--force', await box.quick(['images', '-q'])]);
+  await box.quick(['rm', 'one']);
   assert.ok(bytesOnDisk(box) > 1_000_000, 'the other one needs them');
-  box.ok(['rm', 'two']);
+  await box.quick(['rm', 'two']);
   assert.equal(bytesOnDisk(box), 0);
 });
 
@@ -166,26 +178,26 @@ const WARNINGS: readonly [string, string][] = [
   ],
 ];
 
-test('prune: asks, and takes nothing but y for a yes; without standard input it is no', (context) => {
+test('prune: asks, and takes nothing but y for a yes; without standard input it is no', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
-  box.ok(['create', '--name', 'stopped', '--network', 'none', box.image('busybox')]);
+  await box.quick(['create', '--name', 'stopped', '--network', 'none', box.image('busybox')]);
   for (const [line, warning] of WARNINGS) {
     for (const input of [undefined, '', '\n', 'n\n', 'yes\n', 'no y\n']) {
       const { status, stdout, stderr } = box.tsbox(line.split(' '), input === undefined ? {} : { input });
       assert.deepEqual([status, stdout, stderr], [0, warning + QUESTION, ''], `${line} ${JSON.stringify(input)}`);
     }
   }
-  assert.equal(box.ok(['ps', '-aq']).split('\n').length, 1);
+  assert.equal((await box.quick(['ps', '-aq'])).split('\n').length, 1);
   const { stdout } = box.tsbox(['container', 'prune'], { input: ' Y \nn\n' });
   assert.match(stdout, /^WARNING! .*\n.*\[y\/N\] Deleted Containers:\n[0-9a-f]{64}\n\nTotal reclaimed space: 0B\n$/);
-  assert.equal(box.ok(['ps', '-aq']), '');
+  assert.equal(await box.quick(['ps', '-aq']), '');
 });
 
 test('prune: in a terminal Ctrl-C is a no, and y a yes', async (context) => {
   if (!needs(context) || !requires(context, 'command:tmux')) return;
   const box = sandbox(context);
-  box.ok(['create', '--name', 'stopped', '--network', 'none', box.image('busybox')]);
+  await box.quick(['create', '--name', 'stopped', '--network', 'none', box.image('busybox')]);
   const tty = terminal(context, { env: box.env });
   tty.type('tsbox container prune; echo "ended with $?"');
   await tty.see(/\[y\/N\] $|\[y\/N\]$/m);
@@ -193,18 +205,18 @@ test('prune: in a terminal Ctrl-C is a no, and y a yes', async (context) => {
   await tty.see(/\^C/);
   tty.type('echo "ended with $?"');
   await tty.see(/^ended with 130$/m);
-  assert.notEqual(box.ok(['ps', '-aq']), '');
+  assert.notEqual(await box.quick(['ps', '-aq']), '');
   tty.type('clear; tsbox container prune');
   await tty.see(/\[y\/N\]$/m);
   tty.type('y');
   await tty.see(/^Total reclaimed space: 0B$/m);
-  assert.equal(box.ok(['ps', '-aq']), '');
+  assert.equal(await box.quick(['ps', '-aq']), '');
 });
 
-test('prune: wrong filters are refused before anything is asked or removed', (context) => {
+test('prune: wrong filters are refused before anything is asked or removed', async (context) => {
   if (!needs(context)) return;
   const box = sandbox(context);
-  box.ok(['create', '--name', 'stopped', '--network', 'none', box.image('busybox')]);
+  await box.quick(['create', '--name', 'stopped', '--network', 'none', box.image('busybox')]);
   const cases: readonly [string, number, RegExp][] = [
     ['--filter x=1', 1, /^tsbox: invalid filter 'x'$/m],
     ['--filter dangling=false', 1, /^tsbox: invalid filter 'dangling'$/m],
@@ -224,8 +236,11 @@ test('prune: wrong filters are refused before anything is asked or removed', (co
       assert.match(stderr, message);
     }
   }
-  assert.match(box.tsbox(['system', 'prune', '-f', '--volumes']).stderr, /^tsbox: --volumes: not supported yet$/m);
-  assert.equal(box.ok(['ps', '-aq']).split('\n').length, 1);
+  assert.match(
+    (await box.said(['system', 'prune', '-f', '--volumes'])).stderr,
+    /^tsbox: --volumes: not supported yet$/m,
+  );
+  assert.equal((await box.quick(['ps', '-aq'])).split('\n').length, 1);
 });
 
 test('prune: killed at any moment, the next one frees the rest', async (context) => {
@@ -233,11 +248,11 @@ test('prune: killed at any moment, the next one frees the rest', async (context)
   const box = sandbox(context);
   box.image('busybox');
   for (let delay = 80; delay <= 400; delay += 80) {
-    box.ok(['load', '--input', join(REPOSITORY, 'rootfs-fixtures/build/many-layers.tar')]);
+    await box.quick(['load', '--input', join(REPOSITORY, 'rootfs-fixtures/build/many-layers.tar')]);
     const { child, done } = box.start(['image', 'prune', '-af']);
     setTimeout(() => child.kill('SIGKILL'), delay);
     await done;
-    box.ok(['images', '-a']);
+    await box.quick(['images', '-a']);
     prune(box, 'system', 'prune', '-a');
     assert.equal(bytesOnDisk(box), 0, `after ${delay} ms`);
   }

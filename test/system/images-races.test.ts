@@ -92,7 +92,7 @@ test('races: the same image is pulled by two, and stored once', { timeout: 120_0
   assertOk(await box.start(['pull', '-q', name]).done);
   const wanted = shape(store);
   for (let round = 0; round < ROUNDS; round++) {
-    box.ok(['rmi', name]);
+    await box.quick(['rmi', name]);
     assertOk(...(await together(['pull', name], ['pull', name])));
     assertSame(shape(store), wanted);
     await assertInOrder(store);
@@ -114,8 +114,8 @@ test('races: an image is removed, or everything pruned, while it is pulled', { t
       assertOk(pulled!);
       for (const { status, stderr } of [removed!, again!]) if (status !== 0) assert.match(stderr, /No such image/);
       await assertInOrder(store);
-      if (findImageId(store, name) !== undefined) box.ok(['rmi', name]);
-      box.ok(['image', 'prune', '--force']);
+      if (findImageId(store, name) !== undefined) await box.quick(['rmi', name]);
+      await box.quick(['image', 'prune', '--force']);
       assert.deepEqual([imageIds(store), layerIds(store)], [[], []]);
     }
   }
@@ -132,21 +132,21 @@ test('races: two archives with a layer in common are loaded and pruned at once',
     assert.deepEqual([imageIds(store).length, layerIds(store).length], [2, 4]);
     await assertInOrder(store);
     // What has no name yet is not there to be pruned.
-    box.ok(['rmi', 'x:1', 'y:1']);
+    await box.quick(['rmi', 'x:1', 'y:1']);
     const prune = ['image', 'prune', '--force'];
     assertOk(...(await together(['load', '-i', one], ['import', one, 'z:1'], prune, prune, prune)));
     assert.equal(imageIds(store).length, 2);
     await assertInOrder(store);
-    box.ok(['rmi', 'x:1', 'z:1']);
+    await box.quick(['rmi', 'x:1', 'z:1']);
   }
 });
 
 test('races: containers are committed at once, the same one twice', { timeout: 120_000 }, async (context) => {
   if (!requires(context, 'root', 'overlay')) return;
   const { box, store, together } = meeting(context);
-  box.ok(['load', '-i', archive(box, layers, 'x:1')]);
+  await box.quick(['load', '-i', archive(box, layers, 'x:1')]);
   for (const name of ['one', 'two']) {
-    const { upper } = rwLayer(store, requireContainer(store, box.ok(['create', '--name', name, 'x:1'])).ID);
+    const { upper } = rwLayer(store, requireContainer(store, await box.quick(['create', '--name', name, 'x:1'])).ID);
     mkdirSync(join(upper, 'made'));
     for (let at = 0; at < 20; at++) writeFileSync(join(upper, 'made', `${name}${at}`), name.repeat(at * 100));
   }
@@ -162,7 +162,7 @@ test('races: containers are committed at once, the same one twice', { timeout: 1
     assertOk(...results);
     assert.deepEqual([imageIds(store).length, layerIds(store).length], [4, 5]);
     await assertInOrder(store);
-    box.ok(['rmi', 'a:1', 'b:1', 'c:1']);
+    await box.quick(['rmi', 'a:1', 'b:1', 'c:1']);
   }
 });
 
@@ -171,7 +171,7 @@ test('races: an image is removed while a container is made of it', { timeout: 12
   const { box, store, together } = meeting(context);
   const path = archive(box, layers, 'x:1');
   for (let round = 0; round < 2 * ROUNDS; round++) {
-    box.ok(['load', '-i', path]);
+    await box.quick(['load', '-i', path]);
     const force = round % 2 === 0 ? ['--force'] : [];
     const [created, removed] = await together(
       ['create', '--pull', 'never', '--name', 'made', 'x:1', 'true'],
@@ -183,10 +183,10 @@ test('races: an image is removed while a container is made of it', { timeout: 12
     await assertInOrder(store);
     if (created!.status === 0) {
       assert.equal(readdirSync(rwLayer(store, requireContainer(store, 'made').ID).stack.at(-1)!).includes('etc'), true);
-      box.ok(['rm', 'made']);
+      await box.quick(['rm', 'made']);
     }
-    box.tsbox(['rmi', 'x:1']);
-    box.ok(['image', 'prune', '--force']);
+    await box.said(['rmi', 'x:1']);
+    await box.quick(['image', 'prune', '--force']);
     assert.deepEqual([imageIds(store), layerIds(store)], [[], []]);
   }
 });

@@ -167,11 +167,11 @@ test('round trip: umoci unpacks what tsbox has pushed as tsbox itself shows it',
   const at = (name: string) => join(box.directory, name);
   // umoci refuses the third layer's global header.
   writeFileSync(at('image.tar'), tarOf(dockerFiles(fixtureLayers().slice(0, 2), [`${host}/from:1`])));
-  box.ok(['load', '-q', '-i', at('image.tar')]);
+  await box.quick(['load', '-q', '-i', at('image.tar')]);
   box.ok(['push', '-q', `${host}/from:1`]);
   await run('skopeo', ['copy', '-q', '--src-tls-verify=false', `docker://${host}/from:1`, `oci:${at('layout')}:x`]);
   await run('umoci', ['unpack', '--image', `${at('layout')}:x`, at('bundle')]);
-  const container = box.ok(['create', `${host}/from:1`, 'sh']);
+  const container = await box.quick(['create', `${host}/from:1`, 'sh']);
   box.ok(['export', '-o', at('export.tar'), container]);
   mkdirSync(at('out'));
   await run('tar', ['-xpf', at('export.tar'), '-C', at('out'), '--numeric-owner', '--same-owner']);
@@ -189,7 +189,7 @@ test('round trip: the fixture comes back from the registry as it must be seen', 
   if (!requires(context, 'root', 'overlay', 'command:docker-registry', 'command:getfattr', `file:${FIXTURE}`)) return;
   const { host } = await startRegistry(context);
   const [box, home] = [sandbox(context), sandbox(context)];
-  box.ok(['tag', box.image('layers'), `${host}/from:1`]);
+  await box.quick(['tag', box.image('layers'), `${host}/from:1`]);
   box.ok(['push', '-q', `${host}/from:1`]);
   home.ok(['pull', '-q', `${host}/from:1`]);
   const id = home.ok(['run', '--detach', '--network', 'none', `${host}/from:1`, 'sleep', '60']);

@@ -103,11 +103,11 @@ test('userns: files have on disk the owners that the container gives them, and t
   });
 });
 
-test('userns: commit and export have the ids of the container', (t) => {
+test('userns: commit and export have the ids of the container', async (t) => {
   if (!needs(t)) return;
   const { box } = remapped(t);
   box.ok(['run', '--name', 'one', box.image(), 'sh', '-c', 'touch /a; chown 33:44 /a; chmod 4755 /a; rm /bin/ls']);
-  box.ok(['commit', 'one', 'made']);
+  await box.quick(['commit', 'one', 'made']);
   const show = 'stat -c "%u:%g %a" /a; test -e /bin/ls; echo $?';
   for (const flags of [[], ['--userns', 'host']]) {
     assert.equal(box.ok(['run', '--rm', ...flags, 'made', 'sh', '-c', show]), '33:44 4755\n1');
@@ -120,14 +120,14 @@ test('userns: commit and export have the ids of the container', (t) => {
   assert.match(again.stdout.toString(), / 33\/44 /);
 });
 
-test('userns: a container keeps its user namespace, whatever the later command line says', (t) => {
+test('userns: a container keeps its user namespace, whatever the later command line says', async (t) => {
   if (!needs(t)) return;
   const { box, name, start } = remapped(t);
-  box.ok(['create', '--name', 'one', box.image(), 'sh', '-c', 'touch /f; exec cat /proc/self/uid_map']);
+  await box.quick(['create', '--name', 'one', box.image(), 'sh', '-c', 'touch /f; exec cat /proc/self/uid_map']);
   delete box.env['TSBOX_USERNS_REMAP'];
   for (let time = 0; time < 2; time++)
     assert.match(box.ok(['start', '--attach', 'one']), new RegExp(`^ +0 +${start} `));
-  assert.equal(box.ok(['inspect', '--format', '{{.HostConfig.UsernsMode}}', 'one']), name);
+  assert.equal(await box.quick(['inspect', '--format', '{{.HostConfig.UsernsMode}}', 'one']), name);
 });
 
 test('userns: several ranges follow each other', (t) => {
@@ -156,7 +156,7 @@ test('userns: name, number, group and --userns say whose ids', (t) => {
   assert.match(run(box, [], 'cat /proc/self/uid_map'), /^ +0 +0 +4294967295$/);
 });
 
-test('userns: what does not go with it is refused before anything is made', (t) => {
+test('userns: what does not go with it is refused before anything is made', async (t) => {
   if (!needs(t)) return;
   const { box } = remapped(t);
   const image = box.image();
@@ -169,7 +169,7 @@ test('userns: what does not go with it is refused before anything is made', (t) 
   refused(['--userns', 'root'], /root cannot be remapped with itself/);
   refused(['--userns', 'a:b:c'], /invalid user\/group specification/);
   refused(['--userns', 'games'], /no subordinate ids for "games" in \/etc\/subuid\nhint: .*usermod --add-subuids/);
-  assert.equal(box.ok(['ps', '-aq']), '');
+  assert.equal(await box.quick(['ps', '-aq']), '');
   assert.equal(run(box, ['--network', 'host', '--userns', 'host'], 'echo yes'), 'yes');
 });
 

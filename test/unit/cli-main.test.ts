@@ -1,10 +1,11 @@
-/** The program as a user starts it: exit codes and messages. */
+/** The program as a user starts it: exit codes and messages. Most in this process; what is about the process starts one. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import test, { after, before } from 'node:test';
+import { inProcess } from '../in-process.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts');
 let directory = '';
@@ -14,7 +15,10 @@ before(() => {
 });
 after(() => rmSync(directory, { recursive: true, force: true }));
 
-function tsbox(...args: string[]) {
+const tsbox = (...args: string[]) =>
+  inProcess({ dataRoot: join(directory, 'root'), runRoot: join(directory, 'run') }, args);
+
+function started(...args: string[]) {
   const env = { ...process.env, TSBOX_ROOT: join(directory, 'root'), TSBOX_RUN_ROOT: join(directory, 'run') };
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
     env,
@@ -23,6 +27,17 @@ function tsbox(...args: string[]) {
   });
   return { status, stdout, stderr };
 }
+
+test('main: the process writes where it should and ends with the exit code', () => {
+  assert.deepEqual(started('foo'), {
+    status: 1,
+    stdout: '',
+    stderr: "tsbox: 'foo' is not a tsbox command.\nSee 'tsbox --help'.\n",
+  });
+  assert.equal(started('run', '--foo', 'x').status, 125);
+  const { status, stdout, stderr } = started('ps', '-q', '--format', 'json');
+  assert.deepEqual([status, stdout, stderr], [0, '', '']);
+});
 
 const refusals: [string[], number, string][] = [
   [['foo'], 1, "tsbox: 'foo' is not a tsbox command.\nSee 'tsbox --help'.\n"],
@@ -45,8 +60,8 @@ const refusals: [string[], number, string][] = [
 ];
 
 for (const [args, status, stderr] of refusals) {
-  test(`main: tsbox ${args.join(' ')}`, () => {
-    const result = tsbox(...args);
+  test(`main: tsbox ${args.join(' ')}`, async () => {
+    const result = await tsbox(...args);
     assert.equal(result.status, status);
     assert.equal(result.stdout, '');
     if (stderr !== null) assert.equal(result.stderr, stderr);
@@ -54,47 +69,47 @@ for (const [args, status, stderr] of refusals) {
 }
 
 test('main: -it without a terminal is refused before anything is made', () => {
-  const { status, stderr } = tsbox('run', '-it', 'x');
+  const { status, stderr } = started('run', '-it', 'x');
   assert.equal(status, 1);
   assert.match(stderr, /^tsbox: the input device is not a TTY\n/);
 });
 
-test('main: help goes to standard output and succeeds, however it is asked for', () => {
-  const plain = tsbox();
+test('main: help goes to standard output and succeeds, however it is asked for', async () => {
+  const plain = await tsbox();
   assert.equal(plain.status, 0);
   assert.match(plain.stdout, /^Usage: {2}tsbox \[OPTIONS\] COMMAND\n/);
-  assert.equal(tsbox('--help').stdout, plain.stdout);
-  assert.equal(tsbox('help').stdout, plain.stdout);
-  const run = tsbox('run', '--help');
+  assert.equal((await tsbox('--help')).stdout, plain.stdout);
+  assert.equal((await tsbox('help')).stdout, plain.stdout);
+  const run = await tsbox('run', '--help');
   assert.match(run.stdout, /^Usage: {2}tsbox run \[OPTIONS\] IMAGE \[COMMAND\] \[ARG\.\.\.\]\n/);
-  assert.equal(tsbox('help', 'run').stdout, run.stdout);
-  assert.match(tsbox('container').stdout, /^Usage: {2}tsbox container COMMAND\n/);
-  assert.match(tsbox('ps', '-h').stdout, /^Usage: {2}tsbox ps/);
+  assert.equal((await tsbox('help', 'run')).stdout, run.stdout);
+  assert.match((await tsbox('container')).stdout, /^Usage: {2}tsbox container COMMAND\n/);
+  assert.match((await tsbox('ps', '-h')).stdout, /^Usage: {2}tsbox ps/);
 });
 
-test('main: the container in a failing run gives 125, elsewhere 1', () => {
-  const run = tsbox('run', '--pull', 'never', 'nosuch');
+test('main: the container in a failing run gives 125, elsewhere 1', async () => {
+  const run = await tsbox('run', '--pull', 'never', 'nosuch');
   assert.equal(run.status, 125);
   assert.match(run.stderr, /^tsbox: No such image: nosuch/i);
-  const history = tsbox('history', 'nosuch');
+  const history = await tsbox('history', 'nosuch');
   assert.equal(history.status, 1);
 });
 
-test('main: an empty store has empty lists', () => {
-  assert.equal(tsbox('ps').stdout, 'CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n');
-  assert.equal(tsbox('image', 'ls').stdout, 'REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n');
+test('main: an empty store has empty lists', async () => {
+  assert.equal((await tsbox('ps')).stdout, 'CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n');
+  assert.equal((await tsbox('image', 'ls')).stdout, 'REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n');
 });
 
-test('main: one name that is wrong does not keep the others from being tried', () => {
-  const { status, stdout, stderr } = tsbox('inspect', 'a', 'b');
+test('main: one name that is wrong does not keep the others from being tried', async () => {
+  const { status, stdout, stderr } = await tsbox('inspect', 'a', 'b');
   assert.equal(status, 1);
   assert.equal(stdout, '[]\n');
   assert.equal(stderr.match(/no such object/gi)?.length, 2);
 });
 
-test('main: --debug shows where an error comes from', () => {
-  assert.doesNotMatch(tsbox('history', 'nosuch').stderr, / at /);
-  assert.match(tsbox('--debug', 'history', 'nosuch').stderr, / at /);
+test('main: --debug shows where an error comes from', async () => {
+  assert.doesNotMatch((await tsbox('history', 'nosuch')).stderr, / at /);
+  assert.match((await tsbox('--debug', 'history', 'nosuch')).stderr, / at /);
 });
 
 test('main: nobody reading standard output is no error to talk about', () => {
