@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -53,6 +53,10 @@ export const DIFFERENCES: readonly [what: string, alike: (line: string) => strin
     (line) => line.replace(/^(drwxrwxrwt +\d+ +\S+ +)\S+( .* (mqueue|\.))$/, '$1$2'),
   ],
 ];
+
+/** Those that are about version 1 of cgroups. */
+const OF_HYBRID = [3, 4];
+const HYBRID = !existsSync('/sys/fs/cgroup/cgroup.controllers');
 
 /** What differs besides when docker runs with --userns-remap. */
 export const REMAPPED: Partial<Record<Thing, readonly number[]>> = { mount: [7], dev: [8] };
@@ -146,7 +150,9 @@ export function sections(
       const name = raw.slice(2);
       lines = [];
       found[name] = lines;
-      allowed = name === 'sysctl' ? [] : [...differs(combination, name as Thing), ...(besides[name as Thing] ?? [])];
+      const listed =
+        name === 'sysctl' ? [] : [...differs(combination, name as Thing), ...(besides[name as Thing] ?? [])];
+      allowed = listed.filter((number) => HYBRID || !OF_HYBRID.includes(number));
       continue;
     }
     let line: string | undefined = raw;
@@ -154,7 +160,7 @@ export function sections(
     if (line !== undefined) lines.push(stable(line));
   }
   found['mount']?.sort();
-  for (const name of [...THINGS, 'sysctl']) assert.ok(found[name] !== undefined && found[name].length > 1, name);
+  for (const name of [...THINGS, 'sysctl']) assert.ok(found[name] !== undefined && found[name].length > 0, name);
   return found;
 }
 
