@@ -15,6 +15,9 @@ REPORTER ?= spec
 
 # Node's own choice is one less: of two processors one would idle.
 processors := $(shell nproc)
+side_by_side := --no-print-directory --jobs=$(processors) --output-sync
+# A Node for each file of unit tests would take as much time to start as all the tests take to run: one for each processor.
+shards := $(addprefix unit-,$(shell seq $(processors)))
 machine := $(shell uname -m)
 arch := $(if $(filter x86_64,$(machine)),x64,$(if $(filter aarch64,$(machine)),arm64,$(error tsbox runs on x86_64 and aarch64, not on $(machine))))
 NODE := node_modules/node-linux-$(arch)/bin/node
@@ -23,7 +26,7 @@ built := $(fixtures)/build
 node_modules := node_modules/.package-lock.json
 sources := $(shell find src scripts -name '*.ts') package.json
 
-.PHONY: help run build native check test unit fuzz system rootless vm fixtures bench bench-start bench-images soak install clean setup-image setup-test
+.PHONY: $(shards) help run build native check types lint test unit fuzz system rootless vm fixtures bench bench-start bench-images soak install clean setup-image setup-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -36,9 +39,13 @@ run: ## build what is missing, get an image, and start a shell in a container (I
 build: $(node_modules) native dist/main.js ## npm dependencies, the native executor, the bundle
 
 check: $(node_modules) native ## types, lint and fast unit tests
+	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-100} $(MAKE) $(side_by_side) REPORTER=dot types lint $(shards)
+
+types: $(node_modules)
 	@node_modules/.bin/tsc -p .
+
+lint: $(node_modules)
 	@node_modules/.bin/biome check --error-on-warnings
-	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-100} $(MAKE) --no-print-directory unit REPORTER=dot
 
 test: ## everything: check, the executor's own tests, fixtures, tests with real containers here and in a virtual machine
 	@scripts/setup.sh build image test
@@ -52,7 +59,10 @@ test: ## everything: check, the executor's own tests, fixtures, tests with real 
 	@$(MAKE) --no-print-directory vm
 
 unit: $(node_modules) native ## tests that need no privilege
-	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*.test.ts'
+	@$(MAKE) $(side_by_side) $(shards)
+
+$(shards): unit-%:
+	@$(NODE) --test --test-isolation=none --test-shard=$*/$(processors) --test-reporter=$(REPORTER) 'test/unit/**/*.test.ts'
 
 fuzz: build ## 10,000 mutated layers (TSBOX_FUZZ_CASES=.., TSBOX_FUZZ_SEED=..)
 	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'
