@@ -1,5 +1,6 @@
 /** Where `save` and `export` write their archive. */
 import { isatty } from 'node:tty';
+import { beside } from '../engine/parallel.ts';
 import { isErrno, SyscallError, TsboxError } from '../errors.ts';
 import { errnoNumber, errnoOf } from '../spec/errno.ts';
 
@@ -34,13 +35,9 @@ export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path:
   });
   try {
     // While one chunk is written, the next one is made.
-    let writing = Promise.resolve();
-    for await (const chunk of archive) {
-      await writing;
-      writing = file.writeFile(chunk);
-      writing.catch(() => {}); // told when it is waited for
-    }
-    await writing;
+    const writing = beside((chunk: Uint8Array) => file.writeFile(chunk));
+    for await (const chunk of archive) await writing.begin(chunk);
+    await writing.end();
     await file.close();
     if (!special) await rename(target, path);
   } catch (error) {

@@ -96,8 +96,7 @@ async function findOrPull(engine: Engine, request: ContainerRequest, onProgress:
 async function withMaps<T>(engine: Engine, hostConfig: HostConfig, make: (final: HostConfig) => T): Promise<T> {
   if (!isAuto(hostConfig.UsernsMode)) return make(hostConfig);
   const { withAutoMaps } = await import('./userns-auto.ts');
-  const { readAccounts } = await import('./userns.ts');
-  return withAutoMaps(engine.store, { hostConfig, remap: engine.options.usernsRemap, files: readAccounts() }, make);
+  return withAutoMaps(engine.store, hostConfig, engine.options.usernsRemap, make);
 }
 
 /** As Docker: who shares the host's network has the host's name too. */

@@ -6,7 +6,7 @@ import { treeBytes } from '../store/freed.ts';
 import { readText } from '../store/io.ts';
 import { layerIds, layerSize } from '../store/layers.ts';
 import { mountedIds, rwDirectories, rwLayer } from '../store/rw-layers.ts';
-import { readOwners, shiftedCopies, shiftedHome } from '../store/shifted.ts';
+import { shiftedCopies, usedHomes } from '../store/shifted.ts';
 import { layerEntry, mountEntry, type Store } from '../store/store.ts';
 import { imageTop } from '../store/unused-layers.ts';
 import type { ContainerSummary, ImageSummary } from './api.ts';
@@ -83,8 +83,7 @@ export function diskUsage(engine: Engine, onDamaged?: (id: string, error: TsboxE
  *  @param kept layers that containers need */
 function copiedBytes(store: Store, kept: readonly string[]): { all: number; reclaimable: number } {
   const needed = new Set(kept.map((id) => readText(`${layerEntry(store, id)}/cache-id`)));
-  const directories = rwDirectories(store);
-  const used = new Set(directories.map(readOwners).map((maps) => maps && shiftedHome(store, maps)));
+  const used = usedHomes(store, rwDirectories(store));
   const bytes = { all: 0, reclaimable: 0 };
   for (const { path, home, layer } of shiftedCopies(store)) {
     if (layer?.endsWith('-init') === true) continue;

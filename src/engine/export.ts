@@ -1,25 +1,18 @@
 /** `export`: the files of a container as one tar, what is mounted into it left out. */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { wrapError } from '../errors.ts';
 import { writeTree } from '../layer/diff.ts';
 import { ownersInside } from '../layer/owners.ts';
-import { type IdMaps, parseMap, toHost } from '../spec/id-map.ts';
 import { requireContainer } from '../store/containers.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
+import { mapsInUse } from '../sys/probe.ts';
 import { openMerged } from './merged-view.ts';
 import type { Engine } from './open.ts';
 import { shiftLayers } from './shift-layers.ts';
 
-/** The maps of a container's user namespace; undefined when it has the host's. */
-function mapsOfProcess(pid: number): IdMaps | undefined {
-  const read = (name: string) => parseMap(readFileSync(`/proc/${pid}/${name}`, 'utf8'));
-  const maps = { uids: read('uid_map'), gids: read('gid_map') };
-  return toHost(maps.uids, 0) === 0 && toHost(maps.gids, 0) === 0 ? undefined : maps;
-}
-
-/** The tar in large chunks. Of a running container it is what the files are while they are read; binds, volumes and the system's own
+/** The tar in large chunks, which are good as long as layer/output.ts says. Of a running container it is what the files are while they are read; binds, volumes and the system's own
  *  mounts live in the container's mount namespace and are seen as the empty places that they stand on.
  *  @throws ERR_TSBOX_NOT_FOUND, SyscallError */
 export async function* exportContainer({ store }: Engine, name: string): AsyncGenerator<Buffer, void, undefined> {
@@ -32,7 +25,7 @@ export async function* exportContainer({ store }: Engine, name: string): AsyncGe
     const mounted = running && isHostRoot();
     if (!mounted && layer.owners !== undefined) await shiftLayers(store, layer, layer.owners);
     root = mounted ? openSync(layer.merged, 'r') : openMerged(store, layer);
-    const maps = layer.owners ?? (mounted ? mapsOfProcess(pid) : undefined);
+    const maps = layer.owners ?? (mounted ? mapsInUse(pid) : undefined);
     yield* writeTree(`/proc/self/fd/${root}`, maps === undefined ? {} : { owners: ownersInside(maps) });
   } catch (error) {
     throw wrapError(`export ${name}`, error);

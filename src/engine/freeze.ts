@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
-import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
+import type { CgroupHierarchy } from '../spec/host.ts';
 import { type Store, shortId } from '../store/store.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 
@@ -44,8 +44,9 @@ function freezerIn({ mount, version, controllers }: CgroupHierarchy, path: strin
 }
 
 /** That of version 2 first, if it can freeze, then the freezer of version 1. */
-function findFreezers(facts: HostFacts, path: string): Freezer[] {
-  return [...facts.hierarchies]
+function findFreezers(store: Store, id: string): Freezer[] {
+  const path = containerCgroup(store, id);
+  return [...containerFacts(store, id).hierarchies]
     .sort((a, b) => b.version - a.version)
     .map((hierarchy) => freezerIn(hierarchy, path))
     .filter((freezer) => freezer !== undefined)
@@ -63,7 +64,7 @@ async function untilFrozen(freezer: Freezer): Promise<void> {
  *  ends meanwhile, needs nothing.
  *  @throws ERR_TSBOX_UNSUPPORTED when this host cannot freeze; ERR_TSBOX_CONFLICT when the container does not come to a halt */
 export async function whileFrozen<T>(store: Store, id: string, work: () => Promise<T>): Promise<T> {
-  const [freezer] = findFreezers(containerFacts(store, id), containerCgroup(store, id));
+  const [freezer] = findFreezers(store, id);
   if (freezer === undefined) {
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, {
       hint: 'Without --pause the container goes on running meanwhile: --pause=false.',
@@ -79,8 +80,7 @@ export async function whileFrozen<T>(store: Store, id: string, work: () => Promi
 
 /** Lets a container go on that somebody has left frozen: in a version 1 freezer not even SIGKILL has an effect. */
 export function thaw(store: Store, id: string): void {
-  for (const freezer of findFreezers(containerFacts(store, id), containerCgroup(store, id)))
-    write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
+  for (const freezer of findFreezers(store, id)) write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
 }
 
 /** @returns false when the cgroup is gone: then nobody is in it who could write, or who waits */

@@ -26,7 +26,6 @@ function securityOptions(uid: number, remap: string | undefined): string[] {
 export function engineInfo(engine: Engine): object {
   const containers = listContainers(engine, { all: true });
   const facts = hostFacts();
-  const { cgroupMode } = hostFacts('there');
   return {
     Containers: containers.length,
     ContainersRunning: containers.filter((one) => one.state.Running && !one.state.Paused).length,
@@ -37,8 +36,8 @@ export function engineInfo(engine: Engine): object {
     LoggingDriver: 'json-file',
     SecurityOptions: securityOptions(facts.uid, engine.options.usernsRemap),
     CgroupDriver: facts.hierarchies.length === 0 ? 'none' : 'cgroupfs',
-    CgroupVersion: cgroupMode === 'unified' ? '2' : '1',
-    CgroupMode: cgroupMode,
+    CgroupVersion: facts.hostMode === 'unified' ? '2' : '1',
+    CgroupMode: facts.hostMode,
     KernelVersion: release(),
     OperatingSystem: operatingSystem(),
     OSType: 'linux',

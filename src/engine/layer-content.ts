@@ -3,6 +3,7 @@ import { TsboxError, wrapError } from '../errors.ts';
 import { reassembleLayer } from '../layer/tar-split-read.ts';
 import type { LayerRecord } from '../store/layers.ts';
 import { openSha256 } from '../sys/sha256.ts';
+import { beside } from './parallel.ts';
 
 /** The layer's bytes, in large chunks, which are good as long as those of `reassembleLayer`.
  *  @param verb what is done with it, for messages: `save`
@@ -10,21 +11,19 @@ import { openSha256 } from '../sys/sha256.ts';
 export async function* layerContent(layer: LayerRecord, verb: string): AsyncGenerator<Buffer> {
   const hash = openSha256();
   // While one chunk is added, the next one is read.
-  let adding = Promise.resolve();
+  const adding = beside(hash.add);
   try {
     for await (const chunk of reassembleLayer(layer.diffDir, layer.tarSplit)) {
-      await adding;
-      adding = hash.add(chunk);
-      adding.catch(() => {}); // told when it is waited for
+      await adding.begin(chunk);
       yield chunk;
     }
-    await adding;
+    await adding.end();
     const found = hash.digest();
     if (found !== layer.diffId) throw new TsboxError('ERR_TSBOX_DAMAGED', `it has the digest ${found}`);
   } catch (error) {
     throw wrapError(`${verb} layer ${layer.diffId}`, error);
   } finally {
-    await adding.catch(() => {});
+    await adding.end().catch(() => {});
     hash.close();
   }
 }

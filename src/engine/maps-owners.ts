@@ -1,7 +1,7 @@
 /** Can the layers of a container be shown with other owners here? Asked of the kernel once for each mount of the data root. */
 import { readFileSync, realpathSync } from 'node:fs';
 import { release } from 'node:os';
-import { isObject, readText } from '../store/io.ts';
+import { readObject } from '../store/io.ts';
 import type { Store } from '../store/store.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { idmapOutcome } from '../sys/doctor-root.ts';
@@ -16,7 +16,7 @@ export function mapsOwners(store: Store, kernel: number, keep: boolean): boolean
   if (kernel < MAPPED_LAYERS_SINCE) return false;
   const path = `${store.dataRoot}/maps-owners.json`;
   const mount = mountOf(realpathSync(store.dataRoot), readFileSync('/proc/self/mountinfo', 'utf8'))?.line ?? '';
-  const known = parse(readText(path));
+  const known = readObject(path);
   if (known?.['kernel'] === release() && known['mount'] === mount) return known['maps'] === true;
   const outcome = idmapOutcome(store.overlay);
   // Not tried: then the start of the container tells.
@@ -24,13 +24,4 @@ export function mapsOwners(store: Store, kernel: number, keep: boolean): boolean
   const maps = outcome === 'ok';
   if (keep) writeFileAtomic(path, JSON.stringify({ kernel: release(), mount, maps }), { mode: 0o644 });
   return maps;
-}
-
-function parse(text: string | undefined): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text ?? '');
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }

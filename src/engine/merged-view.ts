@@ -3,12 +3,11 @@
  * out of the mount table at once and lives on in a descriptor, so that not even a kill leaves it behind.
  */
 import { openSync } from 'node:fs';
-import { basename } from 'node:path';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import { readText } from '../store/io.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
-import { shiftedHome } from '../store/shifted.ts';
+import { overlayFromCopies, shiftedHome } from '../store/shifted.ts';
 import type { Store } from '../store/store.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
@@ -20,7 +19,7 @@ export function openMerged(store: Store, layer: RwLayer): number {
   const place = `${store.dataRoot}/tmp/.tmp-merged-${randomHex(8)}`;
   // All with the same owners: those of outside when the upper one has them.
   const home = layer.owners === undefined ? store.overlay : shiftedHome(store, layer.owners);
-  const upper = layer.owners === undefined ? `l/${link}` : `../../${basename(store.overlay)}/l/${link}`;
+  const upper = layer.owners === undefined ? `l/${link}` : `${overlayFromCopies(store.overlay)}/l/${link}`;
   const why = 'read the files of a container that is not mounted';
   const setup: Step[] = [
     { op: 'mkdir', path: `${store.dataRoot}/tmp`, mode: 0o700, why, onError: { EEXIST: 'skip' } },

@@ -20,3 +20,23 @@ export async function inParallel<T>(
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
 }
+
+/** Work that goes on beside whoever brings the next piece: one piece is under way at a time. */
+export interface Beside<T> {
+  /** Begins, once the piece before is done. @throws what that threw */
+  begin(piece: T): Promise<void>;
+  /** Waits for the last one. @throws what it threw */
+  end(): Promise<void>;
+}
+
+export function beside<T>(work: (piece: T) => Promise<void>): Beside<T> {
+  let underWay = Promise.resolve();
+  return {
+    async begin(piece) {
+      await underWay;
+      underWay = work(piece);
+      underWay.catch(() => {}); // told when it is waited for
+    },
+    end: () => underWay,
+  };
+}

@@ -163,7 +163,7 @@ function blobs(images: readonly SavedImage[], manifests: readonly Buffer[]): Arc
   return [...files.values()];
 }
 
-/** The archive of the images as a stream. Everything is looked up before it is fulfilled; reading the stream reads the layers.
+/** The archive of the images as a stream, whose chunks are good as long as layer/output.ts says. Everything is looked up before it is fulfilled; reading the stream reads the layers.
  *  @param references names, ids; a name without a tag stands for all tags that it has
  *  @throws ERR_TSBOX_NOT_FOUND; the stream throws ERR_TSBOX_DAMAGED naming the file of a layer that was changed, and is worthless then */
 export async function saveImages({ store }: Engine, references: readonly string[]): Promise<AsyncIterable<Buffer>> {

@@ -6,7 +6,7 @@ import { type IdMap, type IdMaps, subordinateRanges } from '../spec/id-map.ts';
 import { containerIds, readHostConfig } from '../store/containers.ts';
 import type { Store } from '../store/store.ts';
 import { withLock } from '../sys/lock.ts';
-import { type AccountFiles, mapsOf, parseRemap } from './userns.ts';
+import { type AccountFiles, mapsOf, parseRemap, readAccounts } from './userns.ts';
 import { autoSize } from './userns-mode.ts';
 
 const FAILED = 125;
@@ -77,14 +77,16 @@ function takenMaps(store: Store): IdMaps[] {
   });
 }
 
-/** Makes a container while nobody else is given ids. @param make gets the host config with the maps in it, and writes it down */
+/** Makes a container while nobody else is given ids. @param remap as in {@link autoMaps}
+ *  @param make gets the host config with the maps in it, and writes it down */
 export function withAutoMaps<T>(
   store: Store,
-  { hostConfig, remap, files }: { hostConfig: HostConfig; remap: string | undefined; files: AccountFiles },
+  hostConfig: HostConfig,
+  remap: string | undefined,
   make: (hostConfig: HostConfig) => T,
 ): T {
   return withLock(store.names, 'exclusive', () => {
-    const { uids, gids } = autoMaps(hostConfig.UsernsMode, remap, files, takenMaps(store));
-    return make({ ...hostConfig, IDMaps: { uids: [...uids], gids: [...gids] } });
+    const IDMaps = autoMaps(hostConfig.UsernsMode, remap, readAccounts(), takenMaps(store));
+    return make({ ...hostConfig, IDMaps });
   });
 }

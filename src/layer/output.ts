@@ -6,7 +6,7 @@ import { pread } from '../sys/file.ts';
 
 const CHUNK = 0x40000;
 /** As many as `gzip` (compress.ts) has in hand, twice. */
-export const CHUNKS_KEPT = 8;
+const CHUNKS_KEPT = 8;
 
 type Seen = (chunk: Buffer, start: number, end: number) => void;
 

@@ -78,9 +78,9 @@ const NOT_MOUNTED =
   'Its hierarchy is not mounted, or the kernel was built or started without it. /proc/cgroups and cgroup.controllers list what there is.';
 
 /** What an ordinary user lacks, and who can give it. */
-function notHandedOver({ uid, cgroup }: HostFacts): [says: string, hint: string] {
-  const { base, hostMode } = cgroup ?? {};
-  if (hostMode !== undefined && hostMode !== 'unified') {
+function notHandedOver({ uid, cgroup, hostMode }: HostFacts): [says: string, hint: string] {
+  const base = cgroup?.base;
+  if (hostMode !== 'unified') {
     return [
       `is not available to user ${uid}`,
       'Only version 2 of cgroups can be handed over to ordinary users: boot with systemd.unified_cgroup_hierarchy=1.',

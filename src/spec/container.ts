@@ -3,7 +3,7 @@
  * @see src/store/README.md
  */
 
-import type { OciIdMapping } from './oci-runtime.ts';
+import type { IdMaps } from './id-map.ts';
 import type { Resources } from './resources.ts';
 
 /** A port set or volume set, as Go writes a set: `{"80/tcp": {}}`. */
@@ -62,7 +62,7 @@ export interface HostConfig extends Partial<Resources> {
   /** `host`, or whose subordinate ids it has; Docker knows only `host` and the empty string. */
   UsernsMode: string;
   /** Of `--userns auto`: the ids that this container alone was given. Docker has no such thing. */
-  IDMaps?: { uids: OciIdMapping[]; gids: OciIdMapping[] };
+  IDMaps?: IdMaps;
   ConsoleSize: [number, number];
   /** null in a privileged container. */
   MaskedPaths: string[] | null;

@@ -34,9 +34,8 @@ export interface CgroupFacts {
   missing: readonly string[];
   /** Files that not every kernel has: `blkio.bfq.weight`, `io.weight`, `io.bfq.weight`. */
   files: ReadonlySet<string>;
-  /** Ordinary users: the outermost cgroup that was handed over to them, if one was, and what the host has mounted. */
+  /** Ordinary users: the outermost cgroup that was handed over to them, if one was. */
   base?: string;
-  hostMode?: CgroupMode;
 }
 
 /** What this host can limit, as Docker asks. */
@@ -66,6 +65,8 @@ export interface HostFacts {
   kernel: number;
   /** By the hierarchies below. */
   cgroupMode: CgroupMode;
+  /** By what is mounted, whoever may use it. */
+  hostMode: CgroupMode;
   /** Those in which the caller may make cgroups. */
   hierarchies: readonly CgroupHierarchy[];
   /** A version 1 cpuset takes nobody in before it has these; read from the hierarchy's root. */

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { type ContainerRecord, type ContainerState, type HostConfig, NEVER, type Status } from '../spec/container.ts';
-import { isMap, isObject, parseStored, readText } from './io.ts';
+import { isMaps, isObject, parseStored, readText } from './io.ts';
 import { isName, nameTarget } from './names.ts';
 import { containerDirectory, isHexId, type Store } from './store.ts';
 
@@ -127,9 +127,7 @@ export function readHostConfig(store: Store, id: string): HostConfig {
   for (const field of ['Binds', 'CapAdd', 'CapDrop', 'SecurityOpt', 'MaskedPaths', 'ReadonlyPaths']) {
     if (value[field] !== undefined && value[field] !== null && !isList(value[field])) throw damaged(path, field);
   }
-  const maps = value['IDMaps'];
-  if (maps !== undefined && !(isObject(maps) && isMap(maps['uids']) && isMap(maps['gids'])))
-    throw damaged(path, 'IDMaps');
+  if (value['IDMaps'] !== undefined && !isMaps(value['IDMaps'])) throw damaged(path, 'IDMaps');
   checkResources(value, path);
   const config = value as unknown as HostConfig;
   return { ...config, MaskedPaths: config.MaskedPaths ?? [], ReadonlyPaths: config.ReadonlyPaths ?? [] };

@@ -1,6 +1,7 @@
 /** Small files of the store, and refusals of the kernel in tsbox's own words. */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
+import type { IdMaps } from '../spec/id-map.ts';
 import { refusal as nodeRefusal } from '../sys/node-error.ts';
 import { removeAsNamespaceRoot } from '../sys/own-ids.ts';
 
@@ -89,13 +90,26 @@ export function parseStored(text: string, path: string): unknown {
   }
 }
 
+/** An object that was written and renamed into place; what is damaged counts as not there. */
+export function readObject(path: string): Record<string, unknown> | undefined {
+  const text = readText(path);
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Is this a map of ids, as it was written down? */
-export function isMap(value: unknown): boolean {
+/** Are these maps of ids, as they were written down? */
+export function isMaps(value: unknown): value is IdMaps {
   const numbers = ['containerID', 'hostID', 'size'];
   const isRange = (one: unknown) => isObject(one) && numbers.every((name) => Number.isSafeInteger(one[name]));
-  return Array.isArray(value) && value.length > 0 && value.every(isRange);
+  const isMap = (map: unknown) => Array.isArray(map) && map.length > 0 && map.every(isRange);
+  return isObject(value) && isMap(value['uids']) && isMap(value['gids']);
 }

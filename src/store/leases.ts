@@ -3,8 +3,7 @@
  * it was given, a staged one or one that is in the store; what removes layers tries for an exclusive one and leaves a locked layer
  * alone. The kernel frees the locks of a process that dies.
  */
-import { isErrno } from '../errors.ts';
-import { type Lock, lock, tryLock } from '../sys/lock.ts';
+import { isLocked, type Lock, lock } from '../sys/lock.ts';
 import type { BlobSource } from './distribution.ts';
 import { hasLayer, type LayerRecord, layerLockPath, readLayer } from './layers.ts';
 import { sharingStore } from './lock.ts';
@@ -54,12 +53,5 @@ export function useLayer(store: Store, lease: Lease, chainId: string): LayerReco
 
 /** Does nobody hold a lease on this directory of overlay2/? To be asked under the store's exclusive lock. */
 export function isFree(store: Store, directory: string): boolean {
-  try {
-    const held = tryLock(layerLockPath(store, directory), 'exclusive');
-    held?.release();
-    return held !== undefined;
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return true;
-    throw error;
-  }
+  return !isLocked(layerLockPath(store, directory));
 }

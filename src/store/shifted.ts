@@ -9,11 +9,12 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, readdirSync, readlinkSync, renameSync } from 'node:fs';
+import { basename } from 'node:path';
 import { isErrno, TsboxError } from '../errors.ts';
-import { type IdMaps, mapText, toHost } from '../spec/id-map.ts';
+import { type IdMaps, mapText, toContainer, toHost } from '../spec/id-map.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
-import { tryLock } from '../sys/lock.ts';
-import { attempt, ensureDirectory, isMap, isObject, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
+import { isLocked } from '../sys/lock.ts';
+import { attempt, ensureDirectory, isMaps, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { REMOVING, type Store, TEMPORARY } from './store.ts';
 
@@ -30,6 +31,9 @@ export function shiftedHome(store: Store, maps: IdMaps): string {
   return `${allShifted(store)}/${toHost(maps.uids, 0) ?? ''}.${toHost(maps.gids, 0) ?? ''}-${digits}`;
 }
 
+/** The directory `overlay` (overlay2/) by its path from where copies are: mount(2) has one page for all names. */
+export const overlayFromCopies = (overlay: string) => `../../${basename(overlay)}`;
+
 const ownersFile = (directory: string) => `${directory}/owners`;
 
 /** By which map the files of a read-write layer have the owners of outside; undefined when they have those of the container.
@@ -39,7 +43,7 @@ export function readOwners(directory: string): IdMaps | undefined {
   const text = readText(path);
   if (text === undefined) return undefined;
   const stored = parseStored(text, path);
-  if (isObject(stored) && isMap(stored['uids']) && isMap(stored['gids'])) return stored as unknown as IdMaps;
+  if (isMaps(stored)) return stored;
   throw new TsboxError('ERR_TSBOX_DAMAGED', `read ${path}: it has no maps`);
 }
 
@@ -106,26 +110,22 @@ export function retireShifted(store: Store, link: string | undefined, isInit: bo
   });
 }
 
+/** The places of the copies that containers have. @param directories of the read-write layers that there are */
+export function usedHomes(store: Store, directories: readonly string[]): Set<string> {
+  const maps = directories.map(readOwners).filter((one) => one !== undefined);
+  return new Set(maps.map((one) => shiftedHome(store, one)));
+}
+
 /** Takes the copies for maps that no container has out of use. Under the store's exclusive lock.
  *  @param directories of the read-write layers that there are */
 export function retireUnusedMaps(store: Store, directories: readonly string[]): string[] {
-  const used = new Set<string>();
-  for (const directory of directories) {
-    const maps = readOwners(directory);
-    if (maps !== undefined) used.add(shiftedHome(store, maps));
-  }
+  const used = usedHomes(store, directories);
   return homes(store)
-    .filter((home) => !used.has(home) && isFree(home))
+    .filter((home) => !used.has(home) && !isLocked(home))
     .map((home) => {
       renameSync(home, home + REMOVING);
       return home + REMOVING;
     });
-}
-
-function isFree(home: string): boolean {
-  const held = tryLock(home);
-  held?.release();
-  return held !== undefined;
 }
 
 /** What was being made when its process ended, copies without a layer, and what waits for its removal. Under the store's exclusive lock. */
@@ -134,7 +134,7 @@ export function shiftedLeftovers(store: Store): string[] {
   const dead = shiftedCopies(store).filter(({ layer }) => layer === undefined);
   const half = homes(store).flatMap((home) => {
     const names = namesIn(home).filter((name) => name.endsWith(REMOVING) || name.startsWith(TEMPORARY));
-    const free = names.length > 0 && isFree(home);
+    const free = names.length > 0 && !isLocked(home);
     return names.filter((name) => free || name.endsWith(REMOVING)).map((name) => `${home}/${name}`);
   });
   return [...retired.map((name) => `${allShifted(store)}/${name}`), ...dead.map(({ path }) => path), ...half];
@@ -148,6 +148,5 @@ export function isShifted(path: string): boolean {
 /** Does a directory that a container has for itself belong to an id that the map does not have, as before its first start? */
 export function needsOwner(directory: string, maps: IdMaps): boolean {
   if (!existsSync(directory)) return true;
-  const { uid } = lstatSync(directory);
-  return !maps.uids.some(({ hostID, size }) => uid >= hostID && uid < hostID + size);
+  return toContainer(maps.uids, lstatSync(directory).uid) === undefined;
 }

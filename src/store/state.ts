@@ -5,7 +5,6 @@
  * a reboot) leaves a state.json, or a record that says "running", with no lock held.
  */
 import { existsSync, rmSync } from 'node:fs';
-import { isErrno } from '../errors.ts';
 import {
   type ContainerRecord,
   type ContainerState,
@@ -13,37 +12,25 @@ import {
   NEVER,
   type RunRecord,
 } from '../spec/container.ts';
-import { tryLock } from '../sys/lock.ts';
+import { isLocked, tryLock } from '../sys/lock.ts';
 import { saveContainer } from './change-container.ts';
 import { readContainer } from './containers.ts';
-import { attempt, isObject, readText } from './io.ts';
+import { attempt, readObject, readText } from './io.ts';
 import { containerDirectory, memoryEventsFile, runDirectory, type Store } from './store.ts';
 
 /** 128 + SIGKILL: what a shell would say of a process whose end nobody saw. */
 const DIED = { ExitCode: 137, Error: 'monitor died' } as const;
 
-/** JSON that the monitor wrote and renamed into place; what is damaged counts as not there. */
-function readJson(path: string): Record<string, unknown> | undefined {
-  const text = readText(path);
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 /** The monitor's word on the running process, if there is one. */
 export function readRun(store: Store, id: string): RunRecord | undefined {
-  const value = readJson(`${runDirectory(store, id)}/state.json`);
+  const value = readObject(`${runDirectory(store, id)}/state.json`);
   if (typeof value?.['Pid'] !== 'number' || typeof value['StartedAt'] !== 'string') return undefined;
   return { Pid: value['Pid'], Monitor: Number(value['Monitor'] ?? 0), StartedAt: value['StartedAt'] };
 }
 
 /** The monitor's last word, if it is not folded into the record yet. */
 function readExit(store: Store, id: string): ExitRecord | undefined {
-  const value = readJson(`${containerDirectory(store, id)}/exit.json`);
+  const value = readObject(`${containerDirectory(store, id)}/exit.json`);
   if (typeof value?.['ExitCode'] !== 'number' || typeof value['FinishedAt'] !== 'string') return undefined;
   return { Pid: Number(value['Pid'] ?? 0), ExitCode: value['ExitCode'], FinishedAt: value['FinishedAt'] };
 }
@@ -57,14 +44,7 @@ function wasOomKilled(store: Store, id: string): boolean {
 
 /** Does the container's monitor live? */
 export function monitorLives(store: Store, id: string): boolean {
-  try {
-    const held = tryLock(`${runDirectory(store, id)}/lock`, 'shared');
-    held?.release();
-    return held === undefined;
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false;
-    throw error;
-  }
+  return isLocked(`${runDirectory(store, id)}/lock`, 'shared');
 }
 
 function running(store: Store, last: ContainerState, id: string, run: RunRecord): ContainerState {

@@ -4,7 +4,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { CgroupFacts, CgroupHierarchy, CgroupLevel, HostFacts, LimitSupport } from '../spec/host.ts';
 import { delegatedLevels } from './delegation.ts';
-import { hostFacts } from './probe.ts';
 
 const words = (path: string): string[] => {
   const text = content(path);
@@ -78,7 +77,6 @@ export function cgroupFacts(facts: HostFacts, parent: string): CgroupFacts {
     levels: levelsOf([...above, ...below]),
     missing: missingIn(facts.hierarchies, parent),
     files: filesOf(facts.hierarchies),
-    ...(facts.uid !== 0 && { hostMode: hostFacts('there').cgroupMode }),
     ...(unified?.delegated === true && outermost !== undefined && { base: outermost }),
   };
 }

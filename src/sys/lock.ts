@@ -1,5 +1,6 @@
 /** Locks between processes: flock(2), which the kernel frees at once when the holder dies. @see flock(2) */
 import { closeSync, constants, openSync } from 'node:fs';
+import { isErrno } from '../errors.ts';
 import { bind, check, lastErrno } from './ffi.ts';
 
 const LOCK_SH = 1;
@@ -52,6 +53,18 @@ export function tryLock(path: string, mode: LockMode = 'exclusive'): Lock | unde
   if (errno === EAGAIN) return undefined;
   check(-1, 'flock', () => `lock ${path}`);
   return undefined;
+}
+
+/** Does somebody hold a lock against one of this mode? What is not there is locked by nobody. */
+export function isLocked(path: string, mode: LockMode = 'exclusive'): boolean {
+  try {
+    const held = tryLock(path, mode);
+    held?.release();
+    return held === undefined;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
 }
 
 /** Runs `work` under a lock that is given back whatever happens. */

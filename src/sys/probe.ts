@@ -79,6 +79,7 @@ export function hostFacts(what: 'usable' | 'there' = 'usable'): HostFacts {
     uid,
     kernel: kernelVersion(readFileSync('/proc/sys/kernel/osrelease', 'utf8')),
     cgroupMode: cgroupMode(hierarchies),
+    hostMode: cgroupMode(there),
     hierarchies,
     capabilities: CAPABILITIES.filter((_, number) => (bounding & (1n << BigInt(number))) !== 0n),
   };

@@ -95,7 +95,14 @@ test('limits: on version 1 memory and swap are raised from the outside in, and l
   assert.deepEqual(order(20, 10), ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes']);
 });
 
-const HOST: HostFacts = { uid: 0, kernel: 612, cgroupMode: 'unified', hierarchies: [], capabilities: [] };
+const HOST: HostFacts = {
+  uid: 0,
+  kernel: 612,
+  cgroupMode: 'unified',
+  hostMode: 'unified',
+  hierarchies: [],
+  capabilities: [],
+};
 const unified = (cgroup: Partial<CgroupFacts>, uid = 0): HostFacts => ({
   ...HOST,
   uid,
@@ -163,11 +170,11 @@ test('limits: a controller that is missing is named, with what to do about it', 
     return assert.fail('it was taken');
   };
   assert.match(hint(unified({ available: ['memory'] })), /cgroup\.controllers/);
-  const few = unified({ available: ['memory'], base: '/cg/user', hostMode: 'unified' }, 1000);
+  const few = unified({ available: ['memory'], base: '/cg/user' }, 1000);
   assert.match(hint(few, 'was not delegated to user 1000 in /cg/user'), /^As root: .*Delegate=.*daemon-reload/);
   const none = 'is not available to user 1000: no cgroup here was delegated to him';
-  assert.match(hint(unified({ hostMode: 'unified' }, 1000), none), /: systemd-run --user --scope tsbox/);
-  assert.match(hint(unified({ hostMode: 'hybrid' }, 1000)), /systemd\.unified_cgroup_hierarchy=1/);
+  assert.match(hint(unified({}, 1000), none), /: systemd-run --user --scope tsbox/);
+  assert.match(hint({ ...unified({}, 1000), hostMode: 'hybrid' }), /systemd\.unified_cgroup_hierarchy=1/);
   assert.match(hint({ ...HOST, cgroupMode: 'none' }), /not mounted/);
 });
 
@@ -175,6 +182,7 @@ test('limits: controllers of a hybrid host are found in the version that has the
   const facts: HostFacts = {
     ...unified({ available: ['memory'], levels: [{ directory: '/u', enabled: [] }] }),
     cgroupMode: 'hybrid',
+    hostMode: 'hybrid',
     hierarchies: [
       { mount: '/p', version: 1, controllers: ['pids'] },
       { mount: '/u', version: 2, controllers: [] },
@@ -193,6 +201,7 @@ test('limits: a version 1 cpuset gets what was asked for, and the rest from its 
   const facts: HostFacts = {
     ...HOST,
     cgroupMode: 'legacy',
+    hostMode: 'legacy',
     cpuset: { cpus: '0-7', mems: '0-1' },
     hierarchies: [{ mount: '/s', version: 1, controllers: ['cpuset'] }],
     cgroup: { available: [], levels: [], missing: ['/s/a'], files: new Set() },

@@ -16,6 +16,7 @@ const UNIFIED: HostFacts = {
   uid: 0,
   kernel: 601,
   cgroupMode: 'unified',
+  hostMode: 'unified',
   hierarchies: [{ mount: '/sys/fs/cgroup', version: 2, controllers: [] }],
   capabilities: ['CAP_CHOWN', 'CAP_SYS_ADMIN'],
 };
@@ -23,6 +24,7 @@ const UNIFIED: HostFacts = {
 const LEGACY: HostFacts = {
   ...UNIFIED,
   cgroupMode: 'hybrid',
+  hostMode: 'hybrid',
   hierarchies: [
     { mount: '/sys/fs/cgroup/cpuset', version: 1, controllers: ['cpuset'] },
     { mount: '/sys/fs/cgroup/systemd', version: 1, controllers: ['name=systemd'] },

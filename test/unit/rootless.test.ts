@@ -87,7 +87,14 @@ test('rootless: without lines, or without the helpers, there is one id', () => {
   }
 });
 
-const FACTS: HostFacts = { uid: 1000, kernel: 618, cgroupMode: 'none', hierarchies: [], capabilities: [] };
+const FACTS: HostFacts = {
+  uid: 1000,
+  kernel: 618,
+  cgroupMode: 'none',
+  hostMode: 'none',
+  hierarchies: [],
+  capabilities: [],
+};
 
 function init(helpers: boolean): readonly Step[] {
   const { uids, gids } = userMaps(ANN, LINES, helpers);

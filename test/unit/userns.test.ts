@@ -173,6 +173,7 @@ const FACTS: HostFacts = {
   uid: 0,
   kernel: 618,
   cgroupMode: 'unified',
+  hostMode: 'unified',
   hierarchies: [{ mount: '/sys/fs/cgroup', version: 2, controllers: [] }],
   capabilities: [],
 };

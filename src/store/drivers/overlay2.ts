@@ -1,9 +1,9 @@
 /** The kernel's overlay file system, with Docker's directories and short names. @see overlayfs.rst in the kernel's documentation */
 import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import { TsboxError } from '../../errors.ts';
 import type { Step } from '../../plan/step.ts';
 import { type Text, text } from '../../plan/text.ts';
+import { overlayFromCopies } from '../shifted.ts';
 import type { Driver, LayerMount, MappedMount, ShiftedMount } from './driver.ts';
 
 /** mount(2) copies one page of options, the final NUL within it. */
@@ -83,8 +83,7 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
   const { mountId, lower } = layer;
   const volatile = layer.discard === true ? 'volatile,' : '';
   const user = layer.userxattr === true ? 'userxattr,' : '';
-  // Copies are two directories down in a directory beside overlay2/.
-  const own = layer.shifted === undefined ? mountId : text`../../${basename(home)}/${mountId}`;
+  const own = layer.shifted === undefined ? mountId : text`${overlayFromCopies(home)}/${mountId}`;
   const data = text`${off}${user}${volatile}lowerdir=${lower},upperdir=${own}/diff,workdir=${own}/work`;
   if (textLength(data) > OPTIONS_MAX) {
     throw new TsboxError(
