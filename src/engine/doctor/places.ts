@@ -85,27 +85,17 @@ function libraries({ libraries: found }: DoctorFacts): Finding[] {
   });
 }
 
+/** A limit of the session: `value` as it is when it is enough. `flag` is that of ulimit. */
+function sessionLimit(id: string, what: string, flag: string, most: number, value: string): Finding {
+  if (most === -1 || most >= FEW_FILES) return finding(id, 'ok', what, value);
+  const fix = `ulimit ${flag} ${FEW_FILES}, in /etc/security/limits.conf`;
+  return finding(id, 'warning', what, `${most} at the most`, fix);
+}
+
 function limits({ limits: { nofile, nproc }, sysctls, uid }: DoctorFacts): Finding[] {
-  const few = (value: number, least: number) => value !== -1 && value < least;
-  const shown = (value: number) => (value === -1 ? 'unlimited' : String(value));
-  const files = few(nofile[1], FEW_FILES)
-    ? finding(
-        'limits.nofile',
-        'warning',
-        'open files',
-        `${nofile[1]} at the most`,
-        `ulimit -n ${FEW_FILES}, in /etc/security/limits.conf`,
-      )
-    : finding('limits.nofile', 'ok', 'open files', `${shown(nofile[0])}, ${shown(nofile[1])} at the most`);
-  const processes = few(nproc[1], FEW_FILES)
-    ? finding(
-        'limits.nproc',
-        'warning',
-        'processes',
-        `${nproc[1]} at the most`,
-        `ulimit -u ${FEW_FILES}, in /etc/security/limits.conf`,
-      )
-    : finding('limits.nproc', 'ok', 'processes', shown(nproc[1]));
+  const [soft, hard, tasks] = [nofile[0], nofile[1], nproc[1]].map((n) => (n === -1 ? 'unlimited' : String(n)));
+  const files = sessionLimit('limits.nofile', 'open files', '-n', nofile[1], `${soft}, ${hard} at the most`);
+  const processes = sessionLimit('limits.nproc', 'processes', '-u', nproc[1], tasks!);
   const watches = Number(sysctls['fs/inotify/max_user_instances'] ?? FEW_WATCHES);
   const fix = `sysctl -w fs.inotify.max_user_instances=1024`;
   const inotify =

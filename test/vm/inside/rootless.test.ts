@@ -100,6 +100,25 @@ test('rootless cgroup2: limits in a subtree that was handed over', async (t) => 
     assert.equal(he.ok(['inspect', '-f', '{{.State.OOMKilled}} {{.State.ExitCode}}', 'eater']), 'true 137');
     he.ok(['rm', 'eater']);
   });
+  await t.test('--cgroup-parent is below what was handed over, and cannot lead out of it', () => {
+    const flags = ['-d', '--name', 'below', '--cgroup-parent', '/../one/two', '-m', '32m'];
+    const id = he.ok(['run', ...flags, image, 'sleep', '1000']);
+    const pid = he.ok(['inspect', '-f', '{{.State.Pid}}', 'below']);
+    const leaf = `${slice}/one/two/tsbox-${id}`;
+    assert.equal(read(`/proc/${pid}/cgroup`), `0::${leaf.slice(ROOT.length)}`);
+    assert.equal(read(`${leaf}/memory.max`), String(32 * 2 ** 20));
+    he.ok(['rm', '-f', 'below']);
+    assert.ok(!existsSync(leaf));
+    for (const path of [`${slice}/one/two`, `${slice}/one`]) rmdirSync(path);
+  });
+  await t.test('writes to a device are as slow as --device-write-bps says', () => {
+    const script =
+      'cut -d. -f1 /proc/uptime; dd if=/dev/zero of=/f bs=1M count=4 oflag=direct 2>&1; cut -d. -f1 /proc/uptime';
+    const flags = ['--rm', '--device-write-bps', '/dev/vda:1mb'];
+    const lines = he.ok(['run', ...flags, image, 'sh', '-c', script]).split('\n');
+    const [before, after] = [lines.at(0), lines.at(-1)];
+    assert.ok(Number(after) - Number(before) >= 3, `4 MB at 1 MB a second: ${lines.join(', ')}`);
+  });
   await t.test('stats, update, commit with a pause', () => {
     const id = he.ok(['run', '-d', '--name', 'two', '-m', '32m', image, 'sleep', '1000']);
     assert.match(he.ok(['stats', '--no-stream', '--format', '{{.MemUsage}} {{.PIDs}}', 'two']), / \/ 32MiB 1$/);
