@@ -107,7 +107,8 @@ export function environment(
   });
 }
 
-function keyValues(given: readonly string[]): Record<string, string> {
+/** `key=value` by its key; a bare key has the empty string. */
+export function keyValues(given: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     given.map((entry) => {
       const equals = entry.indexOf('=');

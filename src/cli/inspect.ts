@@ -6,33 +6,42 @@ import { report } from './report.ts';
 
 export const verb = command({
   usage: '[OPTIONS] NAME|ID [NAME|ID...]',
-  summary: 'Show all that is known of containers and images',
+  summary: 'Show all that is known of containers, images and volumes',
   count: [1, Number.POSITIVE_INFINITY],
   flags: {
     format: { kind: 'string', short: 'f', help: "'json', or a Go template for each object" },
-    type: { kind: 'string', help: "Look for a 'container' or an 'image' only" },
+    type: { kind: 'string', help: "Look for a 'container', an 'image' or a 'volume' only" },
   },
   unsupported: 'size/s',
   async run(context, { format, type }, names) {
-    if (type !== undefined && type !== 'container' && type !== 'image') {
-      throw new UsageError(`${JSON.stringify(type)} is not a type: container, image`, FLAG_ERROR);
+    if (type !== undefined && type !== 'container' && type !== 'image' && type !== 'volume') {
+      throw new UsageError(`${JSON.stringify(type)} is not a type: container, image, volume`, FLAG_ERROR);
     }
-    const template =
-      format === undefined || format === 'json' ? undefined : (await import('./template.ts')).compileTemplate(format);
     const engine = await context.engine();
     const { inspectObject } = await import('../engine/inspect.ts');
-    const found: object[] = [];
-    const errors: unknown[] = [];
-    for (const name of names) {
-      try {
-        found.push(inspectObject(engine, name, type));
-      } catch (error) {
-        errors.push(error);
-      }
-    }
-    if (template !== undefined) print(found.map((object) => `${template(object)}\n`).join(''));
-    else print(`${JSON.stringify(found, null, format === 'json' ? 0 : 4)}\n`);
-    for (const error of errors) report(error);
-    return errors.length > 0 ? 1 : 0;
+    return inspectAll(names, format, (name) => inspectObject(engine, name, type));
   },
 });
+
+/** Prints what `look` finds of each name, and reports each error. @returns the exit code: 1 when there was an error */
+export async function inspectAll(
+  names: readonly string[],
+  format: string | undefined,
+  look: (name: string) => object,
+): Promise<number> {
+  const template =
+    format === undefined || format === 'json' ? undefined : (await import('./template.ts')).compileTemplate(format);
+  const found: object[] = [];
+  const errors: unknown[] = [];
+  for (const name of names) {
+    try {
+      found.push(look(name));
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (template !== undefined) print(found.map((object) => `${template(object)}\n`).join(''));
+  else print(`${JSON.stringify(found, null, format === 'json' ? 0 : 4)}\n`);
+  for (const error of errors) report(error);
+  return errors.length > 0 ? 1 : 0;
+}

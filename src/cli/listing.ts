@@ -74,6 +74,15 @@ export function parseFilters(
   return found;
 }
 
+/** Does the text fit the regular expression of a filter, or contain what is none? */
+export function matches(pattern: string, text: string): boolean {
+  try {
+    return new RegExp(pattern).test(text);
+  } catch {
+    return text.includes(pattern);
+  }
+}
+
 /** The one time that `until` gives, in milliseconds since 1970. @throws UsageError when it is no time, or given more than once */
 export function untilOf(filters: ReadonlyMap<string, readonly string[]>, now: number): number | undefined {
   const [text, ...others] = filters.get('until') ?? [];

@@ -40,6 +40,12 @@ export function pruneFilter(flags: readonly string[]): PruneFilter {
   };
 }
 
+/** As {@link pruneFilter} for what has no time: labels only. @throws UsageError */
+export function labelFilter(flags: readonly string[]): PruneFilter {
+  const filters = parseFilters(flags, ['label', 'label!'], '--filter');
+  return { labels: filters.get('label') ?? [], withoutLabels: filters.get('label!') ?? [] };
+}
+
 /** @returns whether to go on: the user says so, or has said so by `--force` */
 export function isWanted(warning: string, force: boolean): boolean {
   return force || confirm(`WARNING! ${warning}\nAre you sure you want to continue?`);

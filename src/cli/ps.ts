@@ -5,7 +5,7 @@ import { hasLabel } from '../spec/labels.ts';
 import { UsageError } from './args.ts';
 import { type Context, command } from './command.ts';
 import { ellipsis, humanAge, humanDuration, humanSize, localTime, shortId } from './human.ts';
-import { parseFilters, printListing, type Row } from './listing.ts';
+import { matches, parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
 const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited'];
@@ -171,14 +171,6 @@ function fits(
     any('ancestor', (image) => record.Config.Image === image || descends(record.Image, image, images)) &&
     (filters.get('label') ?? []).every((label) => hasLabel(record.Config.Labels ?? {}, label))
   );
-}
-
-function matches(pattern: string, text: string): boolean {
-  try {
-    return new RegExp(pattern).test(text);
-  } catch {
-    return text.includes(pattern);
-  }
 }
 
 async function loadImages(context: Parameters<typeof verb.run>[0]): Promise<ImageSummary[]> {

@@ -39,6 +39,11 @@ export const VERBS: Readonly<Record<string, Load>> = {
   tag: () => import('./tag.ts'),
   update: () => import('./update.ts'),
   version: () => import('./version.ts'),
+  'volume create': () => import('./volume-create.ts'),
+  'volume inspect': () => import('./volume-inspect.ts'),
+  'volume ls': () => import('./volume-ls.ts'),
+  'volume prune': () => import('./volume-prune.ts'),
+  'volume rm': () => import('./volume-rm.ts'),
   wait: () => import('./wait.ts'),
 };
 
@@ -69,6 +74,7 @@ export const MANAGEMENT: Readonly<Record<string, string>> = {
   image: "The image commands by Docker's longer names",
   manifest: 'What registries have: inspect',
   system: 'What is used and what can go: df, prune, info',
+  volume: 'Directories that outlive their containers: create, inspect, ls, prune, rm',
 };
 
 /** Docker's management spellings: `tsbox container ls` is `tsbox ps`. */
@@ -112,10 +118,19 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
   },
   manifest: { inspect: 'manifest inspect' },
   system: { df: 'system df', doctor: 'doctor', info: 'info', prune: 'system prune' },
+  volume: {
+    create: 'volume create',
+    inspect: 'volume inspect',
+    ls: 'volume ls',
+    list: 'volume ls',
+    prune: 'volume prune',
+    rm: 'volume rm',
+    remove: 'volume rm',
+  },
 };
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
   'build builder buildx checkpoint compose config context cp diff events network node pause plugin port ' +
-  'rename restart search secret service stack swarm top trust unpause volume'
+  'rename restart search secret service stack swarm top trust unpause'
 ).split(' ');

@@ -6,9 +6,11 @@ import { findContainer, readHostConfig } from '../store/containers.ts';
 import { findImage } from '../store/images.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
+import { readVolume } from '../store/volumes.ts';
 import { HOST_CONFIG_DEFAULTS, networkSettings } from './inspect-defaults.ts';
 import { inspectImage } from './inspect-image.ts';
 import type { Engine } from './open.ts';
+import { inspectVolume } from './volumes.ts';
 
 function graphDriver(name: string, layer: RwLayer) {
   const [, ...lower] = layer.stack;
@@ -49,17 +51,19 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
   };
 }
 
-/** A container by that name, else an image; `type` asks for one of the two only.
+/** A container by that name, else an image, else a volume; `type` asks for one of them only.
  *  @throws ERR_TSBOX_NOT_FOUND */
-export function inspectObject(engine: Engine, name: string, type?: 'container' | 'image'): object {
-  if (type !== 'image') {
+export function inspectObject(engine: Engine, name: string, type?: 'container' | 'image' | 'volume'): object {
+  if (type === undefined || type === 'container') {
     const record = findContainer(engine.store, name);
     if (record !== undefined) return inspectContainer(engine, record);
   }
-  if (type !== 'container') {
+  if (type === undefined || type === 'image') {
     const image = findImage(engine.store, name);
     if (image !== undefined) return inspectImage(engine, image);
   }
+  const isVolume = type !== 'container' && type !== 'image' && readVolume(engine.store, name) !== undefined;
+  if (isVolume) return inspectVolume(engine, name);
   const kind = type === undefined ? 'object' : type;
   throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such ${kind}: ${name}`);
 }

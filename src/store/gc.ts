@@ -26,6 +26,7 @@ import {
   type Store,
   TEMPORARY,
 } from './store.ts';
+import { volumeLeftovers } from './volumes.ts';
 
 /** Directories in which files are replaced by way of a temporary name. */
 const REPLACED_IN = [
@@ -157,6 +158,7 @@ export function collectGarbage(store: Store, remove: (path: string) => void = re
       ...shiftedLeftovers(store),
       ...temporaryFiles(store.containers),
       ...temporaryFiles(store.dataRoot),
+      ...volumeLeftovers(store),
     ];
     const small = smallLeftovers(store);
     for (const path of small) removeTree(path);
@@ -186,6 +188,7 @@ function looksDisturbed(store: Store): boolean {
     readdirSync(`${store.images}/layerdb/tmp`).length > 0 ||
     orphanMetadata(store).length > 0 ||
     shiftedLeftovers(store).length > 0 ||
+    volumeLeftovers(store).length > 0 ||
     [store.dataRoot, store.containers, ...REPLACED_IN.map((path) => store.images + path)].some(
       (directory) => temporaryFiles(directory).length > 0,
     )

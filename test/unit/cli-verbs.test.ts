@@ -41,6 +41,12 @@ const DOCKER: Record<string, string> = {
   update:
     'blkio-weight cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems kernel-memory memory/m memory-reservation memory-swap pids-limit restart',
   version: 'format/f',
+  'volume create':
+    'availability driver/d group label limit-bytes name opt/o required-bytes scope secret sharing topology-preferred topology-required type',
+  'volume inspect': 'format/f',
+  'volume ls': 'cluster filter/f format quiet/q',
+  'volume prune': 'all/a filter force/f',
+  'volume rm': 'force/f',
   wait: '',
 };
 
