@@ -16,6 +16,6 @@ export const verb = command({
     const engine = await context.engine();
     const { attachContainer } = await import('../engine/attach.ts');
     const wanted = { stdin: !flags['no-stdin'], keys: flags['detach-keys'], proxy: flags['sig-proxy'] };
-    return attachAs(context, name!, wanted, () => attachContainer(engine, name!, wanted));
+    return attachAs(context, name!, wanted, () => attachContainer(engine, name!, { ...wanted, attach: true }));
   },
 });

@@ -73,6 +73,12 @@ export function localTime(time: string): string {
   return `${day} ${clock} ${zone.join('')} ${date.getTimezoneOffset() === 0 ? 'UTC' : zoneName(date)}`;
 }
 
+/** `2024-05-01T12:30:00.123456789+02:00`: as the next, with the nanoseconds of the time that was given. */
+export function localTimeWithNanoseconds(time: string): string {
+  const digits = (/\.(\d+)/.exec(time)?.[1] ?? '').padEnd(9, '0').slice(0, 9);
+  return localRfc3339(time).replace(/(T..:..:..)/, `$1.${digits}`);
+}
+
 /** `2024-05-01T12:30:00+02:00`: RFC 3339 in the caller's time zone, which may be `Z`. */
 export function localRfc3339(time: string): string {
   const date = new Date(time);

@@ -1,6 +1,7 @@
 /** Lists in the forms of `--format`: Docker's table, `table TEMPLATE`, `json`, a template for each row. Pure but for the printing. */
 import { parseTime } from '../spec/time.ts';
 import { FLAG_ERROR, UsageError } from './args.ts';
+import { goJson } from './go-json.ts';
 import { print } from './output.ts';
 import { tableText } from './table.ts';
 
@@ -32,12 +33,6 @@ export async function listingText({ headers, columns, rows }: Listing, format = 
   if (asTable === undefined) return rows.map((row) => `${template(row)}\n`).join('');
   const title = template(new Proxy({}, headerProxy(headers)));
   return tableText([title, ...rows.map(template)].map((line) => line.split('\t')));
-}
-
-/** JSON as Go writes it: safe within HTML. */
-export function goJson(value: unknown): string {
-  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, escaped);
 }
 
 /** Every field is its own title, and so is a method's. */

@@ -44,7 +44,7 @@ export const verb = command({
     const engine = await context.engine();
     const { startContainer } = await import('../engine/start.ts');
     const size = flags.tty && !flags.detach ? terminalSize() : undefined;
-    const options = { ...(await explainer(flags)), ...(size !== undefined && { size }) };
+    const options = { ...(await explainer(flags)), attach: !flags.detach, ...(size !== undefined && { size }) };
     if (flags.detach) {
       const session = await startContainer(engine, id, options);
       print(`${id}\n`);

@@ -31,7 +31,12 @@ export const verb = command({
     }
     if (names.length > 1) throw new UsageError('you cannot start and attach multiple containers at once', 1);
     const start = (size?: { rows: number; columns: number }) =>
-      startContainer(engine, names[0]!, { ...options, stdin: flags.interactive, ...(size !== undefined && { size }) });
+      startContainer(engine, names[0]!, {
+        ...options,
+        attach: true,
+        stdin: flags.interactive,
+        ...(size !== undefined && { size }),
+      });
     return attachAs(context, names[0]!, { stdin: flags.interactive, keys: flags['detach-keys'], proxy: true }, start);
   },
 });

@@ -1,9 +1,10 @@
 /** `tsbox system df` */
 import type { ContainerUsage, DiskUsage, ImageUsage } from '../engine/disk-usage.ts';
 import { command } from './command.ts';
+import { goJson } from './go-json.ts';
 import { humanSize } from './human.ts';
 import { IMAGE_HEADERS, imageRows } from './images.ts';
-import { goJson, listingText, printListing, type Row } from './listing.ts';
+import { listingText, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 import { CONTAINER_HEADERS, containerRow } from './ps.ts';
 

@@ -1,4 +1,5 @@
 /** The functions of Go's templates and those that Docker adds. Pure. @see pkg.go.dev/text/template, Functions */
+import { plainJson } from './go-json.ts';
 import { templateError } from './template-parse.ts';
 import { displayWidth } from './width.ts';
 
@@ -24,7 +25,7 @@ export const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
     }, ''),
   println: (...values: unknown[]) => `${values.map(goText).join(' ')}\n`,
   printf: (format: string, ...values: unknown[]) => formatGo(format, values),
-  json: (value: unknown) => JSON.stringify(value) ?? 'null',
+  json: plainJson,
   join: (values: unknown[] | null, separator = '') => (values ?? []).map(goText).join(separator),
   split: (text: string, separator: string) => text.split(separator),
   lower: (text: string) => text.toLowerCase(),

@@ -10,6 +10,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
   'container prune': () => import('./container-prune.ts'),
   create: () => import('./create.ts'),
   doctor: () => import('./doctor.ts'),
+  events: () => import('./events.ts'),
   exec: () => import('./exec.ts'),
   export: () => import('./export.ts'),
   history: () => import('./history.ts'),
@@ -49,7 +50,20 @@ export const VERBS: Readonly<Record<string, Load>> = {
 
 /** The verbs as `tsbox --help` lists them: all that are one word. */
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
-  'Common Commands': ['run', 'exec', 'ps', 'pull', 'push', 'images', 'login', 'logout', 'info', 'doctor', 'version'],
+  'Common Commands': [
+    'run',
+    'exec',
+    'ps',
+    'pull',
+    'push',
+    'images',
+    'login',
+    'logout',
+    'events',
+    'info',
+    'doctor',
+    'version',
+  ],
   'Container Commands': [
     'attach',
     'commit',
@@ -117,7 +131,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     tag: 'tag',
   },
   manifest: { inspect: 'manifest inspect' },
-  system: { df: 'system df', doctor: 'doctor', info: 'info', prune: 'system prune' },
+  system: { df: 'system df', doctor: 'doctor', events: 'events', info: 'info', prune: 'system prune' },
   volume: {
     create: 'volume create',
     inspect: 'volume inspect',
@@ -131,6 +145,6 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
-  'build builder buildx checkpoint compose config context cp diff events network node pause plugin port ' +
+  'build builder buildx checkpoint compose config context cp diff network node pause plugin port ' +
   'rename restart search secret service stack swarm top trust unpause'
 ).split(' ');

@@ -103,6 +103,8 @@ export interface StartOptions {
   /** Whether the caller gives standard input: then the end of the session is its end, for a container that has it once. True when
    *  absent. */
   stdin?: boolean;
+  /** The caller stays to see the output: told as the event `attach`. */
+  attach?: boolean;
 }
 
 export type { ExitStatus, StreamName };

@@ -3,9 +3,10 @@
 import { TsboxError } from '../errors.ts';
 import { connectMonitor, type MonitorClient } from '../runtime/session.ts';
 import { requireContainer } from '../store/containers.ts';
+import { noteContainer } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
 import { runDirectory } from '../store/store.ts';
-import type { Session } from './api.ts';
+import type { Session, StartOptions } from './api.ts';
 import type { Engine } from './open.ts';
 
 /** A monitor's client as the engine's callers see it. */
@@ -13,12 +14,12 @@ export function session(id: string, pid: number, client: MonitorClient): Session
   return { ...client, id, pid: () => pid };
 }
 
-/** @param options.stdin as for `startContainer`
+/** @param options as for `startContainer`
  *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_CONFLICT when it does not run */
 export async function attachContainer(
   engine: Engine,
   name: string,
-  options: { stdin?: boolean } = {},
+  options: Pick<StartOptions, 'stdin' | 'attach'> = {},
 ): Promise<Session> {
   const record = requireContainer(engine.store, name);
   const state = containerState(engine.store, record);
@@ -27,6 +28,7 @@ export async function attachContainer(
       exitCode: 1,
     });
   }
+  if (options.attach === true) noteContainer(engine.store, record, 'attach');
   const directory = runDirectory(engine.store, record.ID);
   const stdin = record.Config.OpenStdin && options.stdin !== false;
   const client = connectMonitor(directory, { output: true, stdin });

@@ -5,8 +5,9 @@ import { diffLayer } from '../layer/diff.ts';
 import { ownersInside } from '../layer/owners.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { ContainerConfig, HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
-import { parseReference } from '../spec/reference.ts';
+import { familiarString, parseReference } from '../spec/reference.ts';
 import { requireContainer } from '../store/containers.ts';
+import { noteContainer, noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import { type ImageRecord, requireImage } from '../store/images.ts';
 import { type Lease, useLayer } from '../store/leases.ts';
@@ -113,11 +114,15 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
         const diffId =
           state.Running && !state.Paused && request.pause ? await whileFrozen(store, record.ID, pack) : await pack();
         const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));
-        return putImage(store, bytes, {
+        const imageID = putImage(store, bytes, {
           parent: image.id,
           lease,
           name: (locked, id) => reference !== undefined && setReferences(locked, [reference], id),
         });
+        const imageRef = reference === undefined ? '' : familiarString(reference);
+        if (imageRef !== '') noteImage(store, 'tag', imageID, { name: imageRef });
+        noteContainer(store, record, 'commit', { comment: request.message, imageID, imageRef });
+        return imageID;
       });
     } catch (error) {
       throw wrapError(`commit ${request.container}`, error);

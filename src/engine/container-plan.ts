@@ -11,6 +11,7 @@ import type { ContainerConfig, ContainerRecord, HostConfig } from '../spec/conta
 import type { HostFacts } from '../spec/host.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import type { OciConfig, OciResources } from '../spec/oci-runtime.ts';
+import { eventPlace } from '../store/events.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { needsOwner, shiftedHome } from '../store/shifted.ts';
@@ -204,6 +205,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const bounding = config.process.capabilities?.bounding ?? [];
   const seccomp = await seccompFilter(engine, hostConfig, facts, bounding, input.preview !== true);
   const run = runDirectory(store, record.ID);
+  const events = eventPlace(store, record);
   const discard = hostConfig.AutoRemove && facts.kernel >= VOLATILE_SINCE;
   const userxattr = !isHostRoot();
   const owner = rootless ? undefined : maps;
@@ -246,6 +248,8 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     cleanup,
     monitor: {
       runDirectory: run,
+      events,
+      removes: hostConfig.AutoRemove,
       ...(hostConfig.LogConfig.Type === 'none' ? {} : { log: { path: record.LogPath, maxSize: -1, maxFiles: 1 } }),
       ...(record.Config.Tty ? {} : { stdin: stdinMode(record.Config) }),
       ...(hostConfig.AutoRemove ? {} : { exitRecord: `${containerDirectory(store, record.ID)}/exit.json` }),

@@ -6,6 +6,7 @@ import { withHoles } from '../plan/holes.ts';
 import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
 import { parseReference } from '../spec/reference.ts';
 import { createContainer as createFiles, newContainerId } from '../store/create-container.ts';
+import { noteContainer } from '../store/events.ts';
 import { findImage, type ImageRecord, requireImage } from '../store/images.ts';
 import { checkName } from '../store/names.ts';
 import { plannedRwLayer } from '../store/rw-layers.ts';
@@ -165,7 +166,8 @@ export async function createContainer(
   const id = newContainerId();
   const record = makeRecord(engine, id, image, request);
   const make = (final: HostConfig) => createFiles(engine.store, record, final, image.chainId);
-  await withMaps(engine, hostConfig, make);
+  const { record: made } = await withMaps(engine, hostConfig, make);
+  noteContainer(engine.store, made, 'create');
   return { id, warnings: [...warnings, ...imageWarnings(image, request), ...notes] };
 }
 

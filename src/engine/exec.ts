@@ -7,6 +7,7 @@ import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
+import { eventPlace, noteContainer } from '../store/events.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, readRun } from '../store/state.ts';
 import { runDirectory } from '../store/store.ts';
@@ -72,7 +73,9 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   const own = boundingSet(hostConfig, facts.capabilities);
   const seccomp = await seccompFilter(engine, hostConfig, facts, own);
   const maps = mapsInUse(state.Pid);
+  const execID = randomHex(32);
   const plan = compileEnter({
+    events: eventPlace(engine.store, record, { execID }),
     pid: state.Pid,
     monitor: readRun(engine.store, record.ID)?.Monitor ?? 0,
     process: execProcess(engine, record, hostConfig, request, request.privileged === true ? facts.capabilities : own),
@@ -83,6 +86,9 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
     ...(maps === undefined ? {} : { maps }),
     ...(request.tty ? {} : { stdin: request.openStdin ? ('STDIN_ONCE' as const) : ('STDIN_NULL' as const) }),
   });
+  const command = request.command.join(' ');
+  noteContainer(engine.store, record, `exec_create: ${command}`, { execID });
+  noteContainer(engine.store, record, `exec_start: ${command}`, { execID });
   const planFile = `${runDirectory(engine.store, record.ID)}/exec-${randomHex(6)}.plan`;
   try {
     const { client, pid } = await launch(plan, { planFile });

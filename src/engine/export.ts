@@ -4,6 +4,7 @@ import { wrapError } from '../errors.ts';
 import { writeTree } from '../layer/diff.ts';
 import { ownersInside } from '../layer/owners.ts';
 import { requireContainer } from '../store/containers.ts';
+import { noteContainer } from '../store/events.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
@@ -24,6 +25,7 @@ export async function* exportContainer({ store }: Engine, name: string): AsyncGe
     // Without root the tree is mounted where only the container's processes see it.
     const mounted = running && isHostRoot();
     if (!mounted && layer.owners !== undefined) await shiftLayers(store, layer, layer.owners);
+    noteContainer(store, record, 'export');
     root = mounted ? openSync(layer.merged, 'r') : openMerged(store, layer);
     const maps = layer.owners ?? (mounted ? mapsInUse(pid) : undefined);
     yield* writeTree(`/proc/self/fd/${root}`, maps === undefined ? {} : { owners: ownersInside(maps) });

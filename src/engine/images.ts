@@ -1,8 +1,9 @@
 /** Images as `images`, `history` and `inspect` show them, and `tag`. */
 import { TsboxError } from '../errors.ts';
 import type { HistoryEntry as ConfigHistory, ImageConfig } from '../spec/oci-image.ts';
-import { parseReference } from '../spec/reference.ts';
+import { familiarString, parseReference } from '../spec/reference.ts';
 import { chainIds } from '../store/chain.ts';
+import { noteImage } from '../store/events.ts';
 import { tag } from '../store/image-changes.ts';
 import {
   findImageId,
@@ -86,6 +87,7 @@ export function tagImage(engine: Engine, source: string, target: string): void {
     throw new TsboxError('ERR_TSBOX_USAGE', 'refusing to create a tag with a digest reference');
   }
   tag(engine.store, reference, id);
+  noteImage(engine.store, 'tag', id, { name: familiarString(reference) });
 }
 
 /** The ids of an image and of those it was made from, as far as they are here. */

@@ -4,7 +4,8 @@ import { applyLayer } from '../layer/apply.ts';
 import { decompress } from '../layer/decompress.ts';
 import type { ContainerConfig, ImageConfig } from '../spec/oci-image.ts';
 import { defaultPlatform, parsePlatform } from '../spec/platform.ts';
-import { parseReference } from '../spec/reference.ts';
+import { familiarString, parseReference } from '../spec/reference.ts';
+import { noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import { registerLayer } from '../store/register.ts';
 import { withLease } from '../store/take-back.ts';
@@ -93,10 +94,13 @@ export function importImage({ store, options }: Engine, request: ImportRequest):
           return applied;
         });
         const bytes = Buffer.from(JSON.stringify(imageConfig(request, config, layer.diffId)));
-        return putImage(store, bytes, {
+        const id = putImage(store, bytes, {
           lease,
           name: (locked, id) => reference !== undefined && setReferences(locked, [reference], id),
         });
+        if (reference !== undefined) noteImage(store, 'tag', id, { name: familiarString(reference) });
+        noteImage(store, 'import', id);
+        return id;
       });
     } catch (error) {
       throw wrapError(`import ${request.source}`, error);

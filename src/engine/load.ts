@@ -3,6 +3,7 @@ import { plainText } from '../registry/refusal.ts';
 import { defaultPlatform } from '../spec/platform.ts';
 import { DEFAULT_TAG, familiarString, isTag, type Reference } from '../spec/reference.ts';
 import { digestOf } from '../store/chain.ts';
+import { noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import type { Locked } from '../store/lock.ts';
 import { imageOf, readReferences } from '../store/references.ts';
@@ -78,6 +79,7 @@ function loadImage(
         if (image.references.length > 0) lines = nameImage(locked, image.references, id);
       },
     });
+    noteImage(store, 'load', digestOf(image.config));
     return lines;
   });
 }

@@ -3,8 +3,10 @@
  * files of layers, what containers have written, and their logs.
  */
 import { TsboxError } from '../errors.ts';
+import type { EventType } from '../spec/events.ts';
 import { hasLabel } from '../spec/labels.ts';
 import { listContainers } from '../store/containers.ts';
+import { noteEvent } from '../store/events.ts';
 import { logBytes, removeCounted } from '../store/freed.ts';
 import { collectGarbage } from '../store/gc.ts';
 import { type Locked, withStore } from '../store/lock.ts';
@@ -85,6 +87,7 @@ export async function pruneContainers(engine: Engine, filter: PruneFilter): Prom
     pruned.removed.push(id);
     pruned.bytes += bytes;
   });
+  notePrune(store, 'container', pruned.bytes);
   return pruned;
 }
 
@@ -111,6 +114,7 @@ export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOp
   });
   const isFiltered = filter.until !== undefined || filter.labels.length + filter.withoutLabels.length > 0;
   if (!isFiltered) pruned.removed.push({ untagged: [], deleted: removeLayers(store, remove) });
+  notePrune(store, 'image', pruned.bytes);
   return pruned;
 }
 
@@ -122,6 +126,10 @@ function removeLayers(store: Store, remove: (path: string) => void): string[] {
   });
   for (const path of waiting) remove(path);
   return chainIds;
+}
+
+function notePrune(store: Store, type: EventType, bytes: number): void {
+  noteEvent(store, { type, action: 'prune', id: '', attributes: { reclaimed: String(bytes) } });
 }
 
 /** What killed processes have left. @returns bytes freed */

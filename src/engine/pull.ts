@@ -16,6 +16,7 @@ import {
   type Reference,
 } from '../spec/reference.ts';
 import { diffIdOfBlob } from '../store/distribution.ts';
+import { noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import type { Locked } from '../store/lock.ts';
 import { imageOf, readReferences } from '../store/references.ts';
@@ -140,6 +141,7 @@ async function pullOne(pull: Pull, reference: Reference): Promise<Pulled> {
         },
       });
       onProgress({ kind: 'text', text: `Digest: ${digest}` });
+      noteImage(store, 'pull', id, { told: familiarString(reference) });
       return { id, digest, upToDate, reference: canonicalString(reference) };
     },
     isInterruption,

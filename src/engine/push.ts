@@ -3,6 +3,7 @@ import { TsboxError } from '../errors.ts';
 import { createClient } from '../registry/client.ts';
 import { type Descriptor, MEDIA_TYPE } from '../spec/oci-image.ts';
 import { DEFAULT_TAG, familiarName, familiarString, parseNamed, type Reference } from '../spec/reference.ts';
+import { noteImage } from '../store/events.ts';
 import { tag, verifiedImage } from '../store/image-changes.ts';
 import { imageBytes } from '../store/images.ts';
 import { type LayerRecord, layerChain } from '../store/layers.ts';
@@ -64,6 +65,7 @@ export async function pushImage(
           signal,
         };
         pushed.push({ tag: each, digest: await pushOne(push, each, id) });
+        noteImage(engine.store, 'push', id, { told: familiarString(push.reference) });
       }
       return pushed;
     } finally {

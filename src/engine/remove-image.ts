@@ -6,6 +6,7 @@ import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { familiarString, parseReference, type Reference } from '../spec/reference.ts';
 import { listContainers } from '../store/containers.ts';
+import { noteImage } from '../store/events.ts';
 import { collectInPassing } from '../store/gc.ts';
 import { dropImage, removeReferences } from '../store/image-changes.ts';
 import { findImageId, imageChildren, imageNames, imageParent, isIdPrefix, requireImage } from '../store/images.ts';
@@ -80,10 +81,11 @@ function isSingle(tags: readonly string[], digests: readonly string[]): boolean 
   return tags.length <= 1 && repositories.size === 1;
 }
 
-function untagAll({ locked, removed }: Removal, keys: readonly string[]): void {
+function untagAll({ locked, removed }: Removal, id: string, keys: readonly string[]): void {
   if (keys.length === 0) return;
   removeReferences(locked, keys);
   removed.untagged.push(...keys);
+  for (const _ of keys) noteImage(locked.store, 'untag', id);
 }
 
 /** Takes a name off. Digests of its repository go too when it was the last tag there. @returns whether other names are left */
@@ -92,11 +94,13 @@ function untagName(removal: Removal, id: string, reference: Reference): boolean 
   const key = referenceKey(reference);
   removeReferences(removal.locked, [key]);
   removal.removed.untagged.push(familiarString(reference));
+  noteImage(store, 'untag', id);
   const repository = repositoryOf(key);
   const left = imageNames(store, id);
   if (!key.includes('@') && !left.tags.some((tag) => repositoryOf(tag) === repository)) {
     untagAll(
       removal,
+      id,
       left.digests.filter((digest) => repositoryOf(digest) === repository),
     );
   }
@@ -117,10 +121,11 @@ function deleteImage(removal: Removal, id: string, options: RemoveImageOptions, 
   }
   const parent = imageParent(locked.store, id);
   const top = imageTop(locked.store, id);
-  untagAll(removal, [...tags, ...digests]);
+  untagAll(removal, id, [...tags, ...digests]);
   dropImage(locked, id);
   const layers = removeUnusedChain(locked, top);
   removed.deleted.push(id, ...layers.chainIds);
+  noteImage(locked.store, 'delete', id);
   waiting.push(...layers.waiting);
   if (options.noPrune || parent === undefined || findImageId(locked.store, parent) === undefined) return;
   deleteImage(removal, parent, { force: false, noPrune: false }, true);
@@ -145,7 +150,7 @@ function removeById(removal: Removal, id: string, options: RemoveImageOptions): 
   if (isSingle(tags, digests)) {
     const conflict = findConflict(removal.locked, id, { names: false, stopped: !options.force });
     if (conflict !== undefined) throw conflict.error;
-    untagAll(removal, [...tags, ...digests]);
+    untagAll(removal, id, [...tags, ...digests]);
   }
   deleteImage(removal, id, options, false);
 }
@@ -196,7 +201,7 @@ export function removeUnusedImage(
     const { tags, digests } = imageNames(locked.store, id);
     const isThere = findImageId(locked.store, id) !== undefined;
     if (!isThere || (tags.length > 0 && !options.tagged) || containersOf(locked, id).length > 0) return;
-    untagAll(removal, [...tags, ...digests]);
+    untagAll(removal, id, [...tags, ...digests]);
     deleteImage(removal, id, { force: false, noPrune: false }, true);
   });
 }

@@ -7,6 +7,7 @@ import { interpret } from '../runtime/interpret.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
 import { findContainerId, requireContainer } from '../store/containers.ts';
+import { noteContainer } from '../store/events.ts';
 import { collectInPassing } from '../store/gc.ts';
 import { readText, removeTree } from '../store/io.ts';
 import { withStore } from '../store/lock.ts';
@@ -177,7 +178,10 @@ export async function removeContainer(
     if (state.Running) await killAndWait(engine, record.ID);
     const found = await cleanUnderLock(engine, record.ID);
     if (found === 'running') continue;
-    if (found === 'clean') removeFiles(store, record.ID, remove, record.Image);
+    if (found === 'clean') {
+      removeFiles(store, record.ID, remove, record.Image);
+      noteContainer(store, record, 'destroy');
+    }
     return;
   }
 }

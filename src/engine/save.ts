@@ -7,6 +7,7 @@ import { readTarSplit } from '../layer/tar-split-read.ts';
 import { type Descriptor, type IndexEntry, MEDIA_TYPE } from '../spec/oci-image.ts';
 import { canonicalString, familiarName, parseNamed, parseReference, type Reference } from '../spec/reference.ts';
 import { digestOf } from '../store/chain.ts';
+import { noteImage } from '../store/events.ts';
 import { imageBytes, isIdPrefix, requireImage } from '../store/images.ts';
 import { type LayerRecord, layerChain } from '../store/layers.ts';
 import { type Lease, newLease, releaseLease, useLayer } from '../store/leases.ts';
@@ -174,6 +175,7 @@ export async function saveImages({ store }: Engine, references: readonly string[
     const directories = ['blobs', BLOBS].map((path) => ({ path, size: 0, mtime: TIME }));
     const files = [...documents(images, manifests), ...directories, ...blobs(images, manifests)];
     return releasing(writeArchive(files), () => {
+      for (const { id } of images) noteImage(store, 'save', id);
       const held = images.map(({ id, layers }) => ({ id, top: layers.at(-1)?.layer.chainId }));
       letGo(store, lease, held);
     });

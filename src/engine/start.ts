@@ -8,6 +8,7 @@ import type { StepDone } from '../runtime/session.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
+import { noteContainer } from '../store/events.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, foldState } from '../store/state.ts';
 import { containerDirectory, memoryEventsFile, runDirectory } from '../store/store.ts';
@@ -139,6 +140,7 @@ export async function startContainer(engine: Engine, name: string, options: Star
     }
     if (state.Running) return await attachContainer(engine, record.ID, options);
     attempted = true;
+    if (options.attach === true) noteContainer(engine.store, record, 'attach');
     return await startLocked(engine, record, options);
   } catch (error) {
     held.release();

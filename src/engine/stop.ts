@@ -3,6 +3,7 @@ import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { parseSignal } from '../spec/signals.ts';
 import { requireContainer } from '../store/containers.ts';
+import { noteContainer } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
 import { sendSignal } from '../sys/pidfd.ts';
 import { thaw } from './freeze.ts';
@@ -17,6 +18,7 @@ function signalContainer(engine: Engine, record: ContainerRecord, signal: number
   const pid = containerState(engine.store, record).Pid;
   if (pid <= 0) return false;
   const sent = sendSignal(pid, signal, () => containerState(engine.store, record).Pid === pid);
+  if (sent) noteContainer(engine.store, record, 'kill', { signal: String(signal) });
   if (sent && signal === SIGKILL) thaw(engine.store, record.ID);
   return sent;
 }
@@ -40,6 +42,7 @@ export async function stopContainer(engine: Engine, name: string, seconds?: numb
   const timeout = seconds ?? record.Config.StopTimeout ?? DEFAULT_TIMEOUT;
   if (timeout < 0) {
     await ended;
+    noteContainer(engine.store, record, 'stop');
     return;
   }
   let timer: NodeJS.Timeout | undefined;
@@ -50,4 +53,5 @@ export async function stopContainer(engine: Engine, name: string, seconds?: numb
   clearTimeout(timer);
   if (first === 'late') signalContainer(engine, record, SIGKILL);
   await ended;
+  noteContainer(engine.store, record, 'stop');
 }

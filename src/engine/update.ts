@@ -7,6 +7,7 @@ import type { HostFacts } from '../spec/host.ts';
 import type { Resources } from '../spec/resources.ts';
 import { saveHostConfig, withContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
+import { noteContainer } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
 import { cgroupFacts, currentLimits } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
@@ -87,5 +88,6 @@ export function updateContainer(engine: Engine, name: string, asked: Limits): st
     }
     saveHostConfig(store, id, hostConfig);
   });
+  noteContainer(store, record, 'update');
   return warnings;
 }

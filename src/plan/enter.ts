@@ -14,6 +14,7 @@ import {
   oomScoreSteps,
   type SeccompFilter,
 } from './credentials.ts';
+import { type EventPlace, eventStep } from './monitor.ts';
 import type { Plan, Step } from './step.ts';
 import { allowedSteps } from './userns.ts';
 
@@ -33,6 +34,8 @@ export interface EnterInput {
   maps?: IdMaps;
   /** Absent when the process has a terminal. */
   stdin?: keyof typeof STDIN;
+  /** Where its end is told; `attributes` has its number. */
+  events?: EventPlace;
 }
 
 export type NamespaceFile = keyof typeof NAMESPACES;
@@ -120,5 +123,8 @@ export function compileEnter(input: EnterInput): Plan {
   }
   monitor.push(...birth);
   monitor.push({ op: 'spawn', list: init, why: 'the new process goes its own way, through the list below' });
-  return { setup: [], monitor, cleanup: [] };
+  const { events } = input;
+  const told =
+    events === undefined ? [] : [eventStep(events, 'exec_die', 'exit', 'whoever follows the events is told')];
+  return { setup: [], monitor, cleanup: told };
 }

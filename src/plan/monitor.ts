@@ -12,6 +12,40 @@ export interface MonitorInput {
   stdin?: keyof typeof STDIN;
   /** Where the exit code is left for whoever comes later; absent for an exec. */
   exitRecord?: string;
+  /** Where and how start and end are told to whoever follows the events. */
+  events?: EventPlace;
+  /** The container is removed with its end. */
+  removes?: boolean;
+}
+
+/** The journal of events, and what it says of the container with each. */
+export interface EventPlace {
+  path: string;
+  id: string;
+  attributes: Readonly<Record<string, string>>;
+}
+
+/** Adds an event to the journal, as src/spec/events.ts reads it.
+ *  @param exit whether the exit code is told */
+export function eventStep(
+  { path, id, attributes }: EventPlace,
+  action: string,
+  exit: 'exit' | 'none',
+  why: string,
+): Step {
+  const json = JSON.stringify({ type: 'container', action, id, attributes });
+  const [head, tail] = [json.slice(0, -2), json.slice(-2, -1)];
+  const comma = Object.keys(attributes).length > 0 ? ',' : '';
+  const code = exit === 'exit' ? text`${comma}"exitCode":"${hole('exit')}"` : '';
+  return {
+    op: 'write',
+    path,
+    data: text`${head}${code}${tail},"time":"${hole('now')}"}\n`,
+    flags: ['O_CREAT', 'O_APPEND'],
+    mode: 0o600,
+    why,
+    onError: { ENOENT: 'skip', ENOSPC: 'skip', EDQUOT: 'skip', EROFS: 'skip', EACCES: 'skip' },
+  };
 }
 
 /** A whole file that is never seen half: written beside its place, then renamed. */
@@ -40,12 +74,14 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
   steps.push({ op: 'spawn', list: init, why: 'the new process goes its own way, through the list below' });
   const state = text`{"Pid":${hole('pid')},"Monitor":${hole('monitor')},"StartedAt":"${hole('now')}"}\n`;
   steps.push(...record(`${run}/state.json`, state, 'who is there since when'));
+  if (input.events !== undefined)
+    steps.push(eventStep(input.events, 'start', 'none', 'whoever follows the events is told'));
   return steps;
 }
 
 /** The end of the cleanup list. */
 export function monitorCleanup(input: MonitorInput): Step[] {
-  const { runDirectory: run, exitRecord } = input;
+  const { runDirectory: run, exitRecord, events } = input;
   const exit = text`{"Pid":${hole('pid')},"ExitCode":${hole('exit')},"FinishedAt":"${hole('now')}"}\n`;
   return [
     ...(exitRecord === undefined ? [] : record(exitRecord, exit, 'how it ended, for whoever asks later')),
@@ -55,5 +91,9 @@ export function monitorCleanup(input: MonitorInput): Step[] {
       why: 'nothing of a container that has ended stays in the run root',
       onError: { ENOENT: 'skip' },
     },
+    ...(events === undefined ? [] : [eventStep(events, 'die', 'exit', 'whoever follows the events is told')]),
+    ...(events !== undefined && input.removes === true
+      ? [eventStep(events, 'destroy', 'none', 'the container is gone')]
+      : []),
   ];
 }

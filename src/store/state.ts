@@ -15,6 +15,7 @@ import {
 import { isLocked, tryLock } from '../sys/lock.ts';
 import { saveContainer } from './change-container.ts';
 import { readContainer } from './containers.ts';
+import { noteContainer } from './events.ts';
 import { attempt, readObject, readText } from './io.ts';
 import { containerDirectory, memoryEventsFile, runDirectory, type Store } from './store.ts';
 
@@ -108,6 +109,8 @@ export function foldState(store: Store, id: string): ContainerRecord {
     const isPending = existsSync(exit) || readRun(store, id) !== undefined || record.State.Running;
     if (state.Running || !isPending) return folded;
     saveContainer(store, folded);
+    // Its monitor could not tell it any more.
+    if (state.Error === DIED.Error) noteContainer(store, folded, 'die', { exitCode: String(state.ExitCode) });
     for (const file of [exit, memoryEventsFile(store, id)])
       attempt(`remove ${file}`, () => rmSync(file, { force: true }));
     for (const file of ['state.json', 'paused']) rmSync(`${runDirectory(store, id)}/${file}`, { force: true });

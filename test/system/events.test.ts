@@ -1,0 +1,113 @@
+/** `events`: what is told of containers and images, as docker tells it, and to whoever follows. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { appendFileSync, readFileSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { requires } from '../requires.ts';
+import { besideDocker } from './beside-docker.ts';
+import { sandbox, TSBOX, until } from './harness.ts';
+
+test('events: beside docker the same is told of containers and images', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:dockerd')) return;
+  const { both, compare, same, box } = await besideDocker(t);
+  const begin = String(Math.floor(Date.now() / 1000));
+  await both('import', join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar'), 'base:1');
+  await both('tag', 'base:1', 'other/name:2');
+  const flags = ['--network', 'none', '--label', 'b=2', '--label', 'a=1 < 2'];
+  await both('create', '--name', 'one', ...flags, 'base:1', 'sleep', '1000');
+  await both('start', 'one');
+  await both('exec', 'one', 'sh', '-c', 'exit 0');
+  await compare('exec', 'one', 'sh', '-c', 'exit 3');
+  await both('update', '--memory', '64m', '--memory-swap', '64m', 'one');
+  await both('kill', '--signal', 'WINCH', 'one');
+  await both('stop', '-t', '0', 'one');
+  await both('commit', '-m', 'as it is', 'one', 'made:3');
+  await both('rm', 'one');
+  await compare('run', '--rm', '--name', 'two', ...flags, 'base:1', 'sh', '-c', 'exit 7');
+  await both('run', '-d', '--name', 'three', ...flags, 'base:1', 'sleep', '1000');
+  await both('rm', '-f', 'three');
+  await both('rmi', 'made:3', 'other/name:2');
+  await both('container', 'prune', '-f');
+  const end = String(Math.ceil(Date.now() / 1000) + 1);
+  const own = ['--filter', 'type=container', '--filter', 'type=image'];
+  const events = ['events', '--since', begin, '--until', end];
+  const told = async (...more: string[]) => {
+    const [docker, tsbox] = await compare(
+      ...events,
+      ...more,
+      '--format',
+      '{{.Type}} {{.Action}} {{json .Actor}} {{.From}} {{.Status}}',
+    );
+    const plain = (text: string) =>
+      text
+        .replace(/"execID":"[0-9a-f]{64}"/g, '"execID":"E"')
+        .replace(/"reclaimed":"\d+"/g, '"reclaimed":"N"')
+        .replace(/"ID":"[0-9a-f]{64}"/g, '"ID":"(two)"');
+    assert.equal(plain(tsbox.stdout), plain(docker.stdout));
+    return tsbox.stdout.trimEnd().split('\n');
+  };
+  const all = await told(...own);
+  assert.ok(all.length > 25, all.join('\n'));
+  await told(...own, '--filter', 'container=one');
+  await told(...own, '--filter', 'event=die', '--filter', 'event=exec_start');
+  await told(...own, '--filter', 'label=b=2', '--filter', 'image=base:1');
+  await told('--filter', 'type=image');
+  await same('events', '--filter', 'nothing');
+  await same('events', '--since', 'yesterday');
+  const [line] = box
+    .ok(['events', '--since', begin, '--until', end, '--filter', 'event=die', '--format', 'json'])
+    .split('\n');
+  const { time, timeNano, ...rest } = JSON.parse(line!);
+  assert.deepEqual(Object.keys(rest), ['status', 'id', 'from', 'Type', 'Action', 'Actor', 'scope']);
+  assert.ok(time >= Number(begin) && String(timeNano).length === 19, line);
+  assert.match(
+    box.ok(['events', '--since', begin, '--until', end, '--filter', 'event=die']),
+    /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}\S+ container die [0-9a-f]{64} \(a=1 < 2, b=2, exitCode=\d+, image=base:1, name=one\)\n/,
+  );
+});
+
+test('events: one who follows sees each as it comes, and a journal that is begun anew', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  const journal = join(box.runRoot, 'events');
+  const child = spawn(TSBOX, ['events', '--format', '{{.Action}} {{.Actor.Attributes.name}}'], { env: box.env });
+  t.after(() => child.kill());
+  let seen = '';
+  child.stdout.on('data', (data) => {
+    seen += data;
+  });
+  const saw = (line: string) => until(line, () => seen.split('\n').includes(line));
+  await until('its begin', () => {
+    box.ok(['tag', image, 'first:1']);
+    return seen.includes('tag first:1');
+  });
+  box.ok(['run', '--name', 'one', image, 'true']);
+  for (const what of ['create', 'attach', 'start', 'die']) await saw(`${what} one`);
+  appendFileSync(journal, 'damaged\n{"type":"container"}\n');
+  truncateSync(journal, 5 * 2 ** 20);
+  appendFileSync(journal, '\n');
+  box.ok(['start', 'one']);
+  await saw('die one');
+  box.ok(['rm', 'one']);
+  await saw('destroy one');
+  box.ok(['run', '-d', '--name', 'two', image, 'sleep', '1000']);
+  await saw('start two');
+  assert.ok(readFileSync(journal).length < 2 ** 20, 'the journal was begun anew');
+});
+
+test('events: the end of a container whose monitor was killed is told by who finds it', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  box.ok(['run', '-d', '--name', 'one', box.image(), 'sleep', '1000']);
+  const id = box.ok(['inspect', '-f', '{{.Id}}', 'one']);
+  const { Monitor } = JSON.parse(readFileSync(join(box.runRoot, id, 'state.json'), 'utf8'));
+  process.kill(Monitor, 'SIGKILL');
+  await until('its end', () => box.ok(['ps', '-q']) === '');
+  box.ok(['start', 'one']);
+  const now = String(Math.ceil(Date.now() / 1000));
+  const format = '{{.Action}} {{.Actor.Attributes.exitCode}}';
+  const told = box.ok(['events', '--since', '1m', '--until', now, '--filter', 'event=die', '--format', format]);
+  assert.equal(told, 'die 137');
+});
