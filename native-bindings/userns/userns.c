@@ -2,6 +2,7 @@
  * belong to his subordinate ids. Its caller has decided everything.
  *
  *   tsbox-userns UIDS GIDS COMMAND [ARGUMENT...]
+ *   tsbox-userns join PID COMMAND [ARGUMENT...]     in the user namespace of that process, and a mount namespace of its own
  *
  * UIDS and GIDS are maps as /proc/PID/uid_map has them, numbers separated by blanks: `0 1000 1 1 100000 65536`. A map of one line is
  * written as it is; more lines are written by newuidmap(1) and newgidmap(1), which may do that for whoever has the ids. */
@@ -63,11 +64,28 @@ static _Noreturn void write_maps(int go, pid_t pid, char *maps[2]) {
   exit(0);
 }
 
+static _Noreturn void become_root(char **command) {
+  if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0) fail("become root of the namespace");
+  execvp(command[0], command);
+  fail(command[0]);
+}
+
+static _Noreturn void join(const char *pid, char **command) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%s/ns/user", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail(path);
+  if (setns(fd, CLONE_NEWUSER) < 0) fail("join user namespace");
+  if (unshare(CLONE_NEWNS) < 0) fail("unshare mount namespace");
+  become_root(command);
+}
+
 int main(int argc, char **argv) {
   if (argc < 4) {
     fprintf(stderr, "usage: tsbox-userns UIDS GIDS COMMAND [ARGUMENT...]\n");
     return EXIT_FAILED;
   }
+  if (strcmp(argv[1], "join") == 0) join(argv[2], argv + 3);
   int ends[2];
   int status = 0;
   pid_t self = getpid();
@@ -87,7 +105,5 @@ int main(int argc, char **argv) {
   } else if (write(ends[1], "x", 1) != 1 || waitpid(helper, &status, 0) != helper || status != 0) {
     return EXIT_FAILED; /* the helper has said why */
   }
-  if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0) fail("become root of the namespace");
-  execvp(argv[3], argv + 3);
-  fail(argv[3]);
+  become_root(argv + 3);
 }

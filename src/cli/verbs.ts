@@ -8,6 +8,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
   attach: () => import('./attach.ts'),
   commit: () => import('./commit.ts'),
   'container prune': () => import('./container-prune.ts'),
+  cp: () => import('./cp.ts'),
   create: () => import('./create.ts'),
   doctor: () => import('./doctor.ts'),
   events: () => import('./events.ts'),
@@ -67,6 +68,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   'Container Commands': [
     'attach',
     'commit',
+    'cp',
     'create',
     'export',
     'inspect',
@@ -96,6 +98,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
   container: {
     attach: 'attach',
     commit: 'commit',
+    cp: 'cp',
     create: 'create',
     exec: 'exec',
     export: 'export',
@@ -145,6 +148,6 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
-  'build builder buildx checkpoint compose config context cp diff network node pause plugin port ' +
+  'build builder buildx checkpoint compose config context diff network node pause plugin port ' +
   'rename restart search secret service stack swarm top trust unpause'
 ).split(' ');

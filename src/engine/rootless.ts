@@ -151,10 +151,11 @@ export function singleIdNotice(dataRoot: string): string | undefined {
 }
 
 /** Starts tsbox anew, with the same command line, as root of a user namespace of the caller's: there files may belong to his subordinate
- *  ids. Does not come back. */
-export function enterUserNamespace(roots: { dataRoot: string; runRoot: string }): never {
+ *  ids. Does not come back.
+ *  @param pid a process of the caller's whose user namespace is joined; without it one is made */
+export function enterUserNamespace(roots: { dataRoot: string; runRoot: string }, pid?: number): never {
   checkUserNamespaces();
-  const args = asNamespaceRoot([process.execPath, ...process.argv.slice(1)]);
+  const args = asNamespaceRoot([process.execPath, ...process.argv.slice(1)], pid);
   const env = { ...process.env, TSBOX_ROOT: roots.dataRoot, TSBOX_RUN_ROOT: roots.runRoot };
   execve(
     args[0]!,

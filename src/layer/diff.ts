@@ -53,14 +53,54 @@ export async function* writeTree(
   yield* packTree(rootDir, options, undefined);
 }
 
+/** One file, or one directory with all it has. */
+export interface Resource {
+  /** The directory that it is in, and its name there: `.` for that directory itself. */
+  dirfd: number;
+  base: Buffer;
+  /** What it is called in the tar, bytes as latin1: `.` and `a` give `./x` and `a/x`. */
+  name: string;
+}
+
+/** The tar of one thing, its own entry first. `exclude` is asked for what is below it, by paths from there.
+ *  @throws SyscallError ENOENT when it is not there */
+export async function* writeResource(
+  resource: Resource,
+  options: TreeOptions = {},
+): AsyncGenerator<Buffer, void, undefined> {
+  yield* packItems(resourceItems(resource, entering(options)), options, undefined);
+}
+
+function* resourceItems({ dirfd, base, name }: Resource, enter: (path: string) => boolean): Generator<Item> {
+  const status = statAt(dirfd, base);
+  if ((status.mode & TYPE_MASK) !== S.S_IFDIR) {
+    yield { path: name, base, dirfd, status, fd: -1 };
+    return;
+  }
+  const fd = openat(dirfd, base, OPEN.RDONLY | OPEN.DIRECTORY | OPEN.NOFOLLOW);
+  try {
+    yield { path: name, base: bytesOf('.'), dirfd: fd, status: statAt(fd, '', AT_EMPTY_PATH), fd };
+    const inside = name === '/' ? '/' : `${name}/`;
+    for (const item of walkTree(`/proc/self/fd/${fd}`, enter)) yield { ...item, path: inside + item.path };
+  } finally {
+    close(fd);
+  }
+}
+
+function entering({ exclude }: TreeOptions): (path: string) => boolean {
+  return exclude === undefined ? () => true : (path) => !exclude(bytesOf(path).toString());
+}
+
 type Form = DiffOptions['whiteouts'] | undefined;
 
 function* packTree(root: string | Buffer, options: TreeOptions, form: Form): Generator<Buffer, void, undefined> {
-  const { exclude } = options;
-  const enter = exclude === undefined ? () => true : (path: string) => !exclude(bytesOf(path).toString());
+  yield* packItems(walkTree(root, entering(options)), options, form);
+}
+
+function* packItems(items: Iterable<Item>, options: TreeOptions, form: Form): Generator<Buffer, void, undefined> {
   const linked = new Map<string, string>();
   const output = createOutput();
-  for (const item of walkTree(root, enter)) {
+  for (const item of items) {
     const type = TYPES[item.status.mode & TYPE_MASK];
     if (type === undefined) {
       options.onNotice?.(`${quoted(item.path)} is a socket and was left out`);
@@ -152,7 +192,7 @@ function describe(item: Item, type: WrittenEntry['type'], owners: Owners | undef
   const { status } = item;
   const device = type === 'char' || type === 'block';
   return {
-    name: type === 'directory' ? `${item.path}/` : item.path,
+    name: type === 'directory' && item.path !== '/' ? `${item.path}/` : item.path,
     type,
     mode: status.mode & 0o7777,
     uid: owners?.uid(status.uid) ?? status.uid,

@@ -90,6 +90,17 @@ export function moveMount(fd: number, target: Path, flags: number): void {
   }
 }
 
+/** move_mount(2) of a descriptor that open_tree gave, onto the one file or directory that is open at `place`. */
+export function moveTree(fd: number, place: number, shown: Path): void {
+  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+  const empty = cstring('');
+  check(
+    syscall6(SYS_MOVE_MOUNT, fd, empty, place, empty, flags),
+    'move_mount',
+    () => `attach a mount at ${printable(shown)}`,
+  );
+}
+
 function setattr(fd: number, path: Path, flags: number, values: readonly number[]): void {
   const attr = Buffer.alloc(32);
   for (const [index, value] of values.entries()) attr.writeBigUInt64LE(BigInt(value), index * 8);

@@ -67,14 +67,16 @@ export function ownMaps(): UserMaps {
 }
 
 /** A command that runs `args` as root of a new user namespace with our own maps, and a mount namespace.
+ *  @param pid a process whose user namespace is joined instead
  *  @throws ERR_TSBOX_EXECUTOR when the program for it was not built */
-export function asNamespaceRoot(args: readonly string[]): string[] {
+export function asNamespaceRoot(args: readonly string[], pid?: number): string[] {
   const program = builtFile('tsbox-userns');
   if (program === undefined) {
     throw new TsboxError('ERR_TSBOX_EXECUTOR', 'find native-bindings/build/tsbox-userns', {
       hint: 'Build it with `make build`.',
     });
   }
+  if (pid !== undefined) return [program, 'join', String(pid), ...args];
   const { uids, gids } = ownMaps();
   const words = (text: string) => text.trim().replaceAll('\n', ' ');
   return [program, words(mapText(uids)), words(mapText(gids)), ...args];

@@ -9,6 +9,7 @@ const getdents64 = bind('int64_t', 'getdents64', ['int', 'const void *', 'uint64
 export const TYPE_MASK = 0o170000;
 
 const STATX_BASIC_STATS = 0x7ff;
+const STATX_ATTR_MOUNT_ROOT = 0x2000;
 const STATX_BYTES = 256;
 
 export interface FileStatus {
@@ -28,6 +29,8 @@ export interface FileStatus {
   blocks: number;
   /** The same for two names of one file, and for no others: file system and inode. */
   identity: string;
+  /** Is something mounted at this name? False with a kernel that does not tell (before 5.8). */
+  isMountRoot: boolean;
 }
 
 const bytes = Buffer.alloc(STATX_BYTES);
@@ -50,6 +53,7 @@ export function statAt(dirfd: number, path: Path, flags = AT_SYMLINK_NOFOLLOW): 
     deviceMinor: view.getUint32(132, true),
     blocks: Number(view.getBigUint64(48, true)),
     identity: `${view.getUint32(136, true)}:${view.getUint32(140, true)}:${view.getBigUint64(32, true)}`,
+    isMountRoot: (view.getUint32(8, true) & STATX_ATTR_MOUNT_ROOT) !== 0,
   };
 }
 

@@ -57,6 +57,28 @@ test('rootless: the life of a container', async (t) => {
     he.ok(['rm', 'life']);
     assert.equal(he.ok(['ps', '-aq']), '');
   });
+  await t.test('cp: ids as the container sees them, running and not; on the host the files are his', () => {
+    he.ok(['run', '-d', '--name', 'files', '-v', `${he.home}:/shared`, image, 'sleep', '1000']);
+    const archive = he.shell('mkdir d; echo one > d/file; tar c --owner 33 --group 44 --numeric-owner d');
+    const look = (path: string) => he.ok(['exec', 'files', 'stat', '-c', '%u:%g', path]);
+    he.ok(['cp', `${he.home}/d`, 'files:/tmp']);
+    assert.equal(look('/tmp/d/file'), '0:0');
+    he.ok(['cp', '-', 'files:/'], { input: archive });
+    assert.equal(look('/d/file'), '33:44');
+    he.ok(['cp', `${he.home}/d/file`, 'files:/shared/copy']);
+    he.ok(['cp', 'files:/d/file', `${he.home}/out`]);
+    he.ok(['kill', 'files']);
+    he.ok(['wait', 'files']);
+    he.ok(['cp', '-', 'files:/home'], { input: archive });
+    he.ok(['cp', 'files:/d/file', `${he.home}/out2`]);
+    he.ok(['start', 'files']);
+    assert.equal(look('/home/d/file'), '33:44');
+    assert.equal(
+      he.shell('stat -c %u copy out out2; cat copy out out2').replaceAll('\n', ' '),
+      `${`${he.uid} `.repeat(3)}one one one`,
+    );
+    he.ok(['rm', '-f', 'files']);
+  });
   await t.test('create, start --attach, rm --force of one that runs as another user', () => {
     he.ok(['create', '--name', 'cc', image, 'echo', 'made']);
     assert.equal(he.ok(['start', '--attach', 'cc']), 'made');
