@@ -9,7 +9,7 @@ const wrong = (message: string) => new TsboxError('ERR_TSBOX_USAGE', message);
 
 export const verb = command({
   usage: '[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n       tsbox cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH',
-  summary: 'Copy files between a container and the host; - is a tar archive on standard output or input',
+  summary: 'Copy files between a container and the host; - is a tar archive',
   count: [2, 2],
   flags: {
     archive: {

@@ -10,6 +10,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
   'container prune': () => import('./container-prune.ts'),
   cp: () => import('./cp.ts'),
   create: () => import('./create.ts'),
+  diff: () => import('./diff.ts'),
   doctor: () => import('./doctor.ts'),
   events: () => import('./events.ts'),
   exec: () => import('./exec.ts'),
@@ -70,6 +71,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
     'commit',
     'cp',
     'create',
+    'diff',
     'export',
     'inspect',
     'kill',
@@ -100,6 +102,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     commit: 'commit',
     cp: 'cp',
     create: 'create',
+    diff: 'diff',
     exec: 'exec',
     export: 'export',
     inspect: 'inspect',
@@ -148,6 +151,6 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
-  'build builder buildx checkpoint compose config context diff network node pause plugin port ' +
+  'build builder buildx checkpoint compose config context network node pause plugin port ' +
   'rename restart search secret service stack swarm top trust unpause'
 ).split(' ');

@@ -8,8 +8,10 @@ const DOCKER: Record<string, string> = {
   attach: 'detach-keys no-stdin sig-proxy',
   commit: 'author/a change/c message/m pause/p',
   'container prune': 'filter force/f',
+  cp: 'archive/a follow-link/L quiet/q',
   create:
     'add-host annotation attach/a blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems device device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops disable-content-trust dns dns-option dns-search domainname entrypoint env/e env-file expose gpus group-add health-cmd health-interval health-retries health-start-interval health-start-period health-timeout hostname/h init interactive/i io-maxbandwidth io-maxiops ip ip6 ipc isolation kernel-memory label/l label-file link link-local-ip log-driver log-opt mac-address memory/m memory-reservation memory-swap memory-swappiness mount name network network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit platform privileged publish/p publish-all/P pull quiet/q read-only restart rm runtime security-opt shm-size stop-signal stop-timeout storage-opt sysctl tmpfs tty/t ulimit use-api-socket user/u userns uts volume/v volume-driver volumes-from workdir/w',
+  diff: '',
   doctor: '',
   events: 'filter/f format since until',
   exec: 'detach/d detach-keys env/e env-file interactive/i privileged tty/t user/u workdir/w',

@@ -1,0 +1,20 @@
+/** `tsbox diff` */
+import { command } from './command.ts';
+
+export const verb = command({
+  usage: 'CONTAINER',
+  summary: 'Show which files a container has added (A), changed (C) and deleted (D)',
+  count: [1, 1],
+  flags: {},
+  ownsFiles: true,
+  async run(context, _, [name]) {
+    const engine = await context.engine();
+    const { containerChanges } = await import('../engine/changes-of-container.ts');
+    const { print } = await import('./output.ts');
+    const lines = containerChanges(engine, name!).map(({ kind, path }) =>
+      Buffer.concat([Buffer.from(`${kind} `), path, Buffer.from('\n')]),
+    );
+    print(Buffer.concat(lines));
+    return 0;
+  },
+});

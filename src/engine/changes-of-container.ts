@@ -1,0 +1,97 @@
+/** `diff`: what a container has changed in the files of its image, as Docker compares them. Read from its own layer; nothing is mounted. */
+import { readdirSync } from 'node:fs';
+import { bytesOf } from '../layer/entry.ts';
+import { ownersInside } from '../layer/owners.ts';
+import { walkTree } from '../layer/walk.ts';
+import { isWhiteoutDevice } from '../layer/whiteout.ts';
+import { S } from '../spec/linux.ts';
+import { requireContainer } from '../store/containers.ts';
+import { type Child, childOf, type Piece, rootPieces, type Stack } from '../store/lookup.ts';
+import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
+import { AT_FDCWD } from '../sys/file.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
+import { type FileStatus, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { lgetxattr } from '../sys/xattr.ts';
+import type { Engine } from './open.ts';
+
+export interface Change {
+  /** Added, changed, deleted. */
+  kind: 'A' | 'C' | 'D';
+  /** Absolute, in the container; bytes. */
+  path: Buffer;
+}
+
+type Kinds = Map<string, Change['kind']>;
+
+/** All changes in the order of their paths, a directory before what is in it. A directory of the image is changed when something in it is;
+ *  what is in a directory that is gone is not told. @throws ERR_TSBOX_NOT_FOUND, SyscallError */
+export function containerChanges({ store }: Engine, name: string): Change[] {
+  const layer = rwLayer(store, requireContainer(store, name).ID);
+  const found = changesOf(layer);
+  for (const path of [...found.keys()]) {
+    for (let at = parent(path); at !== '' && !found.has(at); at = parent(at)) found.set(at, 'C');
+  }
+  return [...found]
+    .map(([path, kind]) => ({ kind, path, order: path.replaceAll('/', '\0') }))
+    .sort((a, b) => (a.order < b.order ? -1 : 1))
+    .map(({ kind, path }) => ({ kind, path: bytesOf(`/${path}`) }));
+}
+
+const parent = (path: string) => path.slice(0, Math.max(0, path.lastIndexOf('/')));
+const base = (path: string) => path.slice(path.lastIndexOf('/') + 1);
+const isDirectory = ({ mode }: FileStatus) => (mode & TYPE_MASK) === S.S_IFDIR;
+/** Names as the store's own lookups take them. */
+const text = (name: string) => bytesOf(name).toString();
+
+function changesOf(layer: RwLayer): Kinds {
+  const [, ...below] = layer.stack;
+  const found: Kinds = new Map();
+  /** Of the directories that were met: what the layers below have there. */
+  const pieces = new Map<string, readonly Piece[]>([['', rootPieces(below)]]);
+  for (const { path, status } of walkTree(layer.upper, () => true)) {
+    const child = childOf(below, pieces.get(parent(path)) ?? [], text(base(path)));
+    if (isWhiteoutDevice(status)) {
+      if (child !== undefined) found.set(path, 'D');
+      continue;
+    }
+    if (child === undefined) found.set(path, 'A');
+    else if (differs(layer, path, status, child)) found.set(path, 'C');
+    if (!isDirectory(status)) continue;
+    pieces.set(path, child?.pieces ?? []);
+    if (child !== undefined && isOpaque(layer, path)) hideBelow(below, child, layer, path, found);
+  }
+  return found;
+}
+
+const host = (layer: RwLayer, path: string) => Buffer.from(`${layer.upper}/${path}`, 'latin1');
+
+function isOpaque(layer: RwLayer, path: string): boolean {
+  const name = `${isHostRoot() ? 'trusted' : 'user'}.overlay.opaque`;
+  return lgetxattr(host(layer, path), name)?.toString() === 'y';
+}
+
+/** What the layers below have in an opaque directory is gone, unless the container has something of that name. */
+function hideBelow(below: Stack, { pieces }: Child, layer: RwLayer, path: string, found: Kinds): void {
+  const own = new Set(readdirSync(host(layer, path), 'latin1'));
+  for (const name of new Set(pieces.flatMap((piece) => readdirSync(piece.host, 'latin1')))) {
+    if (!own.has(name) && childOf(below, pieces, text(name)) !== undefined) found.set(`${path}/${name}`, 'D');
+  }
+}
+
+/** As Docker: size and time of a directory say nothing. */
+function differs(layer: RwLayer, path: string, status: FileStatus, { found }: Child): boolean {
+  const before = statAt(AT_FDCWD, found.host);
+  const inside = layer.owners && ownersInside(layer.owners);
+  const uid = inside?.uid(status.uid) ?? status.uid;
+  const gid = inside?.gid(status.gid) ?? status.gid;
+  if (status.mode !== before.mode || uid !== before.uid || gid !== before.gid) return true;
+  if (status.deviceMajor !== before.deviceMajor || status.deviceMinor !== before.deviceMinor) return true;
+  if (!isDirectory(status) && (status.size !== before.size || !isSameTime(status, before))) return true;
+  const capability = (file: string | Buffer) => lgetxattr(file, 'security.capability')?.subarray(0, 20).toString('hex');
+  return capability(host(layer, path)) !== capability(found.host);
+}
+
+/** Where one of the two has whole seconds only, these count. */
+function isSameTime(a: FileStatus, b: FileStatus): boolean {
+  return a.mtime === b.mtime && (a.mtimeNsec === b.mtimeNsec || a.mtimeNsec === 0 || b.mtimeNsec === 0);
+}
