@@ -8,9 +8,9 @@
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/* What the monitor ignores and blocks, and whatever the caller did before, is not for the program. A raw call: the C library keeps
+/* A raw call: the C library keeps
  * two signals to itself, and its posix_spawn(3), which may have started us, leaves them ignored. */
-static void reset_signals(void) {
+void reset_signals(void) {
   const u64 action[8] = {0}; /* SIG_DFL, and more than the kernel's structure needs */
   sigset_t none;
   for (int number = 1; number < NSIG; number++) syscall(SYS_rt_sigaction, number, action, NULL, sizeof(u64));

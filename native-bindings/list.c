@@ -58,6 +58,7 @@ int run_list(struct run *run, u32 list) {
 void run_whole_list(struct run *run, u32 list) {
   u32 steps;
   struct reader reader = plan_list(run->plan, list, &steps);
-  for (u32 index = 0; index < steps; index++)
+  run->over = false;
+  for (u32 index = 0; index < steps && !run->over; index++)
     if (run_next(run, &reader, list, index) != 0) run->on_failure(run, &run->outcome);
 }

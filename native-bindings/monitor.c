@@ -21,7 +21,7 @@ void monitor_init(struct monitor *monitor, int client) {
   run->channel = -1;
   run->on_failure = report_failure;
   run->on_step = report_step;
-  monitor->listener = monitor->channel = monitor->birth_cgroup = monitor->input.fd = -1;
+  monitor->listener = monitor->channel = monitor->lock = monitor->birth_cgroup = monitor->input.fd = -1;
   for (int fd = 0; fd < 3; fd++) monitor->child_stdio[fd] = -1;
   for (int stream = 0; stream < STREAMS; stream++) monitor->streams[stream] = (struct stream){.fd = -1, .left = SIZE_MAX};
   for (int index = 0; index < MAX_CLIENTS; index++) monitor->clients[index].fd = -1;
@@ -164,4 +164,5 @@ void monitor_live(struct monitor *monitor, const struct plan *plan) {
   hear_the_last(monitor);
   report_exit(monitor, run->exit_code, WIFSIGNALED(monitor->status) && !monitor->host_failed ? WTERMSIG(monitor->status) : 0);
   monitor_flush(monitor);
+  monitor_become(monitor);
 }

@@ -32,6 +32,9 @@ struct monitor {
   int listener; /* -1: none */
   int channel;  /* -1: before spawn, and when the child has closed it */
   int child_stdio[3];
+  int lock;     /* what flock holds; -1: nothing */
+  const struct arg *successor; /* the words of the program that follows this one; NULL: none */
+  struct arg successor_words;
   int birth_cgroup; /* -1: the new process is born in the monitor's own */
   struct input input;
   struct stream streams[STREAMS]; /* stdout and stderr; a terminal is the first */
@@ -100,5 +103,7 @@ void monitor_init(struct monitor *monitor, int client);
 void monitor_turn(struct monitor *monitor);
 /* Runs list 0, serves until the container has ended, runs list 1, and returns when every client knows. */
 void monitor_live(struct monitor *monitor, const struct plan *plan);
+/* The program that follows takes this one's place, when a step asked for one; it holds the lock as descriptor 3. */
+void monitor_become(struct monitor *monitor);
 /* Waits until every client has taken what is queued for it, or has left. */
 void monitor_flush(struct monitor *monitor);

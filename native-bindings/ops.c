@@ -76,6 +76,7 @@ static const struct op table[] = {
     {56, ANY, "join", "iii", op_join},
     /* programs of the host */
     {57, ANY, "run", "s", op_run},
+    {58, ROLE_HOST, "become", "tts", op_become},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

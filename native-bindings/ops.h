@@ -69,9 +69,13 @@ OPERATION(run);
 OPERATION(flock);
 OPERATION(listen);
 OPERATION(log);
+OPERATION(become);
 OPERATION(bpf_device);
 OPERATION(copy);
 OPERATION(write_proc);
 OPERATION(open_device);
 OPERATION(tree_setattr);
 OPERATION(join);
+
+/* What the monitor ignores and blocks, and whatever the caller did before, is not for the program that comes next. */
+void reset_signals(void);

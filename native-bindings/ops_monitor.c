@@ -23,6 +23,7 @@ OPERATION(flock) {
   if (fd < 0) return errno;
   error = ERRNO_OF(flock(fd, LOCK_EX | LOCK_NB));
   if (error != 0) close(fd);
+  else if (run->monitor != NULL) run->monitor->lock = fd;
   return error;
 }
 

@@ -31,6 +31,7 @@ struct run {
   void (*on_step)(struct run *run, const struct outcome *outcome, u64 ns);
   int slots[SLOTS]; /* detached mounts, one more than the descriptor; 0 is empty */
   struct scratch *scratch;
+  bool over; /* the rest of the list is left out */
   /* about the step at hand */
   u16 op;
   struct outcome outcome; /* `nested` and `detail` are the operation's to fill */

@@ -45,9 +45,9 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'gpus isolation',
   'runtime use-api-socket storage-opt',
   // its life
-  'attach/a annotation env-file label-file',
+  'attach/a annotation',
   'health-cmd health-interval health-retries health-start-interval health-start-period health-timeout no-healthcheck',
-  'disable-content-trust init log-driver log-opt restart stop-timeout',
+  'disable-content-trust log-driver log-opt',
   // volumes
   'mount tmpfs volume-driver volumes-from',
   // network

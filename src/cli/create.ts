@@ -3,6 +3,7 @@ import { command } from './command.ts';
 import { CONTAINER_FLAGS, containerRequest, UNSUPPORTED_CONTAINER_FLAGS } from './container-flags.ts';
 import { createFromFlags, printPlan } from './container-life.ts';
 import { ISOLATION_FLAGS, withIsolation } from './isolation-flags.ts';
+import { LIFE_FLAGS, withLife } from './life-flags.ts';
 import { print } from './output.ts';
 import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS } from './plan-flags.ts';
 import { RESOURCE_FLAGS, withResources } from './resource-flags.ts';
@@ -12,11 +13,21 @@ export const verb = command({
   summary: 'Create a container without starting it',
   count: [1, Number.POSITIVE_INFINITY],
   stopAtArgument: true,
-  flags: { ...CONTAINER_FLAGS, ...ISOLATION_FLAGS, ...RESOURCE_FLAGS, ...DRY_RUN_FLAG, format: EXPLAIN_FLAGS.format },
+  flags: {
+    ...CONTAINER_FLAGS,
+    ...ISOLATION_FLAGS,
+    ...LIFE_FLAGS,
+    ...RESOURCE_FLAGS,
+    ...DRY_RUN_FLAG,
+    format: EXPLAIN_FLAGS.format,
+  },
   unsupported: UNSUPPORTED_CONTAINER_FLAGS,
   async run(context, flags, args) {
     checkFormat(flags);
-    const request = await withResources(await withIsolation(containerRequest(flags, args, true), flags), flags);
+    const request = await withResources(
+      await withIsolation(withLife(containerRequest(flags, args, true), flags), flags),
+      flags,
+    );
     if (flags['dry-run']) return printPlan(context, request, flags);
     print(`${await createFromFlags(context, request, flags)}\n`);
     return 0;

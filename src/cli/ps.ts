@@ -136,8 +136,9 @@ function imageText(image: string, whole: boolean): string {
   return /^sha256:[0-9a-f]{64}$/.test(image) && !whole ? shortId(image) : image;
 }
 
-/** `Up 5 minutes`, `Exited (0) 3 hours ago`, `Created`. */
+/** `Up 5 minutes`, `Exited (0) 3 hours ago`, `Restarting (1) 2 seconds ago`, `Created`. */
 export function statusText(state: ContainerSummary['state'], now: number): string {
+  if (state.Restarting) return `Restarting (${state.ExitCode}) ${humanAge(state.FinishedAt, now)}`;
   if (state.Running) {
     const up = `Up ${humanDuration((now - Date.parse(state.StartedAt)) / 1000)}`;
     return state.Paused ? `${up} (Paused)` : up;

@@ -5,6 +5,7 @@ import { CONTAINER_FLAGS, containerRequest, UNSUPPORTED_CONTAINER_FLAGS } from '
 import { createFromFlags, DETACH_KEYS_FLAG, printPlan, SIG_PROXY_FLAG, serve } from './container-life.ts';
 import { parseDetachKeys } from './detach.ts';
 import { ISOLATION_FLAGS, withIsolation } from './isolation-flags.ts';
+import { LIFE_FLAGS, withLife } from './life-flags.ts';
 import { print } from './output.ts';
 import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS, explainer } from './plan-flags.ts';
 import { RESOURCE_FLAGS, withResources } from './resource-flags.ts';
@@ -18,6 +19,7 @@ export const verb = command({
   flags: {
     ...CONTAINER_FLAGS,
     ...ISOLATION_FLAGS,
+    ...LIFE_FLAGS,
     ...RESOURCE_FLAGS,
     ...DETACH_KEYS_FLAG,
     ...SIG_PROXY_FLAG,
@@ -28,7 +30,7 @@ export const verb = command({
   unsupported: UNSUPPORTED_CONTAINER_FLAGS,
   async run(context, flags, args) {
     checkFormat(flags);
-    const isolated = await withIsolation(containerRequest(flags, args, !flags.detach), flags);
+    const isolated = await withIsolation(withLife(containerRequest(flags, args, !flags.detach), flags), flags);
     const request = await withResources(isolated, flags);
     if (flags['dry-run']) return printPlan(context, request, flags);
     const attachment = {

@@ -21,11 +21,11 @@ export const verb = command({
   async run(context, flags, names) {
     checkFormat(flags);
     const engine = await context.engine();
-    const { startContainer } = await import('../engine/start.ts');
+    const { startContainer, startDetached } = await import('../engine/start.ts');
     const options = await explainer(flags);
     if (!flags.attach && !flags.interactive) {
       return forEach(names, async (name) => {
-        (await startContainer(engine, name, { ...options, stdin: false })).detach();
+        await startDetached(engine, name, options);
         return `${name}\n`;
       });
     }

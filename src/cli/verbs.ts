@@ -27,9 +27,12 @@ export const VERBS: Readonly<Record<string, Load>> = {
   logout: () => import('./logout.ts'),
   logs: () => import('./logs.ts'),
   'manifest inspect': () => import('./manifest-inspect.ts'),
+  pause: () => import('./pause.ts'),
   ps: () => import('./ps.ts'),
   pull: () => import('./pull.ts'),
   push: () => import('./push.ts'),
+  rename: () => import('./rename.ts'),
+  restart: () => import('./restart.ts'),
   rm: () => import('./rm.ts'),
   rmi: () => import('./rmi.ts'),
   run: () => import('./run.ts'),
@@ -37,9 +40,11 @@ export const VERBS: Readonly<Record<string, Load>> = {
   start: () => import('./start.ts'),
   stop: () => import('./stop.ts'),
   stats: () => import('./stats.ts'),
+  'system after-exit': () => import('./after-exit.ts'),
   'system df': () => import('./system-df.ts'),
   'system prune': () => import('./system-prune.ts'),
   tag: () => import('./tag.ts'),
+  unpause: () => import('./unpause.ts'),
   update: () => import('./update.ts'),
   version: () => import('./version.ts'),
   'volume create': () => import('./volume-create.ts'),
@@ -76,10 +81,14 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
     'inspect',
     'kill',
     'logs',
+    'pause',
+    'rename',
+    'restart',
     'rm',
     'start',
     'stats',
     'stop',
+    'unpause',
     'update',
     'wait',
   ],
@@ -110,14 +119,18 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     logs: 'logs',
     ls: 'ps',
     list: 'ps',
+    pause: 'pause',
     ps: 'ps',
     prune: 'container prune',
+    rename: 'rename',
+    restart: 'restart',
     rm: 'rm',
     remove: 'rm',
     run: 'run',
     start: 'start',
     stats: 'stats',
     stop: 'stop',
+    unpause: 'unpause',
     update: 'update',
     wait: 'wait',
   },
@@ -137,7 +150,14 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     tag: 'tag',
   },
   manifest: { inspect: 'manifest inspect' },
-  system: { df: 'system df', doctor: 'doctor', events: 'events', info: 'info', prune: 'system prune' },
+  system: {
+    'after-exit': 'system after-exit',
+    df: 'system df',
+    doctor: 'doctor',
+    events: 'events',
+    info: 'info',
+    prune: 'system prune',
+  },
   volume: {
     create: 'volume create',
     inspect: 'volume inspect',
@@ -151,6 +171,6 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
-  'build builder buildx checkpoint compose config context network node pause plugin port ' +
-  'rename restart search secret service stack swarm top trust unpause'
+  'build builder buildx checkpoint compose config context network node plugin port ' +
+  'search secret service stack swarm top trust'
 ).split(' ');

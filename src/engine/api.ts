@@ -77,6 +77,12 @@ export interface ContainerRequest {
   resources?: Partial<Resources>;
   oomScoreAdj?: number;
   stopSignal?: string;
+  /** Seconds. */
+  stopTimeout?: number;
+  /** An init is the first process. */
+  init?: boolean;
+  /** `on-failure:3` */
+  restart?: string;
   pull: 'missing' | 'always' | 'never';
   platform?: string;
 }

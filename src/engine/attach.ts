@@ -14,6 +14,12 @@ export function session(id: string, pid: number, client: MonitorClient): Session
   return { ...client, id, pid: () => pid };
 }
 
+/** Of a container that waits to be started again. */
+export function isRestarting(id: string): TsboxError {
+  const message = `Container ${id} is restarting, wait until the container is running`;
+  return new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
+}
+
 /** @param options as for `startContainer`
  *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_CONFLICT when it does not run */
 export async function attachContainer(
@@ -28,6 +34,7 @@ export async function attachContainer(
       exitCode: 1,
     });
   }
+  if (state.Restarting) throw isRestarting(record.ID);
   if (options.attach === true) noteContainer(engine.store, record, 'attach');
   const directory = runDirectory(engine.store, record.ID);
   const stdin = record.Config.OpenStdin && options.stdin !== false;

@@ -112,7 +112,7 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
         if (layer.parent !== undefined) useLayer(store, lease, layer.parent);
         const pack = () => commitLayer(store, lease, record, layer, signal);
         const diffId =
-          state.Running && !state.Paused && request.pause ? await whileFrozen(store, record.ID, pack) : await pack();
+          state.Status === 'running' && request.pause ? await whileFrozen(store, record.ID, pack) : await pack();
         const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));
         const imageID = putImage(store, bytes, {
           parent: image.id,

@@ -1,5 +1,6 @@
 /** The plan of a container's start, from its record. Reads facts of the host and of the image; changes nothing. */
 import { readFileSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
 import { type NetworkMode, networkFiles } from '../network/files.ts';
 import { compilePlan } from '../plan/compile.ts';
 import type { MonitorInput } from '../plan/monitor.ts';
@@ -16,6 +17,7 @@ import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { needsOwner, shiftedHome } from '../store/shifted.ts';
 import { containerDirectory, mappedPlace, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
+import { builtFile } from '../sys/built-file.ts';
 import { cgroupFacts, parentCpuset } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
 import { isHostRoot, ownMaps } from '../sys/own-ids.ts';
@@ -25,6 +27,7 @@ import { containerDevices } from './devices.ts';
 import { joinedContainers } from './namespaces.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
+import { ownCommand } from './own-command.ts';
 import { withPlaces } from './places.ts';
 import { checkProcMounts } from './proc-mounts.ts';
 import { removalSteps } from './removal.ts';
@@ -121,13 +124,14 @@ function missingParts(path: string): string[] {
   return parts.map((_, index) => `/${parts.slice(0, index + 1).join('/')}`).filter((at) => pathKind(at) === 'absent');
 }
 
-function pathKinds(config: OciConfig, record: ContainerRecord): Map<string, PathKind> {
+function pathKinds(config: OciConfig, record: ContainerRecord, init: string | undefined): Map<string, PathKind> {
   const kinds = new Map<string, PathKind>();
   for (const path of [...(config.linux?.maskedPaths ?? []), ...(config.linux?.readonlyPaths ?? []), '/proc/kcore']) {
     const seen = /^\/(proc|sys)\//.test(path);
     if (seen) kinds.set(path, pathKind(path));
   }
   for (const point of Object.values(record.MountPoints)) kinds.set(point.Source, pathKind(point.Source));
+  if (init !== undefined) kinds.set(init, 'file');
   for (const path of [record.HostsPath, record.HostnamePath, record.ResolvConfPath]) kinds.set(path, 'file');
   return kinds;
 }
@@ -174,6 +178,15 @@ async function layerOwners(
   return { layers: { shifted: { home: shiftedHome(store, maps), ...root } }, setup };
 }
 
+/** @throws ERR_TSBOX_EXECUTOR when it was not built */
+function initProgram(): string {
+  const path = builtFile('tsbox-init');
+  if (path !== undefined) return path;
+  throw new TsboxError('ERR_TSBOX_EXECUTOR', 'find native-bindings/build/tsbox-init', {
+    hint: 'Build it with `make build`.',
+  });
+}
+
 /** @throws ERR_TSBOX_NOT_FOUND when the image does not know the user; as seccompFilter does */
 export async function containerPlan(engine: Engine, input: ContainerPlanInput): Promise<ContainerPlan> {
   const { record, hostConfig, layer } = input;
@@ -185,6 +198,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const maps = rootless ? ownMaps() : mapsOf(hostConfig);
   const joined = joinedContainers(store, hostConfig);
   const shm = shmSource(engine, record.ID, hostConfig, joined);
+  const init = hostConfig.Init === true ? initProgram() : undefined;
   const asked = ociConfig({
     resources,
     record,
@@ -194,13 +208,14 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     hostCapabilities: facts.capabilities,
     joined,
     devices,
+    ...(init === undefined ? {} : { init }),
     ...(shm === undefined ? {} : { shm }),
     ...(input.size === undefined ? {} : { size: input.size }),
     ...(maps === undefined ? {} : { maps }),
   });
   const config = withPlaces(asked, layer.stack);
   checkProcMounts(config.mounts ?? []);
-  const kinds = pathKinds(config, record);
+  const kinds = pathKinds(config, record, init);
   await checkBinds(record);
   const bounding = config.process.capabilities?.bounding ?? [];
   const seccomp = await seccompFilter(engine, hostConfig, facts, bounding, input.preview !== true);
@@ -232,9 +247,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       ? store.driver.unplaceSteps(layer.mountId)
       : store.driver.umountSteps(layer.mountId, owner && mappedPlace(store, record.ID))),
   ];
-  if (hostConfig.AutoRemove) {
-    cleanup.push(...removalSteps(engine, record, layer, owners?.layers.shifted && maps));
-  }
+  const end = hostConfig.AutoRemove ? removalSteps(engine, record, layer, owners?.layers.shifted && maps) : [];
   const plan = compilePlan({
     config,
     facts,
@@ -253,6 +266,8 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       ...(hostConfig.LogConfig.Type === 'none' ? {} : { log: { path: record.LogPath, maxSize: -1, maxFiles: 1 } }),
       ...(record.Config.Tty ? {} : { stdin: stdinMode(record.Config) }),
       ...(hostConfig.AutoRemove ? {} : { exitRecord: `${containerDirectory(store, record.ID)}/exit.json` }),
+      successor: ownCommand(engine.options, ['system', 'after-exit', record.ID]),
+      end,
     },
   });
   return { plan, config };

@@ -14,7 +14,7 @@ import { runDirectory } from '../store/store.ts';
 import { mapsInUse } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
-import { session } from './attach.ts';
+import { isRestarting, session } from './attach.ts';
 import { cgroupsPath, checkEntrance, containerFacts } from './cgroup-path.ts';
 import { lookUpUser } from './container-plan.ts';
 import { processEnv } from './merge.ts';
@@ -58,6 +58,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   if (!state.Running) {
     throw new TsboxError('ERR_TSBOX_CONFLICT', `container ${record.ID} is not running`, { exitCode: 1 });
   }
+  if (state.Restarting) throw isRestarting(record.ID);
   if (state.Paused) {
     throw new TsboxError(
       'ERR_TSBOX_CONFLICT',

@@ -60,18 +60,35 @@ async function untilFrozen(freezer: Freezer): Promise<void> {
   }
 }
 
+function freezerOf(store: Store, id: string, hint: string): Freezer {
+  const [freezer] = findFreezers(store, id);
+  if (freezer !== undefined) return freezer;
+  throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, { hint });
+}
+
+async function freezeBy(freezer: Freezer, id: string): Promise<void> {
+  if (write(freezer, freezer.freeze, `pause ${shortId(id)}`)) await untilFrozen(freezer);
+}
+
+/** Lets the container stand still until {@link thaw}; after an error it goes on.
+ *  @throws as {@link whileFrozen} */
+export async function freeze(store: Store, id: string): Promise<void> {
+  const freezer = freezerOf(store, id, 'Without root a cgroup has to be delegated to the user: see docs/isolation.md.');
+  try {
+    await freezeBy(freezer, id);
+  } catch (error) {
+    write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
+    throw error;
+  }
+}
+
 /** Runs `work` while the container stands still; afterwards it goes on, whatever has happened. A container that is not running, or
  *  ends meanwhile, needs nothing.
  *  @throws ERR_TSBOX_UNSUPPORTED when this host cannot freeze; ERR_TSBOX_CONFLICT when the container does not come to a halt */
 export async function whileFrozen<T>(store: Store, id: string, work: () => Promise<T>): Promise<T> {
-  const [freezer] = findFreezers(store, id);
-  if (freezer === undefined) {
-    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, {
-      hint: 'Without --pause the container goes on running meanwhile: --pause=false.',
-    });
-  }
+  const freezer = freezerOf(store, id, 'Without --pause the container goes on running meanwhile: --pause=false.');
   try {
-    if (write(freezer, freezer.freeze, `pause ${shortId(id)}`)) await untilFrozen(freezer);
+    await freezeBy(freezer, id);
     return await work();
   } finally {
     write(freezer, freezer.thaw, `go on with ${shortId(id)}`);

@@ -2,11 +2,12 @@
 import { existsSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { parseCapabilities } from '../spec/capabilities.ts';
-import type { HostConfig } from '../spec/container.ts';
+import type { HostConfig, RestartPolicy } from '../spec/container.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import type { ContainerRequest } from './api.ts';
 import { checkIpcMode } from './namespaces.ts';
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from './oci.ts';
+import { checkRestartPolicy, parseRestartPolicy, restarts } from './restart-policy.ts';
 
 const DEFAULT_SHM = 64 * 1024 * 1024;
 
@@ -45,6 +46,13 @@ function checkNamespaces(request: ContainerRequest): void {
   }
 }
 
+function restartPolicy({ restart = 'no', autoRemove }: ContainerRequest): RestartPolicy {
+  const policy = parseRestartPolicy(restart);
+  if (autoRemove && restarts({ RestartPolicy: policy })) throw usage('Conflicting options: --restart and --rm');
+  checkRestartPolicy(policy);
+  return policy;
+}
+
 /** @param userns what the request and the engine's own choice come to
  *  @throws ERR_TSBOX_USAGE on a value that Docker refuses too, in its words */
 export function makeHostConfig(request: ContainerRequest, userns: string): HostConfig {
@@ -55,6 +63,8 @@ export function makeHostConfig(request: ContainerRequest, userns: string): HostC
     LogConfig: { Type: 'json-file', Config: {} },
     NetworkMode: request.network,
     AutoRemove: request.autoRemove,
+    RestartPolicy: restartPolicy(request),
+    ...(request.init !== undefined && { Init: request.init }),
     CapAdd: parseCapabilities(request.capAdd, 'CapAdd'),
     CapDrop: parseCapabilities(request.capDrop, 'CapDrop'),
     CgroupnsMode: request.cgroupns || 'private',

@@ -64,6 +64,7 @@ export function mergeConfig(hostname: string, request: ContainerRequest, image: 
     parseSignal(signal);
     config.StopSignal = signal;
   }
+  if (request.stopTimeout !== undefined) config.StopTimeout = request.stopTimeout;
   if (commandLine(config).length === 0) {
     throw new TsboxError('ERR_TSBOX_USAGE', 'no command specified', {
       exitCode: 125,

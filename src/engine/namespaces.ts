@@ -38,7 +38,7 @@ export function checkJoined(store: Store, { PidMode, IpcMode }: Partial<HostConf
 function running(store: Store, name: string): { id: string; pid: number; ipcMode: string } {
   const record = requireContainer(store, name);
   const state = containerState(store, record);
-  if (!state.Running) {
+  if (!state.Running || state.Restarting) {
     throw new TsboxError('ERR_TSBOX_CONFLICT', `container ${record.ID} is not running`, { exitCode: FAILED });
   }
   return { id: record.ID, pid: state.Pid, ipcMode: readHostConfig(store, record.ID).IpcMode ?? '' };

@@ -33,6 +33,8 @@ export interface OciInput {
   /** What is to be seen at /dev/shm, when it is not a tmpfs of its own. */
   shm?: string;
   devices: readonly OciDevice[];
+  /** The host's file of the first process, when the command is not to be that. */
+  init?: string;
 }
 
 export const DEFAULT_MASKED_PATHS = [
@@ -150,6 +152,14 @@ function fileMounts(record: ContainerRecord, readonly: boolean): OciMount[] {
     }));
 }
 
+/** Where Docker has it. */
+const INIT_PATH = '/sbin/docker-init';
+
+function initMounts(source: string | undefined): OciMount[] {
+  if (source === undefined) return [];
+  return [{ destination: INIT_PATH, type: 'bind', source, options: ['bind', 'ro', 'rprivate'] }];
+}
+
 /** As Docker: in a network namespace of its own every port may be bound, and everybody may ping. */
 const NETWORK_SYSCTLS = {
   'net.ipv4.ip_unprivileged_port_start': '0',
@@ -203,12 +213,17 @@ export function ociConfig(input: OciInput): OciConfig {
     root: { path: input.rootfs, readonly },
     hostname: Config.Hostname,
     ...(Config.Domainname === '' ? {} : { domainname: Config.Domainname }),
-    mounts: [...replaced(system, record), ...fileMounts(record, readonly), ...userMounts(record, system)],
+    mounts: [
+      ...replaced(system, record),
+      ...fileMounts(record, readonly),
+      ...userMounts(record, system),
+      ...initMounts(input.init),
+    ],
     process: {
       terminal: Config.Tty,
       ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
-      args: commandLine(Config),
+      args: [...(input.init === undefined ? [] : [INIT_PATH, '--']), ...commandLine(Config)],
       env: processEnv(Config, user.home),
       cwd: Config.WorkingDir === '' ? '/' : Config.WorkingDir,
       capabilities: processCapabilities(boundingSet(hostConfig, input.hostCapabilities), user.uid),

@@ -4,7 +4,7 @@ import { isErrno, TsboxError } from '../errors.ts';
 import { cgroupCleanup, cgroupDirectories } from '../plan/cgroup.ts';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
-import type { ContainerRecord } from '../spec/container.ts';
+import type { ContainerRecord, ContainerState } from '../spec/container.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
 import { findContainerId, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
@@ -29,8 +29,8 @@ const SIGKILL = 9;
 const PATIENCE_MS = 10_000;
 const POLL_MS = 5;
 
-async function killAndWait(engine: Engine, id: string): Promise<void> {
-  const ended = waitContainer(engine, id);
+async function killAndWait(engine: Engine, id: string, { Restarting }: ContainerState): Promise<void> {
+  const ended = Restarting ? undefined : waitContainer(engine, id);
   try {
     killContainer(engine, id, SIGKILL);
   } catch (error) {
@@ -150,11 +150,10 @@ function removeFiles(store: Store, id: string, remove: (path: string) => void, i
   }
 }
 
-function runs(id: string, paused: boolean): TsboxError {
-  const how = paused ? 'paused' : 'running';
+function runs(id: string, { Status: how }: ContainerState): TsboxError {
   return new TsboxError(
     'ERR_TSBOX_CONFLICT',
-    `cannot remove a ${how} container ${id}: stop the container before attempting removal or force remove`,
+    `cannot remove a ${how} container ${id}: ${how === 'paused' ? 'unpause and then ' : ''}stop the container before attempting removal or force remove`,
   );
 }
 
@@ -174,8 +173,8 @@ export async function removeContainer(
   }
   for (;;) {
     const state = containerState(store, record);
-    if (state.Running && !options.force) throw runs(record.ID, state.Paused);
-    if (state.Running) await killAndWait(engine, record.ID);
+    if (state.Running && !options.force) throw runs(record.ID, state);
+    if (state.Running) await killAndWait(engine, record.ID, state);
     const found = await cleanUnderLock(engine, record.ID);
     if (found === 'running') continue;
     if (found === 'clean') {

@@ -10,13 +10,15 @@ import { saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { rwLayer } from '../store/rw-layers.ts';
-import { containerState, foldState } from '../store/state.ts';
+import { containerState, foldHeld } from '../store/state.ts';
 import { containerDirectory, memoryEventsFile, runDirectory } from '../store/store.ts';
+import { askSuccession } from '../store/successor.ts';
 import { lock } from '../sys/lock.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, session } from './attach.ts';
 import { containerPlan } from './container-plan.ts';
 import type { Engine } from './open.ts';
+import { restarts } from './restart-policy.ts';
 import { settle } from './settle.ts';
 import { phase } from './timing.ts';
 
@@ -65,10 +67,12 @@ function explainer(plan: Plan, explain: NonNullable<StartOptions['explain']>) {
 
 function recordStart(engine: Engine, record: ContainerRecord, pid: number, startedAt: string): void {
   record.HasBeenStartedBefore = true;
+  record.HasBeenManuallyStopped = false;
   record.State = {
     ...record.State,
     Status: 'running',
     Running: true,
+    Restarting: false,
     OOMKilled: false,
     Pid: pid,
     ExitCode: 0,
@@ -81,13 +85,28 @@ function recordStart(engine: Engine, record: ContainerRecord, pid: number, start
 function recordFailure(engine: Engine, record: ContainerRecord, error: unknown): void {
   const exitCode = error instanceof TsboxError ? (error.exitCode ?? FAILED) : FAILED;
   const message = error instanceof Error ? error.message : String(error);
-  record.State = { ...record.State, Status: 'created', Running: false, Pid: 0, ExitCode: exitCode, Error: message };
+  record.State = {
+    ...record.State,
+    Status: 'created',
+    Running: false,
+    Restarting: false,
+    Pid: 0,
+    ExitCode: exitCode,
+    Error: message,
+  };
   saveContainer(engine.store, record);
   rmSync(`${containerDirectory(engine.store, record.ID)}/exit.json`, { force: true });
   rmSync(memoryEventsFile(engine.store, record.ID), { force: true });
 }
 
-async function startLocked(engine: Engine, record: ContainerRecord, options: StartOptions): Promise<Session> {
+/** For who holds the container's lock and knows that it does not run.
+ *  @param delay milliseconds for which its restart policy has held it back; 0 when somebody starts it */
+export async function startLocked(
+  engine: Engine,
+  record: ContainerRecord,
+  options: StartOptions,
+  delay = 0,
+): Promise<Session> {
   const { store } = engine;
   const hostConfig = readHostConfig(store, record.ID);
   try {
@@ -99,6 +118,8 @@ async function startLocked(engine: Engine, record: ContainerRecord, options: Sta
     if (existsSync(run)) await cleanUp(engine, record.ID);
     runSetup(plan, options.explain);
     writeFileSync(`${run}/config.json`, JSON.stringify(config, null, 2), { mode: 0o600 });
+    // Before there is a process, whose end may come at once.
+    if (restarts(hostConfig)) askSuccession(store, record.ID, { Delay: delay });
     phase('setup');
     const trace = options.explain === undefined ? {} : { onStep: explainer(plan, options.explain) };
     const startedAt = new Date().toISOString();
@@ -129,24 +150,32 @@ async function removeUnstarted(engine: Engine, id: string): Promise<void> {
  *  @throws TsboxError with an exit code of 125, 126 or 127; nothing of the attempt stays behind */
 export async function startContainer(engine: Engine, name: string, options: StartOptions = {}): Promise<Session> {
   const { ID } = requireContainer(engine.store, name);
-  const record = foldState(engine.store, ID);
-  const held = lock(containerDirectory(engine.store, record.ID));
+  const held = lock(containerDirectory(engine.store, ID));
   let attempted = false;
   try {
-    await settle(engine, record.ID);
-    const state = containerState(engine.store, record);
-    if (state.Paused) {
-      throw new TsboxError('ERR_TSBOX_CONFLICT', `cannot start a paused container: ${name}`, { exitCode: FAILED });
+    await settle(engine, ID);
+    const record = foldHeld(engine.store, ID);
+    if (record.State.Paused) {
+      throw new TsboxError('ERR_TSBOX_CONFLICT', 'cannot start a paused container, try unpause instead', {
+        exitCode: FAILED,
+      });
     }
-    if (state.Running) return await attachContainer(engine, record.ID, options);
+    if (record.State.Running) return await attachContainer(engine, ID, options);
     attempted = true;
+    record.RestartCount = 0;
     if (options.attach === true) noteContainer(engine.store, record, 'attach');
     return await startLocked(engine, record, options);
   } catch (error) {
     held.release();
-    if (attempted) await removeUnstarted(engine, record.ID);
+    if (attempted) await removeUnstarted(engine, ID);
     throw error;
   } finally {
     held.release();
   }
+}
+
+/** As {@link startContainer}, for who does not stay. One that waits to be restarted is left alone, as with Docker. */
+export async function startDetached(engine: Engine, name: string, options: StartOptions = {}): Promise<void> {
+  if (containerState(engine.store, requireContainer(engine.store, name)).Restarting) return;
+  (await startContainer(engine, name, { ...options, stdin: false })).detach();
 }

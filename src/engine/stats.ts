@@ -29,7 +29,7 @@ export function cpuPercent(before: Sample | undefined, now: Sample): number {
 function sampleOf(engine: Engine, record: ContainerRecord, asked: string): Sample {
   const sample: Sample = { id: record.ID, name: record.Name.slice(1), asked, at: process.hrtime.bigint() };
   const state = containerState(engine.store, record);
-  if (!state.Running) return sample;
+  if (!state.Running || state.Restarting) return sample;
   const { CgroupParent, NetworkMode } = readHostConfig(engine.store, record.ID);
   const usage = usageOf(
     containerFacts(engine.store, record.ID),

@@ -1,29 +1,70 @@
 /** Signals to containers. */
+import { rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { parseSignal } from '../spec/signals.ts';
-import { requireContainer } from '../store/containers.ts';
+import { saveContainer, withContainer } from '../store/change-container.ts';
+import { readContainer, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
-import { containerState } from '../store/state.ts';
+import { containerState, ended, monitorLives, saveFolded } from '../store/state.ts';
+import { runDirectory } from '../store/store.ts';
+import { callOffSuccession, readFollowed } from '../store/successor.ts';
 import { sendSignal } from '../sys/pidfd.ts';
 import { thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
+import { forgetPause } from './pause.ts';
 import { waitContainer } from './wait.ts';
 
 const SIGKILL = 9;
 const SIGTERM = 'SIGTERM';
 const DEFAULT_TIMEOUT = 10;
 
+/** Is the process to end with this signal, as Docker sees it? Then it goes on if it was paused, and no restart policy brings it back. */
+function endsIt(record: ContainerRecord, signal: number): boolean {
+  const { StopSignal = '' } = record.Config;
+  return signal === SIGKILL || StopSignal === '' || parseSignal(StopSignal) === signal;
+}
+
+/** Notes that somebody has ended it, before the signal is sent: its end may come at once.
+ *  @returns false when there is no process to send a signal to: it was between two runs and stays as it is */
+function noteSignal({ store }: Engine, id: string, signal: number): boolean {
+  return withContainer(store, id, () => {
+    const record = readContainer(store, id);
+    const state = containerState(store, record, true);
+    if (!state.Running) return true;
+    const noted = { ...record, HasBeenManuallyStopped: true };
+    if (state.Restarting) {
+      const waiting = readFollowed(store, id)?.Pid;
+      saveFolded(store, { ...noted, State: ended(state, state) });
+      // One that does not wait yet will find out by itself.
+      if (waiting !== undefined) sendSignal(waiting, SIGKILL, () => monitorLives(store, id));
+      rmSync(runDirectory(store, id), { recursive: true, force: true });
+      return false;
+    }
+    // One that is removed at its end, which has no record of its start, has a successor only to be kept, or to be removed by another name.
+    if (record.HasBeenStartedBefore) {
+      if (endsIt(record, signal)) callOffSuccession(store, id);
+      if (record.HasBeenManuallyStopped !== true) saveContainer(store, noted);
+    }
+    return true;
+  });
+}
+
 function signalContainer(engine: Engine, record: ContainerRecord, signal: number): boolean {
-  const pid = containerState(engine.store, record).Pid;
+  const { store } = engine;
+  if (!noteSignal(engine, record.ID, signal)) return true;
+  const pid = containerState(store, record).Pid;
   if (pid <= 0) return false;
-  const sent = sendSignal(pid, signal, () => containerState(engine.store, record).Pid === pid);
-  if (sent) noteContainer(engine.store, record, 'kill', { signal: String(signal) });
-  if (sent && signal === SIGKILL) thaw(engine.store, record.ID);
+  const sent = sendSignal(pid, signal, () => containerState(store, record).Pid === pid);
+  if (sent) noteContainer(store, record, 'kill', { signal: String(signal) });
+  if (sent && endsIt(record, signal)) {
+    thaw(store, record.ID);
+    forgetPause(store, record.ID);
+  }
   return sent;
 }
 
-/** Sends `signal` to the container's first process.
+/** Sends `signal` to the container's first process; one that waits to be restarted is not.
  *  @throws ERR_TSBOX_CONFLICT when it does not run */
 export function killContainer(engine: Engine, name: string, signal: number): void {
   const record = requireContainer(engine.store, name);
@@ -32,13 +73,14 @@ export function killContainer(engine: Engine, name: string, signal: number): voi
   }
 }
 
-/** Asks with the stop signal, then kills. One that does not run is left alone.
+/** Asks with the stop signal, then kills. One that does not run is left alone; one that waits to be restarted is not.
  *  @param seconds how long to wait in between; -1 waits without end; the container's own timeout, else 10, when absent */
 export async function stopContainer(engine: Engine, name: string, seconds?: number): Promise<void> {
   const record = requireContainer(engine.store, name);
-  if (!containerState(engine.store, record).Running) return;
-  const ended = waitContainer(engine, record.ID);
-  signalContainer(engine, record, parseSignal(record.Config.StopSignal ?? SIGTERM));
+  const state = containerState(engine.store, record);
+  if (!state.Running) return;
+  const ended = state.Restarting ? Promise.resolve(0) : waitContainer(engine, record.ID);
+  signalContainer(engine, record, parseSignal(record.Config.StopSignal || SIGTERM));
   const timeout = seconds ?? record.Config.StopTimeout ?? DEFAULT_TIMEOUT;
   if (timeout < 0) {
     await ended;

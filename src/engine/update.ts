@@ -9,6 +9,8 @@ import { saveHostConfig, withContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
+import type { Store } from '../store/store.ts';
+import { askSuccession, callOffSuccession, isSuccessionAsked } from '../store/successor.ts';
 import { cgroupFacts, currentLimits } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
 import { hostFacts } from '../sys/probe.ts';
@@ -16,6 +18,7 @@ import { cgroupsPath, containerFacts, parentPath } from './cgroup-path.ts';
 import { updateForHost } from './limits-host.ts';
 import type { Engine } from './open.ts';
 import { ociLimits } from './resources.ts';
+import { checkRestartPolicy, parseRestartPolicy, restarts } from './restart-policy.ts';
 
 type Limits = Partial<Resources>;
 
@@ -65,28 +68,51 @@ function applyToRunning(id: string, facts: HostFacts, hostConfig: HostConfig, ch
   interpret(cgroupUpdate(path, place, resources, currentLimits(facts, path)));
 }
 
-/** @returns warnings about what this host cannot limit
+/** Has it cgroups? Not between two runs. */
+function runs(store: Store, id: string): boolean {
+  const { Running, Restarting } = containerState(store, requireContainer(store, id));
+  return Running && !Restarting;
+}
+
+/** Of one that runs: whether its end will be followed. One that is being stopped stays so. */
+function followPolicy(store: Store, id: string, hostConfig: HostConfig): void {
+  const record = requireContainer(store, id);
+  const state = containerState(store, record, true);
+  if (!state.Running || state.Restarting) return;
+  if (!restarts(hostConfig)) callOffSuccession(store, id);
+  else if (!isSuccessionAsked(store, id) && record.HasBeenManuallyStopped !== true)
+    askSuccession(store, id, { Delay: 0 });
+}
+
+/** @param restart another restart policy
+ *  @returns warnings about what this host cannot limit
  *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_USAGE, ERR_TSBOX_CONFLICT, SyscallError when the kernel refuses; then nothing is kept */
-export function updateContainer(engine: Engine, name: string, asked: Limits): string[] {
+export function updateContainer(engine: Engine, name: string, asked: Limits, restart?: string): string[] {
   const { store } = engine;
   const record = requireContainer(store, name);
   const id = record.ID;
-  const facts = containerState(store, record).Running ? containerFacts(store, id) : hostFacts();
+  const facts = runs(store, id) ? containerFacts(store, id) : hostFacts();
   const parent = readHostConfig(store, id).CgroupParent;
+  const policy = restart === undefined ? undefined : parseRestartPolicy(restart);
+  if (policy !== undefined) checkRestartPolicy(policy);
   const { resources, warnings } = updateForHost(asked, parent, facts);
   const changed = given(resources);
   withContainer(store, id, () => {
     const before = readHostConfig(store, id);
-    const hostConfig = { ...before, ...changed };
+    const hostConfig = { ...before, ...changed, ...(policy !== undefined && { RestartPolicy: policy }) };
     try {
+      if (policy !== undefined && restarts(hostConfig) && before.AutoRemove) {
+        throw refusal('Restart policy cannot be updated because AutoRemove is enabled for the container');
+      }
       checkConflicts(changed, before);
-      if (containerState(store, requireContainer(store, id)).Running) {
+      if (runs(store, id)) {
         applyToRunning(id, containerFacts(store, id), hostConfig, changed);
       }
     } catch (error) {
       throw wrapError(`Cannot update container ${id}`, error);
     }
     saveHostConfig(store, id, hostConfig);
+    if (policy !== undefined && !before.AutoRemove) followPolicy(store, id, hostConfig);
   });
   noteContainer(store, record, 'update');
   return warnings;

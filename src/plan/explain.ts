@@ -165,6 +165,8 @@ const SPECIAL: Special = {
   fork: () => call('clone', 'CLONE_PARENT|SIGCHLD'),
   spawn: () => call('fork'),
   kill_cgroup: (step) => call('kill', `all of ${text(step.path)}`, 'SIGKILL'),
+  become: (step) =>
+    `${call('rename', text(step.from), text(step.to))}, at the end execve [${step.args.map(text).join(', ')}]`,
   birth_cgroup: (step) => call('open', text(step.path), 'O_PATH'),
   outside: (step) => `outside: ${step.list.length} ${step.list.length === 1 ? 'step' : 'steps'} by the monitor`,
   link_up: (step) => call('ioctl', 'SIOCSIFFLAGS', text(step.name), 'IFF_UP'),

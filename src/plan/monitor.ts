@@ -16,6 +16,10 @@ export interface MonitorInput {
   events?: EventPlace;
   /** The container is removed with its end. */
   removes?: boolean;
+  /** What goes on in the monitor's place when the container has ended and SUCCESSOR_FILE is there. */
+  successor?: readonly string[];
+  /** What comes after that record, unless something goes on. */
+  end?: readonly Step[];
 }
 
 /** The journal of events, and what it says of the container with each. */
@@ -47,6 +51,13 @@ export function eventStep(
     onError: { ENOENT: 'skip', ENOSPC: 'skip', EDQUOT: 'skip', EROFS: 'skip', EACCES: 'skip' },
   };
 }
+
+/** In the run directory; its being there means that the container's end is not the end. What is in it is for the successor. */
+export const SUCCESSOR_FILE = 'successor.json';
+/** Its name once the successor is in charge. */
+export const FOLLOWED_FILE = 'followed.json';
+
+const GONE = { ENOENT: 'skip' } as const;
 
 /** A whole file that is never seen half: written beside its place, then renamed. */
 function record(path: string, data: Text, why: string): Step[] {
@@ -81,19 +92,35 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
 
 /** The end of the cleanup list. */
 export function monitorCleanup(input: MonitorInput): Step[] {
-  const { runDirectory: run, exitRecord, events } = input;
+  const { runDirectory: run, exitRecord, events, successor, end = [] } = input;
   const exit = text`{"Pid":${hole('pid')},"ExitCode":${hole('exit')},"FinishedAt":"${hole('now')}"}\n`;
   return [
     ...(exitRecord === undefined ? [] : record(exitRecord, exit, 'how it ended, for whoever asks later')),
+    ...(events === undefined ? [] : [eventStep(events, 'die', 'exit', 'whoever follows the events is told')]),
+    ...(successor === undefined ? [] : succession(run, successor)),
+    ...end,
     {
       op: 'remove_tree',
       path: run,
       why: 'nothing of a container that has ended stays in the run root',
-      onError: { ENOENT: 'skip' },
+      onError: GONE,
     },
-    ...(events === undefined ? [] : [eventStep(events, 'die', 'exit', 'whoever follows the events is told')]),
     ...(events !== undefined && input.removes === true
       ? [eventStep(events, 'destroy', 'none', 'the container is gone')]
       : []),
+  ];
+}
+
+function succession(run: string, args: readonly string[]): Step[] {
+  return [
+    { op: 'unlink', path: `${run}/state.json`, why: 'nobody is there any more', onError: GONE },
+    {
+      op: 'become',
+      from: `${run}/${SUCCESSOR_FILE}`,
+      to: `${run}/${FOLLOWED_FILE}`,
+      args: [...args],
+      why: 'tsbox goes on here, if there is a restart policy or the like; the steps below are not for that',
+      onError: GONE,
+    },
   ];
 }

@@ -198,6 +198,7 @@ export const EXECUTOR_ONLY: readonly OpName[] = [
   'flock',
   'listen',
   'log',
+  'become',
   'birth_cgroup',
 ];
 

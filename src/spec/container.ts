@@ -43,6 +43,10 @@ export interface HostConfig extends Partial<Resources> {
   LogConfig: { Type: string; Config: Record<string, string> };
   NetworkMode: string;
   AutoRemove: boolean;
+  /** Docker's first process of its own is in front of the command. */
+  Init?: boolean;
+  /** Absent: `no`. */
+  RestartPolicy?: RestartPolicy;
   CapAdd: string[] | null;
   CapDrop: string[] | null;
   CgroupnsMode: string;
@@ -69,7 +73,14 @@ export interface HostConfig extends Partial<Resources> {
   ReadonlyPaths: string[] | null;
 }
 
-export type Status = 'created' | 'running' | 'paused' | 'exited' | 'dead';
+export interface RestartPolicy {
+  /** `no` or nothing, `on-failure`, `always`, `unless-stopped`. */
+  Name: string;
+  /** Of `on-failure`; 0 is no limit. */
+  MaximumRetryCount: number;
+}
+
+export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead';
 
 /** Docker's `State`. Times are RFC 3339; `0001-01-01T00:00:00Z` is never. */
 export interface ContainerState {
@@ -121,8 +132,11 @@ export interface ContainerRecord {
   HostsPath: string;
   ResolvConfPath: string;
   LogPath: string;
+  /** How often its restart policy has started it since somebody did. */
   RestartCount: number;
   HasBeenStartedBefore: boolean;
+  /** Somebody has stopped or killed it since its last start. */
+  HasBeenManuallyStopped?: boolean;
 }
 
 /** What the monitor writes when the first process exists: `<run-root>/<id>/state.json`. */

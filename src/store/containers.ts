@@ -55,13 +55,14 @@ function checkState(state: Partial<ContainerState>): ContainerState {
   const flag = (value: unknown) => value === true;
   const time = (value: unknown) => (typeof value === 'string' ? value : NEVER);
   const [running, paused, dead] = [flag(state.Running), flag(state.Paused), flag(state.Dead)];
+  const restarting = running && flag(state.Restarting);
   const startedAt = time(state.StartedAt);
   const ended: Status = startedAt === NEVER && time(state.FinishedAt) === NEVER ? 'created' : 'exited';
   return {
-    Status: running ? (paused ? 'paused' : 'running') : dead ? 'dead' : ended,
+    Status: running ? (paused ? 'paused' : restarting ? 'restarting' : 'running') : dead ? 'dead' : ended,
     Running: running,
     Paused: paused,
-    Restarting: flag(state.Restarting),
+    Restarting: restarting,
     OOMKilled: flag(state.OOMKilled),
     Dead: dead,
     Pid: Number(state.Pid ?? 0),
@@ -127,6 +128,8 @@ export function readHostConfig(store: Store, id: string): HostConfig {
   for (const field of ['Binds', 'CapAdd', 'CapDrop', 'SecurityOpt', 'MaskedPaths', 'ReadonlyPaths']) {
     if (value[field] !== undefined && value[field] !== null && !isList(value[field])) throw damaged(path, field);
   }
+  const policy = value['RestartPolicy'];
+  if (policy !== undefined && policy !== null && !isObject(policy)) throw damaged(path, 'RestartPolicy');
   if (value['IDMaps'] !== undefined && !isMaps(value['IDMaps'])) throw damaged(path, 'IDMaps');
   checkResources(value, path);
   const config = value as unknown as HostConfig;

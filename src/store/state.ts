@@ -3,6 +3,9 @@
  * `<run-root>/<id>/state.json` from the start to the end, `<run-root>/<id>/lock` locked while the monitor lives, and
  * `containers/<id>/exit.json` at the end; the record's `State` is what was folded in last. A monitor that died without a word (SIGKILL,
  * a reboot) leaves a state.json, or a record that says "running", with no lock held.
+ *
+ * Between two runs by a restart policy there is no state.json either: successor.ts says that the monitor is followed by somebody who
+ * will start the container again, and the lock, which he has inherited, that he is there. See engine/after-exit.ts.
  */
 import { existsSync, rmSync } from 'node:fs';
 import {
@@ -18,6 +21,7 @@ import { readContainer } from './containers.ts';
 import { noteContainer } from './events.ts';
 import { attempt, readObject, readText } from './io.ts';
 import { containerDirectory, memoryEventsFile, runDirectory, type Store } from './store.ts';
+import { isFollowed, isSuccessionAsked } from './successor.ts';
 
 /** 128 + SIGKILL: what a shell would say of a process whose end nobody saw. */
 const DIED = { ExitCode: 137, Error: 'monitor died' } as const;
@@ -29,9 +33,11 @@ export function readRun(store: Store, id: string): RunRecord | undefined {
   return { Pid: value['Pid'], Monitor: Number(value['Monitor'] ?? 0), StartedAt: value['StartedAt'] };
 }
 
+const exitFile = (store: Store, id: string) => `${containerDirectory(store, id)}/exit.json`;
+
 /** The monitor's last word, if it is not folded into the record yet. */
-function readExit(store: Store, id: string): ExitRecord | undefined {
-  const value = readObject(`${containerDirectory(store, id)}/exit.json`);
+export function readExit(store: Store, id: string): ExitRecord | undefined {
+  const value = readObject(exitFile(store, id));
   if (typeof value?.['ExitCode'] !== 'number' || typeof value['FinishedAt'] !== 'string') return undefined;
   return { Pid: Number(value['Pid'] ?? 0), ExitCode: value['ExitCode'], FinishedAt: value['FinishedAt'] };
 }
@@ -55,6 +61,7 @@ function running(store: Store, last: ContainerState, id: string, run: RunRecord)
     Status: paused ? 'paused' : 'running',
     Running: true,
     Paused: paused,
+    Restarting: false,
     OOMKilled: false,
     Dead: false,
     Pid: run.Pid,
@@ -65,16 +72,27 @@ function running(store: Store, last: ContainerState, id: string, run: RunRecord)
   };
 }
 
-function ended(
+export function ended(
   last: ContainerState,
   how: Pick<ContainerState, 'ExitCode' | 'Error' | 'StartedAt' | 'FinishedAt' | 'OOMKilled'>,
 ): ContainerState {
-  return { ...last, Status: 'exited', Running: false, Paused: false, Pid: 0, ...how };
+  return { ...last, ...how, Status: 'exited', Running: false, Paused: false, Restarting: false, Pid: 0 };
+}
+
+/** As Docker: between two runs it counts as running. */
+export function restarting(state: ContainerState): ContainerState {
+  return { ...state, Status: 'restarting', Running: true, Paused: false, Restarting: true, Pid: 0 };
+}
+
+/** Will the monitor's successor start it again? */
+function isSucceeded(store: Store, id: string): boolean {
+  return (isFollowed(store, id) || isSuccessionAsked(store, id)) && monitorLives(store, id);
 }
 
 /** A container's state at this moment.
+ *  @param held whether the caller holds the container's lock; else somebody who holds it may be about to start it again
  *  @param now the time that is given as the end of a container whose monitor died unseen */
-export function containerState(store: Store, record: ContainerRecord, now = new Date()): ContainerState {
+export function containerState(store: Store, record: ContainerRecord, held = false, now = new Date()): ContainerState {
   const { ID: id, State: last } = record;
   // In this order: the monitor leaves exit.json before it lets go of its lock and takes state.json away.
   const run = readRun(store, id);
@@ -83,7 +101,12 @@ export function containerState(store: Store, record: ContainerRecord, now = new 
   const StartedAt = run?.StartedAt ?? last.StartedAt;
   if (exit !== undefined && !isOlder(exit, run)) {
     const { ExitCode, FinishedAt } = exit;
-    return ended(last, { ExitCode, Error: '', StartedAt, FinishedAt, OOMKilled: wasOomKilled(store, id) });
+    const state = ended(last, { ExitCode, Error: '', StartedAt, FinishedAt, OOMKilled: wasOomKilled(store, id) });
+    return isSucceeded(store, id) ? restarting(state) : state;
+  }
+  if (run === undefined && last.Restarting) {
+    const goesOn = isSucceeded(store, id) || (!held && isLocked(containerDirectory(store, id)));
+    return goesOn ? restarting(last) : ended(last, { ...last });
   }
   if (run === undefined && !last.Running) return last;
   return ended(last, { ...DIED, StartedAt, FinishedAt: now.toISOString(), OOMKilled: false });
@@ -102,20 +125,29 @@ export function foldState(store: Store, id: string): ContainerRecord {
   const held = tryLock(containerDirectory(store, id));
   if (held === undefined) return { ...seen, State: containerState(store, seen) };
   try {
-    const record = readContainer(store, id);
-    const state = containerState(store, record);
-    const folded = { ...record, State: state };
-    const exit = `${containerDirectory(store, id)}/exit.json`;
-    const isPending = existsSync(exit) || readRun(store, id) !== undefined || record.State.Running;
-    if (state.Running || !isPending) return folded;
-    saveContainer(store, folded);
-    // Its monitor could not tell it any more.
-    if (state.Error === DIED.Error) noteContainer(store, folded, 'die', { exitCode: String(state.ExitCode) });
-    for (const file of [exit, memoryEventsFile(store, id)])
-      attempt(`remove ${file}`, () => rmSync(file, { force: true }));
-    for (const file of ['state.json', 'paused']) rmSync(`${runDirectory(store, id)}/${file}`, { force: true });
-    return folded;
+    return foldHeld(store, id);
   } finally {
     held.release();
   }
+}
+
+/** {@link foldState} for who holds the container's lock. */
+export function foldHeld(store: Store, id: string): ContainerRecord {
+  const record = readContainer(store, id);
+  const state = containerState(store, record, true);
+  const folded = { ...record, State: state };
+  const isPending = existsSync(exitFile(store, id)) || readRun(store, id) !== undefined || record.State.Running;
+  if (state.Running || !isPending) return folded;
+  saveFolded(store, folded);
+  // Its monitor could not tell it any more.
+  if (state.Error === DIED.Error) noteContainer(store, folded, 'die', { exitCode: String(state.ExitCode) });
+  return folded;
+}
+
+/** Writes a state that was put together into the record, and takes away what it was put together from. */
+export function saveFolded(store: Store, record: ContainerRecord): void {
+  saveContainer(store, record);
+  for (const file of [exitFile(store, record.ID), memoryEventsFile(store, record.ID)])
+    attempt(`remove ${file}`, () => rmSync(file, { force: true }));
+  for (const file of ['state.json', 'paused']) rmSync(`${runDirectory(store, record.ID)}/${file}`, { force: true });
 }

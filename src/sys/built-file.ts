@@ -1,16 +1,27 @@
-/** What `make build` compiles from native-bindings/. */
+/** What `make build` makes. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The path of a built file; it lies beside the sources and beside the bundle alike. undefined when it was not built. */
-export function builtFile(name: string): string | undefined {
+/** The nearest file of that name above this one: sources and bundle lie in the same tree. */
+function above(name: string): string | undefined {
   let directory = dirname(fileURLToPath(import.meta.url));
   for (;;) {
-    const path = join(directory, 'native-bindings/build', name);
+    const path = join(directory, name);
     if (existsSync(path)) return path;
     const parent = dirname(directory);
     if (parent === directory) return undefined;
     directory = parent;
   }
+}
+
+/** The path of a file that was compiled from native-bindings/. undefined when it was not built. */
+export const builtFile = (name: string): string | undefined => above(join('native-bindings/build', name));
+
+let main: string | undefined;
+
+/** What Node is given to be tsbox: the bundle, and the sources where there is none. */
+export function mainScript(): string {
+  main ??= above('dist/main.js') ?? above('src/cli/main.ts') ?? '';
+  return main;
 }

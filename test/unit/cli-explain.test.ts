@@ -130,6 +130,10 @@ const GOLDEN: [Step, string][] = [
     'bpf(BPF_PROG_ATTACH, {2 instructions}, open("/sys/fs/cgroup/x"))',
   ],
   [{ op: 'copy', from: '/a', to: '/b', why }, 'copy("/a", "/b")'],
+  [
+    { op: 'become', from: '/run/a', to: '/run/b', args: ['/bin/node', 'x'], why },
+    'rename("/run/a", "/run/b"), at the end execve ["/bin/node", "x"]',
+  ],
   [{ op: 'birth_cgroup', path: '/sys/fs/cgroup/x', why }, 'open("/sys/fs/cgroup/x", O_PATH)'],
   [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],
   [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, why }, 'log("/log", -1, 1)'],

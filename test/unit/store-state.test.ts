@@ -43,7 +43,7 @@ async function world(t: TestContext): Promise<World> {
       const exit = { Pid: 42, ExitCode: code, FinishedAt: finishedAt };
       writeFileSync(`${containerDirectory(store, record.ID)}/exit.json`, JSON.stringify(exit));
     },
-    state: () => containerState(store, readContainer(store, record.ID), NOW),
+    state: () => containerState(store, readContainer(store, record.ID), false, NOW),
   };
 }
 

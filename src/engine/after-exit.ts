@@ -1,0 +1,117 @@
+/**
+ * What follows a container's end, by tsbox in its monitor's place: the same process, which has inherited the monitor's lock. Mostly that is
+ * its restart policy. Killed at any moment it leaves a container that has ended: nobody holds the lock any more.
+ * @see docs/monitor.md, What follows
+ */
+import { existsSync, fstatSync, rmSync, statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isErrno, TsboxError } from '../errors.ts';
+import type { ContainerRecord } from '../spec/container.ts';
+import { saveContainer } from '../store/change-container.ts';
+import { readContainer, readHostConfig } from '../store/containers.ts';
+import { containerState, ended, foldHeld, readExit, restarting, saveFolded } from '../store/state.ts';
+import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
+import { readFollowed, saveFollowed } from '../store/successor.ts';
+import { lock } from '../sys/lock.ts';
+import type { Engine } from './open.ts';
+import { nextRestart } from './restart-policy.ts';
+
+/** Where the monitor leaves its lock to us. */
+const LOCK_FD = 3;
+
+/** Has nobody started the container anew since the run whose end we follow? Then its lock is the one that we have. */
+function isOurs(store: Store, id: string): boolean {
+  try {
+    const [held, there] = [fstatSync(LOCK_FD), statSync(`${runDirectory(store, id)}/lock`)];
+    return held.ino === there.ino && held.dev === there.dev;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'EBADF')) return false;
+    throw error;
+  }
+}
+
+/** Runs `work` under the container's lock, unless the run is no longer ours to follow or the container is gone. */
+async function following<T>({ store }: Engine, id: string, work: () => Promise<T> | T): Promise<T | undefined> {
+  if (!existsSync(containerDirectory(store, id))) return undefined;
+  try {
+    const held = lock(containerDirectory(store, id));
+    try {
+      return isOurs(store, id) ? await work() : undefined;
+    } finally {
+      held.release();
+    }
+  } catch (error) {
+    const gone = isErrno(error, 'ENOENT') || (error instanceof TsboxError && error.code === 'ERR_TSBOX_NOT_FOUND');
+    if (gone && !existsSync(containerDirectory(store, id))) return undefined;
+    throw error;
+  }
+}
+
+/** The end of all runs: what the monitor would have done. */
+function finish(store: Store, id: string): void {
+  rmSync(runDirectory(store, id), { recursive: true, force: true });
+  foldHeld(store, id);
+}
+
+/** Decides, and puts the decision on record.
+ *  @returns milliseconds until the next start; undefined when there is none */
+function decide({ store }: Engine, id: string): number | undefined {
+  const record = readContainer(store, id);
+  const exit = readExit(store, id);
+  const succession = readFollowed(store, id);
+  const delay =
+    succession === undefined || exit === undefined
+      ? undefined
+      : nextRestart(readHostConfig(store, id), {
+          exitCode: exit.ExitCode,
+          ran: Date.parse(exit.FinishedAt) - Date.parse(record.State.StartedAt),
+          restarts: record.RestartCount,
+          manuallyStopped: record.HasBeenManuallyStopped === true,
+          delay: succession.Delay,
+        });
+  if (delay === undefined) {
+    finish(store, id);
+    return undefined;
+  }
+  saveFollowed(store, id, { Delay: delay, Pid: process.pid });
+  const state = restarting(containerState(store, record, true));
+  saveFolded(store, { ...record, RestartCount: record.RestartCount + 1, State: state });
+  return delay;
+}
+
+/** As Docker: one that cannot be started is given up. */
+async function startAgain(engine: Engine, record: ContainerRecord, delay: number): Promise<void> {
+  const { startLocked } = await import('./start.ts');
+  const { State: before } = record;
+  try {
+    (await startLocked(engine, record, { stdin: false }, delay)).detach();
+  } catch (error) {
+    const { ExitCode, Error: told } = record.State;
+    const state = ended(before, { ...before, ExitCode, Error: told || String(error) });
+    saveContainer(engine.store, { ...record, State: state });
+  }
+}
+
+/** To be called by a monitor's successor only: descriptor 3 is the lock of the run that has ended.
+ *  @throws what reading and writing the container's files throws */
+export async function afterExit(engine: Engine, id: string): Promise<void> {
+  const { store } = engine;
+  const what = await following(engine, id, () => {
+    if (!readHostConfig(store, id).AutoRemove) return decide(engine, id);
+    const keep = readFollowed(store, id)?.Keep === true;
+    rmSync(runDirectory(store, id), { recursive: true, force: true });
+    return keep ? undefined : 'remove';
+  });
+  if (what === 'remove') {
+    const { removeContainer } = await import('./remove.ts');
+    await removeContainer(engine, id, { force: false });
+  }
+  if (typeof what !== 'number') return;
+  await sleep(what);
+  await following(engine, id, async () => {
+    const record = readContainer(store, id);
+    // Called off meanwhile.
+    if (!record.State.Restarting || readFollowed(store, id) === undefined) return finish(store, id);
+    await startAgain(engine, record, what);
+  });
+}

@@ -1,0 +1,17 @@
+/** tsbox as a command of its own: what a monitor that has no TypeScript at hand starts. */
+import { mainScript } from '../sys/built-file.ts';
+import type { EngineOptions } from './api.ts';
+
+/** The words of `tsbox WORDS...` with this engine's roots. Needs nothing of the caller's environment or working directory. */
+export function ownCommand({ dataRoot, runRoot, usernsRemap }: EngineOptions, words: readonly string[]): string[] {
+  return [
+    process.execPath,
+    mainScript(),
+    '--data-root',
+    dataRoot,
+    '--run-root',
+    runRoot,
+    ...(usernsRemap === undefined ? [] : ['--userns-remap', usernsRemap]),
+    ...words,
+  ];
+}

@@ -1,0 +1,214 @@
+/** `restart`, restart policies, `pause`, `rename`, `--init`: a container's life goes on. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { requires } from '../requires.ts';
+import { type Sandbox, sandbox, until } from './harness.ts';
+
+const inspected = async (box: Sandbox, name: string, field: string) =>
+  box.quick(['inspect', '-f', `{{${field}}}`, name]);
+const status = (box: Sandbox, name: string) => inspected(box, name, '.State.Status');
+const logged = (box: Sandbox, name: string) => box.tsbox(['logs', name]).stdout;
+
+/** Tries until the words of `tsbox ARGS...` fit. */
+async function becomes(box: Sandbox, args: string[], pattern: RegExp): Promise<string> {
+  for (const end = performance.now() + 15_000; ; await new Promise((wake) => setTimeout(wake, 30))) {
+    const { stdout } = await box.said(args);
+    if (pattern.test(stdout)) return stdout;
+    if (performance.now() > end) throw new Error(`${args.join(' ')} stays at ${stdout}, not ${pattern}`);
+  }
+}
+
+const runs = ({ runRoot }: Sandbox) => readdirSync(runRoot).filter((name) => /^[0-9a-f]{64}$/.test(name));
+
+/** The process that waits to start a container again. */
+function waiting(box: Sandbox, id: string): number {
+  return JSON.parse(readFileSync(join(box.runRoot, id, 'followed.json'), 'utf8')).Pid;
+}
+
+test('restart policies', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  await t.test('on-failure:2 runs it three times, and run gives the first exit code', async () => {
+    const result = box.tsbox([
+      'run',
+      '--name',
+      'thrice',
+      '--restart',
+      'on-failure:2',
+      image,
+      'sh',
+      '-c',
+      'echo x; exit 3',
+    ]);
+    assert.deepEqual([result.status, result.stdout], [3, 'x\n']);
+    await becomes(box, ['inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'thrice'], /^exited 2$/m);
+    assert.equal(logged(box, 'thrice'), 'x\nx\nx\n');
+    assert.deepEqual(runs(box), []);
+  });
+  await t.test('on-failure leaves one that ends with 0 alone', async () => {
+    box.ok(['run', '--name', 'well', '--restart', 'on-failure', image, 'true']);
+    await becomes(box, ['inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'well'], /^exited 0$/m);
+  });
+  await t.test('always: again and again, ps says so, stop ends it at any time', async () => {
+    const id = box.ok(['run', '-d', '--name', 'ever', '--restart', 'always', image, 'sh', '-c', 'echo x; exit 7']);
+    await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'ever'], /^3$/m);
+    const line = await becomes(box, ['ps', '--format', '{{.Status}} {{.State}}'], /Restarting/);
+    assert.match(line, /^Restarting \(7\) .* ago restarting$/m);
+    assert.match(
+      (await box.said(['exec', 'ever', 'true'])).stderr,
+      /is restarting, wait until the container is running/,
+    );
+    assert.match((await box.said(['rm', 'ever'])).stderr, /cannot remove a restarting container/);
+    const pid = await until('the successor', () => waiting(box, id));
+    await box.quick(['stop', 'ever']);
+    assert.deepEqual([await status(box, 'ever'), await inspected(box, 'ever', '.State.ExitCode')], ['exited', '7']);
+    await until(
+      'its end',
+      () => !existsSync(`/proc/${pid}`) || /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')),
+    );
+    assert.deepEqual(runs(box), []);
+  });
+  await t.test('a killed successor: ps tells the truth, start brings it back and counts anew', async () => {
+    const id = await inspected(box, 'ever', '.Id');
+    box.ok(['start', 'ever']);
+    await becomes(box, ['inspect', '-f', '{{.RestartCount}} {{.State.Status}}', 'ever'], /^3 restarting$/m);
+    process.kill(await until('the successor', () => waiting(box, id)), 'SIGKILL');
+    assert.match(
+      await becomes(box, ['ps', '-a', '--format', '{{.Names}} {{.Status}}'], /^ever Exited/m),
+      /^ever Exited \(7\)/m,
+    );
+    box.ok(['start', 'ever']);
+    await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'ever'], /^[12]$/m);
+    await box.quick(['rm', '-f', 'ever']);
+    assert.deepEqual(runs(box), []);
+  });
+  await t.test('who was killed or stopped by hand stays so, until the policy is asked anew', async () => {
+    for (const policy of ['always', 'unless-stopped', 'on-failure']) {
+      box.ok(['run', '-d', '--name', policy, '--restart', policy, image, 'sleep', '1000']);
+      await box.quick(policy === 'always' ? ['stop', '-t', '0', policy] : ['kill', policy]);
+      assert.equal(await box.quick(['wait', policy]), '137');
+    }
+    await new Promise((wake) => setTimeout(wake, 300));
+    for (const policy of ['always', 'unless-stopped', 'on-failure']) assert.equal(await status(box, policy), 'exited');
+    // The process, not the container: nobody has asked for that end.
+    box.ok(['start', 'always']);
+    process.kill(Number(await inspected(box, 'always', '.State.Pid')), 'SIGKILL');
+    await becomes(box, ['inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'always'], /^running 1$/m);
+    await box.quick(['rm', '-f', 'always']);
+  });
+  await t.test('update --restart counts at once', async () => {
+    box.ok(['start', 'on-failure']);
+    await box.quick(['update', '--restart', 'no', 'on-failure']);
+    process.kill(Number(await inspected(box, 'on-failure', '.State.Pid')), 'SIGKILL');
+    assert.equal(await box.quick(['wait', 'on-failure']), '137');
+    box.ok(['start', 'on-failure']);
+    await box.quick(['update', '--restart', 'always', 'on-failure']);
+    process.kill(Number(await inspected(box, 'on-failure', '.State.Pid')), 'SIGKILL');
+    await becomes(box, ['inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'on-failure'], /^running 1$/m);
+    await box.quick(['rm', '-f', 'on-failure', 'unless-stopped']);
+  });
+  await t.test('--rm and a policy contradict each other', async () => {
+    const { status: code, stderr } = await box.said(['create', '--rm', '--restart', 'always', image]);
+    assert.deepEqual([code, stderr.split('\n')[0]], [125, 'tsbox: Conflicting options: --restart and --rm']);
+    box.ok(['run', '-d', '--rm', '--name', 'brief', image, 'sleep', '1000']);
+    assert.match((await box.said(['update', '--restart', 'always', 'brief'])).stderr, /because AutoRemove is enabled/);
+  });
+});
+
+test('restart, rename, pause', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  await t.test('restart: stopped and started, one that does not run is only started', async () => {
+    box.ok(['run', '-d', '--name', 'one', '--stop-timeout', '0', image, 'sleep', '1000']);
+    const pid = await inspected(box, 'one', '.State.Pid');
+    const began = performance.now();
+    assert.equal(box.ok(['restart', 'one']), 'one');
+    assert.ok(performance.now() - began < 5_000, '--stop-timeout counts');
+    assert.notEqual(await inspected(box, 'one', '.State.Pid'), pid);
+    await box.quick(['kill', 'one']);
+    assert.equal(await box.quick(['wait', 'one']), '137');
+    const { status: code, stdout, stderr } = box.tsbox(['restart', 'missing', 'one']);
+    assert.deepEqual([code, stdout, stderr.split('\n')[0]], [1, 'one\n', 'tsbox: No such container: missing']);
+    assert.equal(await status(box, 'one'), 'running');
+  });
+  await t.test('--rm: restart keeps it, its end after that removes it, by the name that it has by then', async () => {
+    const id = box.ok(['run', '-d', '--rm', '--name', 'first', image, 'sleep', '1000']);
+    box.ok(['restart', '-t', '0', 'first']);
+    assert.equal(await inspected(box, 'first', '.Id'), id);
+    await box.quick(['rename', 'first', 'second']);
+    const other = await box.quick(['create', '--name', 'first', image]);
+    await box.quick(['kill', 'second']);
+    await until('its removal', () => !existsSync(join(box.dataRoot, 'containers', id)));
+    assert.equal(await inspected(box, 'first', '.Id'), other, 'its old name is another one’s');
+    await until('its name', () => readdirSync(join(box.dataRoot, 'names')).sort().join() === 'first,one');
+  });
+  await t.test('rename in Docker’s words', async () => {
+    const said = async (...args: string[]) => (await box.said(['rename', ...args])).stderr.replaceAll('tsbox: ', '');
+    assert.match(await said('one', 'one'), /^Renaming a container with the same name as its current name\n/);
+    assert.match(
+      await said('one', 'first'),
+      /^Error when allocating new name: Conflict\. The container name "\/first" is already in use/,
+    );
+    assert.match(await said('one', 'first'), /Error: failed to rename container named one\n/);
+    assert.match(await said('one', '!'), /^Error when allocating new name: Invalid container name \(!\)/);
+    assert.match(await said('one', ' '), /^Error: Neither old nor new names may be empty\n/);
+    await box.quick(['rename', 'one', 'uno']);
+    assert.equal(await inspected(box, 'uno', '.Name'), '/uno');
+  });
+  await t.test(
+    'pause: nothing moves, exec and start are refused, unpause lets it go on, stop does too',
+    async (context) => {
+      box.ok([
+        'run',
+        '-d',
+        '--name',
+        'ticks',
+        image,
+        'sh',
+        '-c',
+        'trap "exit 5" TERM; while :; do echo x; sleep 0.05; done',
+      ]);
+      const paused = await box.said(['pause', 'ticks']);
+      if (/no cgroup that can be frozen/.test(paused.stderr)) return context.skip('needs a cgroup that can be frozen');
+      assert.equal(paused.stdout, 'ticks\n');
+      const before = logged(box, 'ticks');
+      await new Promise((wake) => setTimeout(wake, 200));
+      assert.equal(logged(box, 'ticks'), before);
+      assert.match(
+        await box.quick(['ps', '--filter', 'status=paused', '--format', '{{.Status}}']),
+        /^Up .* \(Paused\)$/,
+      );
+      assert.match((await box.said(['pause', 'ticks'])).stderr, /is already paused/);
+      assert.match((await box.said(['exec', 'ticks', 'true'])).stderr, /is paused, unpause the container before exec/);
+      assert.match((await box.said(['start', 'ticks'])).stderr, /cannot start a paused container, try unpause instead/);
+      assert.match(
+        (await box.said(['rm', 'ticks'])).stderr,
+        /paused container .*: unpause and then stop the container/,
+      );
+      await box.quick(['unpause', 'ticks']);
+      await until('more', () => logged(box, 'ticks').length > before.length);
+      assert.match((await box.said(['unpause', 'ticks'])).stderr, /is not paused/);
+      await box.quick(['pause', 'ticks']);
+      await box.quick(['stop', 'ticks']);
+      assert.equal(await inspected(box, 'ticks', '.State.ExitCode'), '5', 'it heard the signal');
+      assert.match((await box.said(['pause', 'ticks'])).stderr, /is not running/);
+    },
+  );
+  await t.test('--init: hears signals, waits for orphans, gives the exit code', async () => {
+    box.ok(['run', '-d', '--init', '--name', 'tended', image, 'sh', '-c', '(sleep 0.1 &); sleep 1000']);
+    assert.equal(box.ok(['exec', 'tended', 'cat', '/proc/1/comm']), 'docker-init');
+    assert.equal(await inspected(box, 'tended', '.HostConfig.Init'), 'true');
+    await new Promise((wake) => setTimeout(wake, 200));
+    assert.doesNotMatch(box.ok(['exec', 'tended', 'ps', '-o', 'stat']), /Z/);
+    assert.match(box.tsbox(['exec', 'tended', 'sh', '-c', 'echo > /sbin/docker-init']).stderr, /Read-only file system/);
+    await box.quick(['stop', 'tended']); // the shell has no handler: without an init it would take ten seconds
+    assert.equal(await inspected(box, 'tended', '.State.ExitCode'), '143');
+    assert.equal(box.tsbox(['run', '--rm', '--init', image, 'sh', '-c', 'exit 9']).status, 9);
+    const missing = box.tsbox(['run', '--rm', '--init', image, '/nope']);
+    assert.deepEqual([missing.status, missing.stderr], [127, 'docker-init: exec /nope: No such file or directory\n']);
+  });
+});
