@@ -193,16 +193,19 @@ test('faults: verbs that meet', async (t) => {
   });
 });
 
+const WAITING = 'echo one; until [ -e /go ]; do sleep 0.05; done; echo two';
+
 test('faults: the client is killed', async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
   const image = box.image();
   await t.test('without -i the container goes on, and its output is in the log', async () => {
-    const running = box.start(['run', '--name', 'goes-on', image, 'sh', '-c', 'echo one; sleep 0.7; echo two']);
+    const running = box.start(['run', '--name', 'goes-on', image, 'sh', '-c', WAITING]);
     await printed(running, /one/);
     running.child.kill('SIGKILL');
     await running.done;
     assert.equal(state(box, 'goes-on'), 'running');
+    box.ok(['exec', 'goes-on', 'touch', '/go']);
     assert.equal(await box.quick(['wait', 'goes-on']), '0');
     assert.equal(box.ok(['logs', 'goes-on']), 'one\ntwo');
     await box.quick(['rm', 'goes-on']);
