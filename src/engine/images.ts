@@ -8,15 +8,15 @@ import { tag } from '../store/image-changes.ts';
 import {
   findImageId,
   type ImageRecord,
-  imageChildren,
   imageIds,
   imageNames,
   imageParent,
+  imageParents,
   readImage,
   requireImage,
 } from '../store/images.ts';
 import { layerSize } from '../store/layers.ts';
-import { namesByImage, type References, readReferences } from '../store/references.ts';
+import { type ImageNames, namesByImage, readReferences } from '../store/references.ts';
 import type { HistoryEntry, ImageSummary } from './api.ts';
 import type { Engine } from './open.ts';
 
@@ -29,8 +29,8 @@ function imageSize(engine: Engine, config: ImageConfig): number {
   return chainIds(config.rootfs.diff_ids).reduce((sum, chainId) => sum + layerSize(engine.store, chainId), 0);
 }
 
-function summary(engine: Engine, image: ImageRecord, references: References): ImageSummary {
-  const { tags, digests } = imageNames(engine.store, image.id, references);
+function summary(engine: Engine, image: ImageRecord, names: ImageNames | undefined, parent = ''): ImageSummary {
+  const { tags, digests } = names ?? { tags: [], digests: [] };
   return {
     id: image.id,
     tags,
@@ -38,13 +38,14 @@ function summary(engine: Engine, image: ImageRecord, references: References): Im
     size: imageSize(engine, image.config),
     created: image.config.created ?? NEVER,
     config: image.config,
-    parent: imageParent(engine.store, image.id) ?? '',
+    parent,
   };
 }
 
 /** One image by its full id. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
 export function summarizeImage(engine: Engine, id: string): ImageSummary {
-  return summary(engine, readImage(engine.store, id), readReferences(engine.store));
+  const { store } = engine;
+  return summary(engine, readImage(store, id), imageNames(store, id), imageParent(store, id));
 }
 
 /** When the image was made that a name or an id stands for: RFC 3339.
@@ -62,14 +63,14 @@ export function listImages(
   onDamaged?: (id: string, error: TsboxError) => void,
 ): ImageSummary[] {
   const { store } = engine;
-  const references = readReferences(store);
-  const named = namesByImage(references);
-  const children = imageChildren(store);
+  const named = namesByImage(readReferences(store));
+  const parents = imageParents(store);
+  const haveChildren = new Set(parents.values());
   const images: ImageSummary[] = [];
   for (const id of imageIds(store)) {
-    if (!options.all && !named.has(id) && children.has(id)) continue;
+    if (!options.all && !named.has(id) && haveChildren.has(id)) continue;
     try {
-      images.push(summary(engine, readImage(store, id), references));
+      images.push(summary(engine, readImage(store, id), named.get(id), parents.get(id)));
     } catch (error) {
       if (!(error instanceof TsboxError)) throw error;
       if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged?.(id, error);

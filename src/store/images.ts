@@ -143,12 +143,20 @@ export function imageLastUpdated(store: Store, id: string): string | undefined {
   return readText(`${imageMetadata(store, id)}/lastUpdated`);
 }
 
+/** For each image that was made from another one here: that one's id. */
+export function imageParents(store: Store): Map<string, string> {
+  const parents = new Map<string, string>();
+  for (const id of imageIds(store)) {
+    const parent = imageParent(store, id);
+    if (parent !== undefined) parents.set(id, parent);
+  }
+  return parents;
+}
+
 /** Image ids by the image they were made from. */
 export function imageChildren(store: Store): Map<string, string[]> {
   const children = new Map<string, string[]>();
-  for (const id of imageIds(store)) {
-    const parent = imageParent(store, id);
-    if (parent === undefined) continue;
+  for (const [id, parent] of imageParents(store)) {
     const list = children.get(parent);
     if (list === undefined) children.set(parent, [id]);
     else list.push(id);

@@ -1,5 +1,5 @@
 /** Small files of the store, and refusals of the kernel in tsbox's own words. */
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { refusal as nodeRefusal } from '../sys/node-error.ts';
@@ -92,7 +92,8 @@ export function parseStored(text: string, path: string): unknown {
 
 /** An object that was written and renamed into place; what is damaged counts as not there. */
 export function readObject(path: string): Record<string, unknown> | undefined {
-  const text = readText(path);
+  // Most are not there, and Node's error for that costs ten times the look: `ps` of a thousand containers makes two thousand.
+  const text = existsSync(path) ? readText(path) : undefined;
   if (text === undefined) return undefined;
   try {
     const value: unknown = JSON.parse(text);
