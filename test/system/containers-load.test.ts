@@ -1,0 +1,128 @@
+/**
+ * Many at once: processes that call verbs by chance on the same containers. A short share of it here; `make soak` takes 200 containers, 20
+ * processes and minutes: TSBOX_LOAD_CONTAINERS, TSBOX_LOAD_PROCESSES, TSBOX_LOAD_SECONDS. The seed is printed; TSBOX_LOAD_SEED repeats the choices.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import test from 'node:test';
+import { requires } from '../requires.ts';
+import { type Sandbox, sandbox } from './harness.ts';
+import { leftovers } from './leftovers.ts';
+import { generator } from './store-random.ts';
+
+const number = (name: string, otherwise: number) => Number(process.env[`TSBOX_LOAD_${name}`] ?? otherwise);
+const CONTAINERS = number('CONTAINERS', 12);
+const PROCESSES = number('PROCESSES', 6);
+const SECONDS = number('SECONDS', 8);
+const SEED = number('SEED', Date.now() % 2 ** 31);
+
+/** Ends on SIGTERM at once. */
+const OBEDIENT = ['sh', '-c', 'echo begun; trap "exit 0" TERM; while :; do sleep 1000 & wait; done'];
+
+/** What may be said when somebody else was faster. */
+const EXPECTED = [
+  /No such (container|object)/,
+  /is not running/,
+  /is (already )?in use by container/,
+  /is paused|not paused|already paused/,
+  /cannot remove a (running|paused) container/,
+  /cannot kill container/,
+  /removal of container .* is already in progress/,
+  /marked for removal/,
+  /its end was not seen|monitor .* (left|ended)/,
+];
+
+interface Call {
+  args: string[];
+  status: number | null;
+  stderr: string;
+}
+
+/** The next call by chance. */
+function choose(random: () => number, image: string): string[] {
+  const one = () => `c${Math.floor(random() * CONTAINERS)}`;
+  const calls: (() => string[])[] = [
+    () => ['run', '-d', '--network', 'none', '--name', one(), image, ...OBEDIENT],
+    () => ['create', '--network', 'none', '--name', one(), image, ...OBEDIENT],
+    () => ['start', one()],
+    () => ['start', one()],
+    () => ['stop', '-t', '1', one()],
+    () => ['kill', one()],
+    () => ['exec', one(), 'true'],
+    () => ['rm', '-f', one()],
+    () => ['rm', one()],
+    () => ['ps', '-a'],
+    () => ['inspect', one()],
+    () => ['logs', one()],
+  ];
+  return calls[Math.floor(random() * calls.length)]!();
+}
+
+/** Calls until the time is over. */
+async function worker(box: Sandbox, image: string, seed: number, calls: Call[]): Promise<void> {
+  const random = generator(seed);
+  for (const end = Date.now() + SECONDS * 1000; Date.now() < end; ) {
+    const args = choose(random, image);
+    const { status, stderr } = await box.start(args, { timeout: 120_000 }).done;
+    calls.push({ args, status, stderr });
+  }
+}
+
+interface Listed {
+  ID: string;
+  Names: string;
+  State: string;
+}
+
+/** Each container is what `ps` says it is. */
+async function checkTruth(box: Sandbox): Promise<void> {
+  const listed = (await box.quick(['ps', '-a', '--no-trunc', '--format', '{{json .}}'])).split('\n').filter(Boolean);
+  for (const { ID, Names, State } of listed.map((line) => JSON.parse(line) as Listed)) {
+    const [{ State: state, Name }] = JSON.parse(await box.quick(['inspect', ID]));
+    assert.equal(Name, `/${Names}`);
+    assert.equal(state.Status, State, Names);
+    assert.equal(state.Running, State === 'running', Names);
+    if (State === 'running') assert.ok(existsSync(`/proc/${state.Pid}`), `${Names} has its process`);
+    else assert.equal(state.Pid, 0, Names);
+  }
+}
+
+/** The journal as a whole: whatever began has ended. */
+function checkEvents(box: Sandbox): void {
+  const counts = new Map<string, number>();
+  for (const path of [`${box.runRoot}/events.1`, `${box.runRoot}/events`].filter(existsSync)) {
+    for (const line of readFileSync(path, 'utf8').split('\n').filter(Boolean)) {
+      const { type, action, id } = JSON.parse(line) as { type: string; action: string; id: string };
+      if (type === 'container') counts.set(`${action} ${id}`, (counts.get(`${action} ${id}`) ?? 0) + 1);
+    }
+  }
+  const ids = [...counts.keys()].filter((key) => key.startsWith('create ')).map((key) => key.slice(7));
+  assert.ok(ids.length > 0);
+  for (const id of ids) {
+    assert.equal(counts.get(`destroy ${id}`), 1, `${id} is destroyed once`);
+    assert.equal(counts.get(`die ${id}`), counts.get(`start ${id}`), `${id} dies as often as it is started`);
+  }
+}
+
+test(`load: ${PROCESSES} processes call verbs on ${CONTAINERS} containers for ${SECONDS} s, seed ${SEED}`, async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  const calls: Call[] = [];
+  await Promise.all([...Array(PROCESSES).keys()].map((at) => worker(box, image, SEED + at, calls)));
+  t.diagnostic(`${calls.length} calls, ${calls.filter(({ status }) => status === 0).length} of them did something`);
+  for (const { args, status, stderr } of calls) {
+    const lines = stderr.split('\n').filter((line) => line !== '' && !/^(hint|Run|See)\b/.test(line));
+    const strange = lines.filter((line) => !EXPECTED.some((pattern) => pattern.test(line)));
+    assert.deepEqual(status === 0 ? [] : strange, [], `tsbox ${args.join(' ')}: ${stderr}`);
+    assert.ok(
+      status !== null && (status === 0 || lines.length > 0 || args[0] === 'exec'),
+      `${args.join(' ')}: ${status}`,
+    );
+  }
+  await checkTruth(box);
+  const all = (await box.quick(['ps', '-aq'])).split('\n').filter(Boolean);
+  if (all.length > 0) box.ok(['rm', '-f', ...all], { timeout: 120_000 });
+  assert.deepEqual(await leftovers(box.directory), []);
+  checkEvents(box);
+});
