@@ -8,6 +8,7 @@ import { extractArchive } from '../layer/extract.ts';
 import { ownersInside, ownersOutside } from '../layer/owners.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
+import { noteContainer } from '../store/events.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { OPEN, openat2, RESOLVE } from '../sys/file.ts';
 import { maySetOwners } from '../sys/own-ids.ts';
@@ -111,6 +112,7 @@ async function unpackInside(
   tar: AsyncIterable<Buffer>,
 ): Promise<Copied> {
   const path = evaluatePath(view.root, inRoot(directory));
+  noteContainer(engine.store, record, 'extract-to-dir');
   const refused = readOnly(engine, record, path);
   if (!view.isRunning && refused !== undefined) throw refused;
   const dirfd = openDirectory(view, inRoot(directory), directory, request.container);
@@ -182,9 +184,11 @@ export async function* readFromContainer(
   engine: Engine,
   request: Omit<CopyRequest, 'host' | 'from' | 'archive'>,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const view = await openView(engine, requireContainer(engine.store, request.container));
+  const record = requireContainer(engine.store, request.container);
+  const view = await openView(engine, record);
   try {
     const source = sourceInside(view, request);
+    noteContainer(engine.store, record, 'archive-path');
     const { name } = splitEntry(inRoot(source.path));
     yield* packInside(view, inRoot(source.path), name);
   } finally {
@@ -196,10 +200,12 @@ export async function* readFromContainer(
 export async function copyFromContainer(engine: Engine, request: CopyRequest): Promise<Copied> {
   const path = absolute(request.host, request.from);
   checkOutput(path);
-  const view = await openView(engine, requireContainer(engine.store, request.container));
+  const record = requireContainer(engine.store, request.container);
+  const view = await openView(engine, record);
   let dirfd: number | undefined;
   try {
     const source = sourceInside(view, request);
+    noteContainer(engine.store, record, 'archive-path');
     const { directory, name } = copyPlace(source, destinationOutside(path));
     dirfd = openSync(directory, 'r');
     const opened = dirfd;

@@ -19,6 +19,14 @@ test('events: beside docker the same is told of containers and images', async (t
   await both('start', 'one');
   await both('exec', 'one', 'sh', '-c', 'exit 0');
   await compare('exec', 'one', 'sh', '-c', 'exit 3');
+  await both('pause', 'one');
+  await both('unpause', 'one');
+  await both('rename', 'one', 'uno');
+  await both('rename', 'uno', 'one');
+  await both('restart', '-t', '0', 'one');
+  await both('cp', import.meta.filename, 'one:/tmp/a');
+  await both('cp', import.meta.filename, 'one:/etc');
+  await both('cp', 'one:/etc/passwd', box.directory);
   await both('update', '--memory', '64m', '--memory-swap', '64m', 'one');
   await both('kill', '--signal', 'WINCH', 'one');
   await both('stop', '-t', '0', 'one');
