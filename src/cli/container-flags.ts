@@ -31,7 +31,7 @@ export const CONTAINER_FLAGS = {
     help: "'host', 'auto[:size=N]', or a user namespace with the subordinate ids of user[:group], uid[:gid] or 'default'",
   },
   user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
-  volume: { kind: 'list', short: 'v', help: 'Mount a directory or file of the host: SRC:DST[:ro]' },
+  volume: { kind: 'list', short: 'v', help: 'Mount a directory or file of the host, or a volume: [SOURCE:]PATH[:ro]' },
   workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
 } as const satisfies FlagTable;
 
@@ -48,8 +48,6 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'attach/a annotation',
   'health-cmd health-interval health-retries health-start-interval health-start-period health-timeout no-healthcheck',
   'disable-content-trust log-driver log-opt',
-  // volumes
-  'mount tmpfs volume-driver volumes-from',
   // network
   'add-host dns dns-opt dns-option dns-search domainname expose ip ip6 link link-local-ip mac-address net-alias network-alias',
   'publish/p publish-all/P',

@@ -7,6 +7,7 @@ import { LIFE_FLAGS, withLife } from './life-flags.ts';
 import { print } from './output.ts';
 import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS } from './plan-flags.ts';
 import { RESOURCE_FLAGS, withResources } from './resource-flags.ts';
+import { VOLUME_FLAGS, withVolumes } from './volume-flags.ts';
 
 export const verb = command({
   usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
@@ -18,16 +19,15 @@ export const verb = command({
     ...ISOLATION_FLAGS,
     ...LIFE_FLAGS,
     ...RESOURCE_FLAGS,
+    ...VOLUME_FLAGS,
     ...DRY_RUN_FLAG,
     format: EXPLAIN_FLAGS.format,
   },
   unsupported: UNSUPPORTED_CONTAINER_FLAGS,
   async run(context, flags, args) {
     checkFormat(flags);
-    const request = await withResources(
-      await withIsolation(withLife(containerRequest(flags, args, true), flags), flags),
-      flags,
-    );
+    const asked = await withVolumes(withLife(containerRequest(flags, args, true), flags), flags);
+    const request = await withResources(await withIsolation(asked, flags), flags);
     if (flags['dry-run']) return printPlan(context, request, flags);
     print(`${await createFromFlags(context, request, flags)}\n`);
     return 0;

@@ -3,7 +3,7 @@ import type { EngineOptions, UnpackLimits } from '../engine/api.ts';
 import { checkCount, FLAG_ERROR, type FlagTable, type FlagValues, parseFlags, UsageError } from './args.ts';
 import type { Command, Context } from './command.ts';
 import { complain, OutputClosed, print, SIGPIPE_EXIT } from './output.ts';
-import { ALIASES, UNSUPPORTED_VERBS, VERBS } from './verbs.ts';
+import { ALIASES, INTERNAL_VERBS, UNSUPPORTED_VERBS, VERBS } from './verbs.ts';
 
 /** What stands for an ordinary user's own directories, which are looked for when they are needed. */
 const USER_ROOTS = { data: '~/.local/share/tsbox', run: '$XDG_RUNTIME_DIR/tsbox' } as const;
@@ -85,7 +85,7 @@ async function dispatch(argv: readonly string[]): Promise<number> {
   const call = await findVerb(args);
   if (call === undefined) return 0;
   for (const flag of ['explain', 'dry-run'] as const) if (values[flag]) call.argv.unshift(`--${flag}`);
-  const { verb } = await VERBS[call.verb]!();
+  const { verb } = await (VERBS[call.verb] ?? INTERNAL_VERBS[call.verb])!();
   try {
     return await runVerb(call, verb, context(values));
   } catch (error) {
@@ -150,7 +150,8 @@ async function findVerb(args: readonly string[]): Promise<Call | undefined> {
   if (word === 'help') return rest.length === 0 ? void (await printHelp()) : findVerb([...rest, '--help']);
   const group = Object.hasOwn(ALIASES, word) ? ALIASES[word]! : undefined;
   if (group === undefined) {
-    if (Object.hasOwn(VERBS, word)) return { name: word, verb: word, argv: rest };
+    if (Object.hasOwn(VERBS, word) || Object.hasOwn(INTERNAL_VERBS, word))
+      return { name: word, verb: word, argv: rest };
     if (UNSUPPORTED_VERBS.includes(word)) throw new UsageError(`${word}: not supported yet`, 1);
     throw new UsageError(`'${word}' is not a tsbox command.`, 1);
   }

@@ -2,13 +2,14 @@
 import type { ContainerSummary, ImageSummary } from '../engine/api.ts';
 import { NEVER } from '../spec/container.ts';
 import { hasLabel } from '../spec/labels.ts';
+import { LOCAL_DRIVER } from '../spec/volume.ts';
 import { UsageError } from './args.ts';
 import { type Context, command } from './command.ts';
 import { ellipsis, humanAge, humanDuration, humanSize, localTime, shortId } from './human.ts';
 import { matches, parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
-const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited'];
+const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited', 'volume'];
 const STATUSES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
 
 export const verb = command({
@@ -103,7 +104,8 @@ export function containerRow({ record, image, state, hostConfig }: ContainerSumm
   const { now, whole, size } = options;
   const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
   const labels = record.Config.Labels ?? {};
-  const mounts = Object.values(record.MountPoints ?? {}).map(({ Name, Source }) => Name ?? Source);
+  const points = Object.values(record.MountPoints ?? {});
+  const mounts = points.map(({ Name, Source }) => Name || Source);
   const row = {
     Command: JSON.stringify(whole ? words : ellipsis(words, 20)),
     CreatedAt: localTime(record.Created),
@@ -113,7 +115,7 @@ export function containerRow({ record, image, state, hostConfig }: ContainerSumm
       .map(([key, value]) => `${key}=${value}`)
       .sort()
       .join(','),
-    LocalVolumes: '0',
+    LocalVolumes: String(points.filter(({ Driver }) => Driver === LOCAL_DRIVER).length),
     Mounts: mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(','),
     Names: record.Name.replace(/^\//, ''),
     Networks: hostConfig.NetworkMode,
@@ -168,9 +170,17 @@ function fits(
     any('status', (status) => state.Status === status) &&
     any('name', (pattern) => matches(pattern, name) || matches(pattern, `/${name}`)) &&
     any('id', (id) => record.ID.startsWith(id)) &&
+    any('volume', (volume) => hasMount(record, volume)) &&
     any('exited', (code) => !state.Running && state.StartedAt !== NEVER && state.ExitCode === Number(code)) &&
     any('ancestor', (image) => record.Config.Image === image || descends(record.Image, image, images)) &&
     (filters.get('label') ?? []).every((label) => hasLabel(record.Config.Labels ?? {}, label))
+  );
+}
+
+/** By the name of a volume, a directory of the host or a place in the container. */
+function hasMount({ MountPoints }: ContainerSummary['record'], wanted: string): boolean {
+  return Object.values(MountPoints).some(
+    ({ Name, Source, Destination }) => wanted === (Name || Source) || wanted === Destination,
   );
 }
 

@@ -9,6 +9,7 @@ import { LIFE_FLAGS, withLife } from './life-flags.ts';
 import { print } from './output.ts';
 import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS, explainer } from './plan-flags.ts';
 import { RESOURCE_FLAGS, withResources } from './resource-flags.ts';
+import { VOLUME_FLAGS, withVolumes } from './volume-flags.ts';
 
 export const verb = command({
   usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
@@ -21,6 +22,7 @@ export const verb = command({
     ...ISOLATION_FLAGS,
     ...LIFE_FLAGS,
     ...RESOURCE_FLAGS,
+    ...VOLUME_FLAGS,
     ...DETACH_KEYS_FLAG,
     ...SIG_PROXY_FLAG,
     ...EXPLAIN_FLAGS,
@@ -30,7 +32,8 @@ export const verb = command({
   unsupported: UNSUPPORTED_CONTAINER_FLAGS,
   async run(context, flags, args) {
     checkFormat(flags);
-    const isolated = await withIsolation(withLife(containerRequest(flags, args, !flags.detach), flags), flags);
+    const asked = await withVolumes(withLife(containerRequest(flags, args, !flags.detach), flags), flags);
+    const isolated = await withIsolation(asked, flags);
     const request = await withResources(isolated, flags);
     if (flags['dry-run']) return printPlan(context, request, flags);
     const attachment = {

@@ -7,6 +7,7 @@ import { IMAGE_HEADERS, imageRows } from './images.ts';
 import { listingText, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 import { CONTAINER_HEADERS, containerRow } from './ps.ts';
+import { VOLUME_HEADERS, volumeRow } from './volume-ls.ts';
 
 export const verb = command({
   usage: '[OPTIONS]',
@@ -17,7 +18,7 @@ export const verb = command({
       kind: 'string',
       help: "'table', 'json', a Go template for each row, or 'table TEMPLATE'; with -v one for all",
     },
-    verbose: { kind: 'bool', short: 'v', help: 'Show each image and each container' },
+    verbose: { kind: 'bool', short: 'v', help: 'Show each image, container and volume' },
   },
   ownsFiles: true,
   async run(context, { format, verbose }) {
@@ -34,15 +35,17 @@ export const verb = command({
 const COLUMNS = ['Type', 'TotalCount', 'Active', 'Size', 'Reclaimable'];
 const HEADERS = { Type: 'TYPE', TotalCount: 'TOTAL', Active: 'ACTIVE', Size: 'SIZE', Reclaimable: 'RECLAIMABLE' };
 
-/** The rows of Docker. tsbox has neither volumes nor a build cache: scripts find them empty. Pure. */
-export function summaryRows({ images, containers, layers, reclaimable }: DiskUsage): Row[] {
+/** The rows of Docker. tsbox has no build cache: scripts find it empty. Pure. */
+export function summaryRows({ images, containers, volumes, layers, reclaimable }: DiskUsage): Row[] {
   const written = (some: readonly ContainerUsage[]) => some.reduce((sum, each) => sum + each.written, 0);
   const stopped = containers.filter(({ container }) => !container.state.Running);
+  const size = (some: DiskUsage['volumes']) => some.reduce((sum, each) => sum + each.size, 0);
+  const unused = volumes.filter(({ users }) => users.length === 0);
   const used = images.filter((image) => image.containers > 0);
   return [
     row('Images', images.length, used.length, layers, reclaimable),
     row('Containers', containers.length, containers.length - stopped.length, written(containers), written(stopped)),
-    row('Local Volumes', 0, 0, 0, 0),
+    row('Local Volumes', volumes.length, volumes.length - unused.length, size(volumes), size(unused)),
     row('Build Cache', 0, 0, 0, 0),
   ];
 }
@@ -66,12 +69,14 @@ interface Verbose {
 }
 
 /** @param whole ids and commands in full */
-function verboseRows({ images, containers }: DiskUsage, whole: boolean): Verbose {
+function verboseRows({ images, containers, volumes }: DiskUsage, whole: boolean): Verbose {
   const now = Date.now();
   return {
     Images: images.map((usage) => imageRow(usage, now, whole)),
     Containers: containers.map(({ container, written }) => containerRow(container, { now, whole, size: { written } })),
-    Volumes: [],
+    Volumes: volumes.map(({ volume, users, size }) =>
+      volumeRow(volume, { links: String(users.length), size: humanSize(size) }),
+    ),
     BuildCache: [],
   };
 }
@@ -87,11 +92,11 @@ const IMAGE_COLUMNS = ['Repository', 'Tag', 'ID', 'CreatedSince', 'Size', 'Share
 const CONTAINER_COLUMNS = ['ID', 'Image', 'Command', 'LocalVolumes', 'Size', 'RunningFor', 'Status', 'Names'];
 
 /** The tables of Docker; those of what tsbox does not have are empty. */
-async function verboseText({ Images, Containers }: Verbose): Promise<string> {
+async function verboseText({ Images, Containers, Volumes }: Verbose): Promise<string> {
   const tables = [
     ['Images', IMAGE_HEADERS, IMAGE_COLUMNS, Images],
     ['Containers', CONTAINER_HEADERS, CONTAINER_COLUMNS, Containers],
-    ['Local Volumes', { Name: 'VOLUME NAME', Links: 'LINKS', Size: 'SIZE' }, ['Name', 'Links', 'Size'], []],
+    ['Local Volumes', VOLUME_HEADERS, ['Name', 'Links', 'Size'], Volumes],
   ] as const;
   const texts = tables.map(
     async ([title, headers, columns, rows]) =>

@@ -1,4 +1,6 @@
 /** `tsbox system prune` */
+import type { Pruned } from '../engine/prune.ts';
+import { UsageError } from './args.ts';
 import { command } from './command.ts';
 import { print } from './output.ts';
 import {
@@ -16,26 +18,41 @@ export const verb = command({
   usage: '[OPTIONS]',
   summary: 'Remove what nobody uses: containers, images, layers',
   count: [0, 0],
-  flags: PRUNE_IMAGES_FLAGS,
-  unsupported: 'volumes',
+  flags: { ...PRUNE_IMAGES_FLAGS, volumes: { kind: 'bool', help: 'Remove volumes that no container has, too' } },
   ownsFiles: true,
   async run(context, flags) {
     const filter = pruneFilter(flags.filter);
-    if (!isWanted(warning(flags.all, flags.filter), flags.force)) return 0;
+    if (flags.volumes && filter.until !== undefined) {
+      throw new UsageError('ERROR: The "until" filter is not supported with "--volumes"', 1);
+    }
+    if (!isWanted(warning(flags), flags.force)) return 0;
     const engine = await context.engine();
     const { pruneContainers, pruneImages } = await import('../engine/prune.ts');
     // Containers first: then their images are unused too.
     const containers = await pruneContainers(engine, filter);
     print(deletedText('Containers', containers.removed));
+    const nothing: Pruned<string[]> = { removed: [], bytes: 0, errors: [] };
+    const volumes = flags.volumes ? (await import('../engine/volumes.ts')).pruneVolumes(engine, filter) : nothing;
+    print(deletedText('Volumes', volumes.removed));
     const images = await pruneImages(engine, { all: flags.all, filter });
-    print(deletedText('Images', removedLines(images.removed)) + reclaimedText(containers.bytes + images.bytes));
-    return reportErrors([...containers.errors, ...images.errors]);
+    const bytes = containers.bytes + volumes.bytes + images.bytes;
+    print(deletedText('Images', removedLines(images.removed)) + reclaimedText(bytes));
+    return reportErrors([...containers.errors, ...volumes.errors, ...images.errors]);
   },
 });
 
-function warning(all: boolean, filters: readonly string[]): string {
+function warning({
+  all,
+  filter: filters,
+  volumes,
+}: {
+  all: boolean;
+  filter: readonly string[];
+  volumes: boolean;
+}): string {
   const what = [
     'all stopped containers',
+    ...(volumes ? ['all volumes not used by at least one container'] : []),
     whichImages(all),
     ...(filters.length === 0 ? ['layers that interrupted pulls have left'] : []),
   ];

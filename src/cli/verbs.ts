@@ -55,6 +55,12 @@ export const VERBS: Readonly<Record<string, Load>> = {
   wait: () => import('./wait.ts'),
 };
 
+/** Verbs that tsbox itself calls, for work that another process has to do. In no help. */
+export const INTERNAL_VERBS: Readonly<Record<string, Load>> = {
+  'volume-fill': () => import('./volume-fill.ts'),
+  'volume-release': () => import('./volume-release.ts'),
+};
+
 /** The verbs as `tsbox --help` lists them: all that are one word. */
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   'Common Commands': [

@@ -5,6 +5,7 @@ import type { ExitStatus, StreamName } from '../runtime/session.ts';
 import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
 import type { ImageConfig } from '../spec/oci-image.ts';
 import type { Resources } from '../spec/resources.ts';
+import type { MountSpec } from '../spec/volume.ts';
 
 export interface EngineOptions {
   /** `/var/lib/tsbox` */
@@ -51,8 +52,16 @@ export interface ContainerRequest {
   attached: boolean;
   autoRemove: boolean;
   readonlyRootfs: boolean;
-  /** `-v`: `SRC:DST[:ro]`, not split. */
+  /** `-v`: `[SOURCE:]DESTINATION[:ro]`, not split. */
   volumes: readonly string[];
+  /** `--mount`, as Docker's `Mount`. */
+  mounts?: readonly MountSpec[];
+  /** `--tmpfs`: options by path, comma-separated. */
+  tmpfs?: Readonly<Record<string, string>>;
+  /** `--volumes-from`: `CONTAINER[:ro]`. */
+  volumesFrom?: readonly string[];
+  /** `--volume-driver`: of the volumes of `-v` and the image that have to be made. */
+  volumeDriver?: string;
   network: string;
   /** `--userns`: `host`, or whose subordinate ids; absent for the engine's own choice. */
   userns?: string;

@@ -6,7 +6,7 @@ import { ownersInside } from '../layer/owners.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { ContainerConfig, HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
 import { familiarString, parseReference } from '../spec/reference.ts';
-import { requireContainer } from '../store/containers.ts';
+import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import { type ImageRecord, requireImage } from '../store/images.ts';
@@ -39,7 +39,8 @@ async function commitLayer(
   const { whiteouts, lchown } = unpackAs();
   const [, ...below] = layer.stack;
   const owners = layer.owners && ownersInside(layer.owners);
-  const exclude = madeForMounts(layer.upper, below, Object.keys(record.MountPoints), owners);
+  const places = [...Object.keys(record.MountPoints), ...Object.keys(readHostConfig(store, record.ID).Tmpfs ?? {})];
+  const exclude = madeForMounts(layer.upper, below, places, owners);
   const staged = await stageLayer(store, lease, (target) =>
     applyLayer(abortable(diffLayer(layer.upper, { whiteouts, exclude, owners }), signal), target.dir, {
       whiteouts,

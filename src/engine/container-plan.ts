@@ -24,6 +24,7 @@ import { isHostRoot, ownMaps } from '../sys/own-ids.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
 import { parentPath, placeSteps } from './cgroup-path.ts';
 import { containerDevices } from './devices.ts';
+import { noSuchSource } from './mount-spec.ts';
 import { joinedContainers } from './namespaces.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
@@ -34,8 +35,10 @@ import { removalSteps } from './removal.ts';
 import { ociResources } from './resources.ts';
 import { seccompFilter } from './seccomp.ts';
 import { shmCleanup, shmSetup, shmSource } from './shm.ts';
+import { withTmpfsModes } from './tmpfs-modes.ts';
 import { type ResolvedUser, resolveUser } from './user.ts';
 import { mapsOf } from './userns.ts';
+import { ownerSteps, releaseSteps } from './volume-use.ts';
 
 export interface ContainerPlanInput {
   record: ContainerRecord;
@@ -104,14 +107,18 @@ function ownedByRoot(paths: readonly string[], maps: IdMaps | undefined): Step[]
 
 /** Loaded for binds that ask for it only. */
 async function checkBinds(record: ContainerRecord): Promise<void> {
-  const points = Object.values(record.MountPoints).filter(({ Mode }) => /shared|slave/.test(Mode));
+  const points = Object.values(record.MountPoints).filter(({ Spec }) => Spec?.BindOptions?.Propagation !== undefined);
   if (points.length > 0) (await import('./propagation.ts')).checkPropagation(points);
 }
 
-/** A source that is not there is made as a directory, as Docker does for `-v`. */
+/** A source that is not there is made as a directory, as Docker does for `-v`. @throws ERR_TSBOX_USAGE for one of `--mount` */
 function sourceSteps(record: ContainerRecord, kinds: ReadonlyMap<string, PathKind>, maps: IdMaps | undefined): Step[] {
+  const gone = Object.values(record.MountPoints).find(
+    ({ SkipMountpointCreation, Source }) => SkipMountpointCreation === true && kinds.get(Source) === 'absent',
+  );
+  if (gone !== undefined) throw noSuchSource(gone.Source);
   return Object.values(record.MountPoints)
-    .filter((point) => kinds.get(point.Source) === 'absent')
+    .filter((point) => point.Type === 'bind' && kinds.get(point.Source) === 'absent')
     .flatMap((point) => [
       ...makeDirectories(point.Source, `the source of ${point.Destination} is not there yet`),
       ...ownedByRoot(maps === undefined ? [] : missingParts(point.Source), maps),
@@ -130,7 +137,7 @@ function pathKinds(config: OciConfig, record: ContainerRecord, init: string | un
     const seen = /^\/(proc|sys)\//.test(path);
     if (seen) kinds.set(path, pathKind(path));
   }
-  for (const point of Object.values(record.MountPoints)) kinds.set(point.Source, pathKind(point.Source));
+  for (const { Source } of Object.values(record.MountPoints)) if (Source !== '') kinds.set(Source, pathKind(Source));
   if (init !== undefined) kinds.set(init, 'file');
   for (const path of [record.HostsPath, record.HostnamePath, record.ResolvConfPath]) kinds.set(path, 'file');
   return kinds;
@@ -213,7 +220,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...(input.size === undefined ? {} : { size: input.size }),
     ...(maps === undefined ? {} : { maps }),
   });
-  const config = withPlaces(asked, layer.stack);
+  const config = withTmpfsModes(withPlaces(asked, layer.stack), layer.stack);
   checkProcMounts(config.mounts ?? []);
   const kinds = pathKinds(config, record, init);
   await checkBinds(record);
@@ -237,6 +244,9 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...placeSteps(store, record.ID, facts),
     ...fileSteps(record, hostConfig, owner),
     ...sourceSteps(record, kinds, owner),
+    ...(owners?.layers.shifted === undefined || owner === undefined
+      ? []
+      : ownerSteps(Object.values(record.MountPoints), owner)),
     ...shmSetup(engine, record.ID, hostConfig, owner),
     ...(owners?.setup ?? []),
     ...(maps === undefined ? mount : []),
@@ -247,7 +257,10 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       ? store.driver.unplaceSteps(layer.mountId)
       : store.driver.umountSteps(layer.mountId, owner && mappedPlace(store, record.ID))),
   ];
-  const end = hostConfig.AutoRemove ? removalSteps(engine, record, layer, owners?.layers.shifted && maps) : [];
+  const end = [
+    ...(hostConfig.AutoRemove ? removalSteps(engine, record, layer, owners?.layers.shifted && maps) : []),
+    ...releaseSteps(engine, record, hostConfig.AutoRemove),
+  ];
   const plan = compilePlan({
     config,
     facts,

@@ -14,7 +14,7 @@ import { containerDirectory } from '../store/store.ts';
 import { hostFacts } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ContainerRequest, OnProgress, PlanPreview } from './api.ts';
-import { parseBinds } from './binds.ts';
+import { type ContainerMounts, checkMounts, type MountPoints, makeMounts, plannedMounts } from './container-mounts.ts';
 import { containerPlan } from './container-plan.ts';
 import { makeHostConfig, securityModules, securityNotes } from './host-config.ts';
 import { commandLine, mergeConfig } from './merge.ts';
@@ -22,6 +22,7 @@ import { checkJoined } from './namespaces.ts';
 import { boundingSet } from './oci.ts';
 import type { Engine } from './open.ts';
 import { isAuto } from './userns-mode.ts';
+import { fillNewVolumes } from './volume-use.ts';
 
 const FAILED = 125;
 
@@ -62,6 +63,7 @@ async function checkRequest(engine: Engine, request: ContainerRequest): Promise<
     checkUserns(userns, request);
   }
   makeHostConfig(request, userns);
+  checkMounts(request);
 }
 
 /** Compiles a profile of one's own: what is wrong with it is told before there is a container. */
@@ -105,7 +107,13 @@ function defaultHostname(id: string, network: string): string {
   return network === 'host' ? hostname() : id.slice(0, 12);
 }
 
-function makeRecord(engine: Engine, id: string, image: ImageRecord, request: ContainerRequest): ContainerRecord {
+function makeRecord(
+  engine: Engine,
+  id: string,
+  image: ImageRecord,
+  request: ContainerRequest,
+  points: MountPoints,
+): ContainerRecord {
   const config: ContainerConfig = mergeConfig(defaultHostname(id, request.network), request, image.config.config ?? {});
   const [path = '', ...args] = commandLine(config);
   const directory = containerDirectory(engine.store, id);
@@ -132,7 +140,7 @@ function makeRecord(engine: Engine, id: string, image: ImageRecord, request: Con
       StartedAt: NEVER,
       FinishedAt: NEVER,
     },
-    MountPoints: parseBinds(request.volumes, [engine.options.dataRoot, engine.options.runRoot]),
+    MountPoints: points,
     HostnamePath: `${directory}/hostname`,
     HostsPath: `${directory}/hosts`,
     ResolvConfPath: `${directory}/resolv.conf`,
@@ -142,11 +150,29 @@ function makeRecord(engine: Engine, id: string, image: ImageRecord, request: Con
   };
 }
 
-function imageWarnings(image: ImageRecord, request: ContainerRequest): string[] {
-  const mounted = new Set(Object.keys(parseBinds(request.volumes)));
-  return Object.keys(image.config.config?.Volumes ?? {})
-    .filter((path) => !mounted.has(path))
-    .map((path) => `the image's volume ${path} is kept in the container's own layer: volumes are not supported yet`);
+const imageVolumes = ({ config }: ImageRecord) => Object.keys(config.config?.Volumes ?? {});
+
+/** The container's files, and what its volumes show of the image. On an error nothing of it is left, nor are volumes made for it. */
+async function makeContainer(
+  engine: Engine,
+  wanted: ContainerRecord,
+  hostConfig: HostConfig,
+  mounts: ContainerMounts,
+  image: ImageRecord,
+) {
+  let made = false;
+  try {
+    const make = (final: HostConfig) => createFiles(engine.store, wanted, final, image.chainId);
+    const { record } = await withMaps(engine, hostConfig, make);
+    made = true;
+    if (mounts.copied.length > 0) await fillNewVolumes(engine, wanted, hostConfig, mounts.copied);
+    mounts.release();
+    return record;
+  } catch (error) {
+    if (made) await (await import('./remove.ts')).removeContainer(engine, wanted.ID, { force: false });
+    mounts.discard();
+    throw error;
+  }
 }
 
 /** @throws ERR_TSBOX_NOT_FOUND without the image, ERR_TSBOX_CONFLICT when the name is in use, ERR_TSBOX_USAGE on a bad value;
@@ -164,11 +190,11 @@ export async function createContainer(
   checkJoined(engine.store, hostConfig);
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
-  const record = makeRecord(engine, id, image, request);
-  const make = (final: HostConfig) => createFiles(engine.store, record, final, image.chainId);
-  const { record: made } = await withMaps(engine, hostConfig, make);
+  const mounts = makeMounts(engine, request, imageVolumes(image));
+  const record = makeRecord(engine, id, image, request, mounts.points);
+  const made = await makeContainer(engine, record, hostConfig, mounts, image);
   noteContainer(engine.store, made, 'create');
-  return { id, warnings: [...warnings, ...imageWarnings(image, request), ...notes] };
+  return { id, warnings: [...warnings, ...notes] };
 }
 
 /** The plan that `createContainer` and `startContainer` would run for this request. Changes nothing: not even a missing image is pulled.
@@ -183,7 +209,8 @@ export async function previewContainer(
   const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
   const id = newContainerId();
   const name = request.name ?? randomHex(16);
-  const record = makeRecord(engine, id, image, { ...request, name });
+  const points = plannedMounts(engine, request, imageVolumes(image));
+  const record = makeRecord(engine, id, image, { ...request, name }, points);
   const layer = plannedRwLayer(engine.store, image.chainId);
   const wanted = makeHostConfig(request, usernsMode(engine, request));
   const hostConfig = await withMaps(engine, wanted, (final) => final);

@@ -13,6 +13,7 @@ import type { ContainerSummary, ImageSummary } from './api.ts';
 import { listImages } from './images.ts';
 import { listContainers } from './list.ts';
 import type { Engine } from './open.ts';
+import { listVolumes, type VolumeUsage } from './volumes.ts';
 
 export interface ImageUsage {
   image: ImageSummary;
@@ -30,10 +31,17 @@ export interface ContainerUsage {
   written: number;
 }
 
+export interface LocalVolumeUsage extends VolumeUsage {
+  /** Bytes of its files. */
+  size: number;
+}
+
 export interface DiskUsage {
   /** The youngest first, without those that only serve as parents of others. */
   images: ImageUsage[];
   containers: ContainerUsage[];
+  /** As Docker: without those that are mounts of something else. */
+  volumes: LocalVolumeUsage[];
   /** Bytes of all layers, and of their copies for user namespaces. */
   layers: number;
   /** Of these, what `image prune --all` would free. */
@@ -74,6 +82,9 @@ export function diskUsage(engine: Engine, onDamaged?: (id: string, error: TsboxE
       container,
       written: writtenBytes(store, container.record.ID),
     })),
+    volumes: listVolumes(engine, onDamaged)
+      .filter(({ volume }) => volume.options === null)
+      .map((usage) => ({ ...usage, size: treeBytes(usage.volume.mountpoint) })),
     layers: sum(ids) + copies.all,
     reclaimable: sum(ids.filter((id) => !kept.has(id))) + copies.reclaimable,
   };

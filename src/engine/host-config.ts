@@ -5,6 +5,7 @@ import { parseCapabilities } from '../spec/capabilities.ts';
 import type { HostConfig, RestartPolicy } from '../spec/container.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import type { ContainerRequest } from './api.ts';
+import { bindSpecs } from './binds.ts';
 import { checkIpcMode } from './namespaces.ts';
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from './oci.ts';
 import { checkRestartPolicy, parseRestartPolicy, restarts } from './restart-policy.ts';
@@ -53,12 +54,25 @@ function restartPolicy({ restart = 'no', autoRemove }: ContainerRequest): Restar
   return policy;
 }
 
+/** What was asked for, for whoever makes another container like it; the mount points are in the record. */
+function mountRequests(request: ContainerRequest): Pick<HostConfig, 'Binds' | 'Mounts' | 'Tmpfs' | 'VolumesFrom'> {
+  const { mounts = [], tmpfs = {}, volumesFrom = [], volumeDriver } = request;
+  const binds = bindSpecs(request);
+  return {
+    Binds: binds.length === 0 ? null : binds,
+    ...(mounts.length > 0 && { Mounts: [...mounts] }),
+    ...(Object.keys(tmpfs).length > 0 && { Tmpfs: { ...tmpfs } }),
+    ...(volumesFrom.length > 0 && { VolumesFrom: [...volumesFrom] }),
+    ...(volumeDriver !== undefined && { VolumeDriver: volumeDriver }),
+  };
+}
+
 /** @param userns what the request and the engine's own choice come to
  *  @throws ERR_TSBOX_USAGE on a value that Docker refuses too, in its words */
 export function makeHostConfig(request: ContainerRequest, userns: string): HostConfig {
   checkNamespaces(request);
   return {
-    Binds: request.volumes.length === 0 ? null : [...request.volumes],
+    ...mountRequests(request),
     ContainerIDFile: '',
     LogConfig: { Type: 'json-file', Config: {} },
     NetworkMode: request.network,

@@ -1,6 +1,6 @@
 /** `inspect`: everything that is known of a container or an image, in Docker's shape. */
 import { TsboxError } from '../errors.ts';
-import type { ContainerRecord } from '../spec/container.ts';
+import type { ContainerRecord, MountPoint } from '../spec/container.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import { findContainer, readHostConfig } from '../store/containers.ts';
 import { findImage } from '../store/images.ts';
@@ -11,6 +11,11 @@ import { HOST_CONFIG_DEFAULTS, networkSettings } from './inspect-defaults.ts';
 import { inspectImage } from './inspect-image.ts';
 import type { Engine } from './open.ts';
 import { inspectVolume } from './volumes.ts';
+
+/** Docker's fields of a mount, in its order. */
+function shownMount({ Type, Name, Source, Destination, Driver, Mode, RW, Propagation }: MountPoint) {
+  return { Type, ...(Name && { Name }), Source, Destination, ...(Driver && { Driver }), Mode, RW, Propagation };
+}
 
 function graphDriver(name: string, layer: RwLayer) {
   const [, ...lower] = layer.stack;
@@ -45,7 +50,7 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
     ExecIDs: null,
     HostConfig: { ...HOST_CONFIG_DEFAULTS, ...hostConfig },
     GraphDriver: graphDriver(record.Driver, rwLayer(store, record.ID)),
-    Mounts: Object.values(record.MountPoints),
+    Mounts: Object.values(record.MountPoints).map(shownMount),
     Config: record.Config,
     NetworkSettings: networkSettings(hostConfig.NetworkMode, state.Pid),
   };

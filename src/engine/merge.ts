@@ -4,6 +4,7 @@ import type { ContainerConfig, GoSet } from '../spec/container.ts';
 import type { ContainerConfig as ImageContainerConfig } from '../spec/oci-image.ts';
 import { parseSignal } from '../spec/signals.ts';
 import type { ContainerRequest } from './api.ts';
+import { anonymousPaths } from './binds.ts';
 
 const nameOf = (variable: string) => variable.split('=', 1)[0];
 
@@ -32,6 +33,13 @@ function goSet(value: Record<string, unknown> | null | undefined): GoSet {
   return Object.fromEntries(Object.keys(value ?? {}).map((key) => [key, {}]));
 }
 
+/** Those of the image, and `-v /path`. */
+function volumesOf(request: ContainerRequest, image: ImageContainerConfig): GoSet | null {
+  const paths = [...Object.keys(image.Volumes ?? {}), ...anonymousPaths(request)];
+  if (paths.length === 0) return image.Volumes === undefined || image.Volumes === null ? null : {};
+  return goSet(Object.fromEntries(paths.map((path) => [path, {}])));
+}
+
 /** @param hostname for a container that was not given one
  *  @throws ERR_TSBOX_USAGE on a bad signal, a relative working directory, or when there is nothing to run */
 export function mergeConfig(hostname: string, request: ContainerRequest, image: ImageContainerConfig): ContainerConfig {
@@ -52,7 +60,7 @@ export function mergeConfig(hostname: string, request: ContainerRequest, image: 
     StdinOnce: request.attached && request.openStdin,
     Env: mergeEnv(image.Env ?? [], request.env),
     Image: request.image,
-    Volumes: image.Volumes === undefined || image.Volumes === null ? null : goSet(image.Volumes),
+    Volumes: volumesOf(request, image),
     WorkingDir: workdir,
     OnBuild: null,
     Labels: { ...(image.Labels ?? {}), ...request.labels },

@@ -13,8 +13,10 @@ import {
   type OciRlimit,
 } from '../spec/oci-runtime.ts';
 import { securityOptions } from '../spec/security-options.ts';
+import { tmpfsData, tmpfsOptions } from '../spec/tmpfs-options.ts';
 import { cgroupsPath } from './cgroup-path.ts';
 import { commandLine, processEnv } from './merge.ts';
+import { cleanPath } from './mount-spec.ts';
 import { type Joined, ociNamespaces } from './namespaces.ts';
 import type { ResolvedUser } from './user.ts';
 
@@ -114,36 +116,44 @@ function fitting(mount: OciMount, network: string, maps: IdMaps | undefined): Oc
 }
 
 function bindMount(point: MountPoint): OciMount {
-  const options = ['rbind', point.RW ? 'rw' : 'ro', point.Propagation];
+  const kind = point.Spec?.BindOptions?.NonRecursive === true ? 'bind' : 'rbind';
+  const options = [kind, point.RW ? 'rw' : 'ro', point.Propagation || 'rprivate'];
   return { destination: point.Destination, type: 'bind', source: point.Source, options };
 }
 
-/** As Docker: a bind at the place of a mount that every container has comes instead of that one, and what belongs into it still does. */
-function replaced(mounts: readonly OciMount[], record: ContainerRecord): OciMount[] {
-  return mounts.map((mount) => {
-    const point = record.MountPoints[mount.destination];
-    return point === undefined ? mount : bindMount(point);
-  });
+function tmpfsMount(destination: string, data: string): OciMount {
+  return { destination, type: 'tmpfs', source: 'tmpfs', options: tmpfsOptions(data) };
 }
 
-/** Those that replace none. Deeper destinations come later, so that one bind can lie inside another. */
-function userMounts(record: ContainerRecord, others: readonly OciMount[]): OciMount[] {
-  const depth = (point: MountPoint) => point.Destination.split('/').length;
+/** What the user asked for, by its place. As Docker, `--tmpfs` comes instead of a volume of the same place. */
+function askedMounts(record: ContainerRecord, { Tmpfs }: HostConfig): Map<string, OciMount> {
+  const points = Object.values(record.MountPoints).map((point) =>
+    point.Type === 'tmpfs' ? tmpfsMount(point.Destination, tmpfsData(point.Spec ?? {})) : bindMount(point),
+  );
+  const mounts = [...points, ...Object.entries(Tmpfs ?? {}).map(([path, data]) => tmpfsMount(cleanPath(path), data))];
+  return new Map(mounts.map((mount) => [mount.destination, mount]));
+}
+
+/** As Docker: one at the place of a mount that every container has comes instead of that one, and what belongs into it still does. */
+function replaced(mounts: readonly OciMount[], asked: ReadonlyMap<string, OciMount>): OciMount[] {
+  return mounts.map((mount) => asked.get(mount.destination) ?? mount);
+}
+
+/** Those that replace none. Deeper destinations come later, so that one can lie inside another. */
+function userMounts(asked: ReadonlyMap<string, OciMount>, others: readonly OciMount[]): OciMount[] {
+  const depth = ({ destination }: OciMount) => destination.split('/').length;
   const taken = new Set(others.map((mount) => mount.destination));
-  return Object.values(record.MountPoints)
-    .filter((point) => !taken.has(point.Destination))
-    .sort((a, b) => depth(a) - depth(b))
-    .map(bindMount);
+  return [...asked.values()].filter(({ destination }) => !taken.has(destination)).sort((a, b) => depth(a) - depth(b));
 }
 
-function fileMounts(record: ContainerRecord, readonly: boolean): OciMount[] {
+function fileMounts(record: ContainerRecord, readonly: boolean, asked: ReadonlyMap<string, OciMount>): OciMount[] {
   const files: [string, string][] = [
     ['/etc/resolv.conf', record.ResolvConfPath],
     ['/etc/hostname', record.HostnamePath],
     ['/etc/hosts', record.HostsPath],
   ];
   return files
-    .filter(([destination]) => record.MountPoints[destination] === undefined)
+    .filter(([destination]) => !asked.has(destination))
     .map(([destination, source]) => ({
       destination,
       type: 'bind',
@@ -207,6 +217,7 @@ export function ociConfig(input: OciInput): OciConfig {
   const { record, hostConfig, user, size } = input;
   const { Config } = record;
   const readonly = hostConfig.ReadonlyRootfs;
+  const asked = askedMounts(record, hostConfig);
   const system = systemMounts(hostConfig, input.shm).map((mount) => fitting(mount, hostConfig.NetworkMode, input.maps));
   return {
     ociVersion: OCI_RUNTIME_VERSION,
@@ -214,9 +225,9 @@ export function ociConfig(input: OciInput): OciConfig {
     hostname: Config.Hostname,
     ...(Config.Domainname === '' ? {} : { domainname: Config.Domainname }),
     mounts: [
-      ...replaced(system, record),
-      ...fileMounts(record, readonly),
-      ...userMounts(record, system),
+      ...replaced(system, asked),
+      ...fileMounts(record, readonly, asked),
+      ...userMounts(asked, system),
       ...initMounts(input.init),
     ],
     process: {

@@ -42,7 +42,7 @@ export function withPlaces(config: OciConfig, stack: Stack): OciConfig {
     ...config,
     process: { ...config.process, cwd: place(config.process.cwd) },
     mounts: mounts.map((mount) =>
-      mount.type === 'bind' ? { ...mount, destination: place(mount.destination) } : mount,
+      mount.type === 'bind' || mount.type === 'tmpfs' ? { ...mount, destination: place(mount.destination) } : mount,
     ),
   };
 }

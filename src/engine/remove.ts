@@ -6,7 +6,7 @@ import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import type { ContainerRecord, ContainerState } from '../spec/container.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
-import { findContainerId, requireContainer } from '../store/containers.ts';
+import { findContainerId, readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { collectInPassing } from '../store/gc.ts';
 import { readText, removeTree } from '../store/io.ts';
@@ -23,6 +23,9 @@ import { openWork } from './removal.ts';
 import { settle } from './settle.ts';
 import { shmCleanup } from './shm.ts';
 import { killContainer } from './stop.ts';
+import { unmountVolumes } from './volume-use.ts';
+import { anonymousVolumesOf, volumesOf } from './volume-users.ts';
+import { releaseVolumes } from './volumes.ts';
 import { waitContainer } from './wait.ts';
 
 const SIGKILL = 9;
@@ -150,6 +153,15 @@ function removeFiles(store: Store, id: string, remove: (path: string) => void, i
   }
 }
 
+function isAutoRemove(store: Store, id: string): boolean {
+  try {
+    return readHostConfig(store, id).AutoRemove;
+  } catch (error) {
+    if (error instanceof TsboxError && error.code === 'ERR_TSBOX_DAMAGED') return false;
+    throw error;
+  }
+}
+
 function runs(id: string, { Status: how }: ContainerState): TsboxError {
   return new TsboxError(
     'ERR_TSBOX_CONFLICT',
@@ -157,12 +169,13 @@ function runs(id: string, { Status: how }: ContainerState): TsboxError {
   );
 }
 
-/** @param remove deletes what nothing refers to any more beside the container itself
+/** Without its volumes, but those of a container that was run with --rm; with `volumes` those that nobody named go too.
+ *  @param remove deletes what nothing refers to any more beside the container itself
  *  @throws ERR_TSBOX_CONFLICT when it runs and `force` is not given */
 export async function removeContainer(
   engine: Engine,
   name: string,
-  options: { force: boolean },
+  options: { force: boolean; volumes?: boolean },
   remove: (path: string) => void = removeTree,
 ): Promise<void> {
   const { store } = engine;
@@ -177,10 +190,12 @@ export async function removeContainer(
     if (state.Running) await killAndWait(engine, record.ID, state);
     const found = await cleanUnderLock(engine, record.ID);
     if (found === 'running') continue;
-    if (found === 'clean') {
-      removeFiles(store, record.ID, remove, record.Image);
-      noteContainer(store, record, 'destroy');
-    }
+    if (found !== 'clean') return;
+    const withVolumes = options.volumes === true || isAutoRemove(store, record.ID);
+    removeFiles(store, record.ID, remove, record.Image);
+    noteContainer(store, record, 'destroy');
+    await unmountVolumes(engine, volumesOf(record));
+    if (withVolumes) releaseVolumes(engine, anonymousVolumesOf(record));
     return;
   }
 }

@@ -165,17 +165,10 @@ export function enterUserNamespace(roots: { dataRoot: string; runRoot: string },
   throw new Error('execve came back');
 }
 
-/** Pulls an image by a tsbox of its own that is root of a user namespace; its progress and its errors go to standard error.
- *  @throws ERR_TSBOX_REGISTRY when that did not work */
-export function pullInUserNamespace(
-  options: EngineOptions,
-  image: string,
-  platform: string | undefined,
-  quiet: boolean,
-): void {
+/** Runs a verb in a tsbox of its own that is root of a user namespace; what it prints goes to standard error. @returns whether it worked */
+export function runInUserNamespace(options: EngineOptions, words: readonly string[]): boolean {
   checkUserNamespaces();
   const { maxBytes, maxRatio, maxEntries } = options.limits ?? {};
-  const flag = (name: string, value: string | number | undefined) => (value === undefined ? [] : [name, String(value)]);
   const args = asNamespaceRoot([
     process.execPath,
     process.argv[1] ?? '',
@@ -185,10 +178,7 @@ export function pullInUserNamespace(
     ...flag('--max-layer-size', maxBytes),
     ...flag('--max-layer-ratio', maxRatio),
     ...flag('--max-layer-entries', maxEntries),
-    'pull',
-    ...(quiet ? ['--quiet'] : []),
-    ...flag('--platform', platform),
-    image,
+    ...words,
   ]);
   const env = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
   const pid = spawnProcess({
@@ -200,7 +190,21 @@ export function pullInUserNamespace(
       [2, 2],
     ],
   });
-  if (waitPid(pid, true) !== 0) {
-    throw new TsboxError('ERR_TSBOX_REGISTRY', `pull ${image}: it was not pulled`, { exitCode: FAILED });
-  }
+  return waitPid(pid, true) === 0;
+}
+
+function flag(name: string, value: string | number | undefined): string[] {
+  return value === undefined ? [] : [name, String(value)];
+}
+
+/** Pulls an image; its progress and its errors go to standard error. @throws ERR_TSBOX_REGISTRY when that did not work */
+export function pullInUserNamespace(
+  options: EngineOptions,
+  image: string,
+  platform: string | undefined,
+  quiet: boolean,
+): void {
+  const words = ['pull', ...(quiet ? ['--quiet'] : []), ...flag('--platform', platform), image];
+  if (runInUserNamespace(options, words)) return;
+  throw new TsboxError('ERR_TSBOX_REGISTRY', `pull ${image}: it was not pulled`, { exitCode: FAILED });
 }

@@ -21,6 +21,7 @@ import type { Engine } from './open.ts';
 import { restarts } from './restart-policy.ts';
 import { settle } from './settle.ts';
 import { phase } from './timing.ts';
+import { type UsedVolumes, useVolumes } from './volume-use.ts';
 
 const FAILED = 125;
 
@@ -109,10 +110,12 @@ export async function startLocked(
 ): Promise<Session> {
   const { store } = engine;
   const hostConfig = readHostConfig(store, record.ID);
+  let volumes: UsedVolumes | undefined;
   try {
     const layer = rwLayer(store, record.ID);
     const size = options.size === undefined ? {} : { size: options.size };
-    const { plan, config } = await containerPlan(engine, { record, hostConfig, layer, ...size });
+    volumes = await useVolumes(engine, record);
+    const { plan, config } = await containerPlan(engine, { record: volumes.record, hostConfig, layer, ...size });
     phase('plan');
     const run = runDirectory(store, record.ID);
     if (existsSync(run)) await cleanUp(engine, record.ID);
@@ -132,6 +135,8 @@ export async function startLocked(
     await undo(engine, record.ID);
     if (!hostConfig.AutoRemove) recordFailure(engine, record, error);
     throw process.geteuid?.() === 0 ? error : (await import('./rootless.ts')).explained(error);
+  } finally {
+    volumes?.release();
   }
 }
 
@@ -140,7 +145,7 @@ async function removeUnstarted(engine: Engine, id: string): Promise<void> {
   try {
     if (!readHostConfig(engine.store, id).AutoRemove) return;
     const { removeContainer } = await import('./remove.ts');
-    await removeContainer(engine, id, { force: false });
+    await removeContainer(engine, id, { force: false, volumes: true });
   } catch {
     // Gone already, by its monitor; or the error that led here is the one to tell.
   }

@@ -9,7 +9,6 @@ import {
   noSuchVolume,
   type Volume,
 } from '../spec/volume.ts';
-import { listContainers } from '../store/containers.ts';
 import { treeBytes } from '../store/freed.ts';
 import { removeTree } from '../store/io.ts';
 import { withStore } from '../store/lock.ts';
@@ -18,6 +17,7 @@ import { isLeased, leaseNewVolume, readVolume, requireVolume, retireVolume, volu
 import { randomHex } from '../sys/random.ts';
 import type { Engine } from './open.ts';
 import type { Pruned, PruneFilter } from './prune.ts';
+import { volumeUsers } from './volume-users.ts';
 
 export interface VolumeRequest {
   /** Empty for one that nobody named. */
@@ -52,16 +52,6 @@ export function createVolume(engine: Engine, request: VolumeRequest): string {
   const { labels, options } = request;
   leaseNewVolume(engine.store, { name, labels, options }).lease.release();
   return name;
-}
-
-/** By volume the ids of the containers that have it, the youngest first. */
-export function volumeUsers(store: Store): Map<string, string[]> {
-  const users = new Map<string, string[]>();
-  for (const { ID: id, MountPoints } of listContainers(store)) {
-    const names = Object.values(MountPoints).filter(({ Type }) => Type === 'volume');
-    for (const name of new Set(names.map(({ Name = '' }) => Name))) users.set(name, [...(users.get(name) ?? []), id]);
-  }
-  return users;
 }
 
 /** All volumes by their names. @param onDamaged is told of each that cannot be read; the others are listed all the same */

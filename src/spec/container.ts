@@ -5,6 +5,7 @@
 
 import type { IdMaps } from './id-map.ts';
 import type { Resources } from './resources.ts';
+import type { MountSpec } from './volume.ts';
 
 /** A port set or volume set, as Go writes a set: `{"80/tcp": {}}`. */
 export type GoSet = Record<string, Record<string, never>>;
@@ -39,6 +40,11 @@ export interface HostConfig extends Partial<Resources> {
   /** -1000 to 1000. @see proc_pid_oom_score_adj(5) */
   OomScoreAdj?: number;
   Binds: string[] | null;
+  /** `--mount`; absent when there was none, and so is Tmpfs: options by path. */
+  Mounts?: MountSpec[];
+  Tmpfs?: Record<string, string>;
+  VolumesFrom?: string[] | null;
+  VolumeDriver?: string;
   ContainerIDFile: string;
   LogConfig: { Type: string; Config: Record<string, string> };
   NetworkMode: string;
@@ -99,7 +105,7 @@ export interface ContainerState {
 
 export const NEVER = '0001-01-01T00:00:00Z';
 
-/** One mount that the user or the image asked for. Docker's `MountPoint`. */
+/** One mount that the user or the image asked for. Docker's `MountPoint`; on disk `Mode` is called `Relabel`. */
 export interface MountPoint {
   Type: 'bind' | 'volume' | 'tmpfs';
   Name?: string;
@@ -109,6 +115,10 @@ export interface MountPoint {
   Mode: string;
   RW: boolean;
   Propagation: string;
+  /** What was asked for: empty for a volume of the image. A volume without a `Source` here has no name of its own and goes with the container. */
+  Spec?: MountSpec;
+  /** A source of `--mount` has to be there; for `-v` it is made. */
+  SkipMountpointCreation?: boolean;
 }
 
 /** A container as `config.v2.json` has it. */

@@ -5,7 +5,7 @@ import { isErrno } from '../errors.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { withLock } from '../sys/lock.ts';
-import { noSuchContainer, readContainer } from './containers.ts';
+import { noSuchContainer, readContainer, recordText } from './containers.ts';
 import { attempt, removeTree, unlessGone } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { checkName, nameConflict, nameTarget, recheckName, releaseName, reserveName } from './names.ts';
@@ -26,7 +26,7 @@ export function withContainer<T>(store: Store, id: string, work: () => T): T {
 /** Replaces a container's record in one step. Whoever has read it before to change it holds {@link withContainer}. */
 export function saveContainer(store: Store, record: ContainerRecord): void {
   const path = `${containerDirectory(store, record.ID)}/config.v2.json`;
-  attempt(`write ${path}`, () => writeFileAtomic(path, JSON.stringify(record), { mode: 0o600 }));
+  attempt(`write ${path}`, () => writeFileAtomic(path, recordText(record), { mode: 0o600 }));
 }
 
 /** Replaces what depends on the host, under the same condition. */

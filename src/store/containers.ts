@@ -1,7 +1,14 @@
 /** Containers on disk: read side. `containers/<id>/config.v2.json` and `hostconfig.json`, as Docker has them. */
 import { existsSync, readdirSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
-import { type ContainerRecord, type ContainerState, type HostConfig, NEVER, type Status } from '../spec/container.ts';
+import {
+  type ContainerRecord,
+  type ContainerState,
+  type HostConfig,
+  type MountPoint,
+  NEVER,
+  type Status,
+} from '../spec/container.ts';
 import { isMaps, isObject, parseStored, readText } from './io.ts';
 import { isName, nameTarget } from './names.ts';
 import { containerDirectory, isHexId, type Store } from './store.ts';
@@ -46,8 +53,32 @@ function checkRecord(value: unknown, id: string, path: string): ContainerRecord 
     Args: args as string[],
     Config: { ...record.Config, Env: record.Config.Env ?? [], Labels: record.Config.Labels ?? {} },
     State: checkState(value['State'] as Partial<ContainerState>),
-    MountPoints: record.MountPoints ?? {},
+    MountPoints: readMountPoints(record.MountPoints, path),
   };
+}
+
+/** Docker calls the mode `Relabel`, and leaves out what is empty. */
+function readMountPoints(value: unknown, path: string): ContainerRecord['MountPoints'] {
+  if (value === undefined || value === null) return {};
+  if (!isObject(value)) throw damaged(path, 'MountPoints');
+  const points = Object.entries(value).map(([place, point]) => {
+    if (!isObject(point) || typeof point['Type'] !== 'string' || typeof point['Source'] !== 'string') {
+      throw damaged(path, `MountPoints[${JSON.stringify(place)}]`);
+    }
+    const { Relabel: mode, ...rest } = point as Record<string, unknown> & MountPoint;
+    const text = (one: unknown) => (typeof one === 'string' ? one : '');
+    return [place, { ...rest, Mode: text(mode ?? rest.Mode), Propagation: text(rest.Propagation) }] as const;
+  });
+  return Object.fromEntries(points);
+}
+
+/** A record as it is written, in Docker's words. */
+export function recordText(record: ContainerRecord): string {
+  const points = Object.entries(record.MountPoints).map(([place, { Mode: mode, ...point }]) => {
+    const rest = { Spec: {}, SkipMountpointCreation: false, Name: '', Driver: '', ...point };
+    return [place, mode === '' ? rest : { ...rest, Relabel: mode }];
+  });
+  return JSON.stringify({ ...record, MountPoints: Object.fromEntries(points) });
 }
 
 /** Docker does not write the status as a word. */
@@ -100,6 +131,7 @@ const OBJECT_LISTS = [
   'BlkioDeviceReadIOps',
   'BlkioDeviceWriteIOps',
   'Devices',
+  'Mounts',
   'Ulimits',
 ];
 
@@ -125,7 +157,7 @@ export function readHostConfig(store: Store, id: string): HostConfig {
   const value = parseStored(text, path);
   if (!isObject(value)) throw damaged(path, 'the object');
   if (typeof value['NetworkMode'] !== 'string') throw damaged(path, 'NetworkMode');
-  for (const field of ['Binds', 'CapAdd', 'CapDrop', 'SecurityOpt', 'MaskedPaths', 'ReadonlyPaths']) {
+  for (const field of ['Binds', 'VolumesFrom', 'CapAdd', 'CapDrop', 'SecurityOpt', 'MaskedPaths', 'ReadonlyPaths']) {
     if (value[field] !== undefined && value[field] !== null && !isList(value[field])) throw damaged(path, field);
   }
   const policy = value['RestartPolicy'];

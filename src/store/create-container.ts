@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:f
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import { randomHex } from '../sys/random.ts';
+import { recordText } from './containers.ts';
 import { attempt, removeTree, withoutUmask } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { checkName, generateName, nameConflict, recheckName, releaseName, reserveName } from './names.ts';
@@ -79,7 +80,7 @@ function makeUnderName(store: Store, wanted: NewContainer): RwLayer {
 function writeContainer(store: Store, { record, hostConfig }: NewContainer): void {
   const half = `${store.containers}/${TEMPORARY}${record.ID}`;
   mkdirSync(half, 0o710);
-  writeFileSync(`${half}/config.v2.json`, JSON.stringify(record), { mode: 0o600 });
+  writeFileSync(`${half}/config.v2.json`, recordText(record), { mode: 0o600 });
   writeFileSync(`${half}/hostconfig.json`, JSON.stringify(hostConfig), { mode: 0o644 });
   renameSync(half, containerDirectory(store, record.ID));
 }

@@ -50,7 +50,7 @@ test('run: exit codes', async (t) => {
       [['-u', 'nobody-here', image], /unable to find user nobody-here/],
       [['-u', '0:nogroup-here', image], /unable to find group nogroup-here/],
       [['-u', '99999999999', image], /uids and gids must be in range/],
-      [['-v', 'name:/x', image], /named volume 'name'/],
+      [['-v', 'n/a:/x', image], /includes invalid characters for a local volume name/],
       [['-v', '/a:relative', image], /must be absolute/],
       [['-v', '/a:/x', '-v', '/b:/x', image], /Duplicate mount point: \/x/],
       [['--name', '-x', image], /Invalid container name/],

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { ContainerRequest } from '../../src/engine/api.ts';
-import { parseBind, parseBinds } from '../../src/engine/binds.ts';
+import { parseBind } from '../../src/engine/binds.ts';
+import { checkMounts } from '../../src/engine/container-mounts.ts';
 import { mergeConfig, processEnv } from '../../src/engine/merge.ts';
 import { resolveUser } from '../../src/engine/user.ts';
 import { parseCapabilities, tweakCapabilities } from '../../src/spec/capabilities.ts';
@@ -119,6 +120,13 @@ test('binds: source, destination, mode and propagation', () => {
     Mode: 'ro,rslave',
     RW: false,
     Propagation: 'rslave',
+    Spec: {
+      Type: 'bind',
+      Source: '/a/../b',
+      Target: '/c/',
+      ReadOnly: true,
+      BindOptions: { Propagation: 'rslave' },
+    },
   });
 });
 
@@ -126,10 +134,12 @@ test('binds: what cannot be mounted is refused by name', () => {
   assert.throws(() => parseBind('/a:b'), /mount path must be absolute/);
   assert.throws(() => parseBind('/a:/'), /destination can't be '\/'/);
   assert.throws(() => parseBind('/a:/b:sideways'), /invalid mode: sideways/);
-  assert.throws(() => parseBind('./a:/b'), /must be absolute/);
-  assert.throws(() => parseBind('name:/b'), /named volume 'name': not supported yet/);
-  assert.throws(() => parseBind('/b'), /anonymous volume/);
-  assert.throws(() => parseBinds(['/a:/x', '/b:/x/']), /Duplicate mount point: \/x/);
+  assert.throws(() => parseBind('name:/b:rshared'), /field BindOptions must not be specified/);
+  assert.throws(() => parseBind('/a:/b:nocopy'), /field VolumeOptions must not be specified/);
+  assert.throws(() => parseBind('/a:ro'), /invalid volume specification: '\/a:ro'/);
+  const asked = { volumes: ['/a:/x', '/b:/x/'] };
+  assert.throws(() => checkMounts(asked), /Duplicate mount point: \/x/);
+  assert.throws(() => checkMounts({ volumes: ['../a:/b'] }), /create ..\/a: "..\/a" includes invalid characters/);
 });
 
 test('capabilities: add and drop, ALL on either side', () => {
