@@ -74,7 +74,7 @@ function readMountPoints(value: unknown, path: string): ContainerRecord['MountPo
 
 /** A record as it is written, in Docker's words. */
 export function recordText(record: ContainerRecord): string {
-  const points = Object.entries(record.MountPoints).map(([place, { Mode: mode, ...point }]) => {
+  const points = Object.entries(record.MountPoints ?? {}).map(([place, { Mode: mode, ...point }]) => {
     const rest = { Spec: {}, SkipMountpointCreation: false, Name: '', Driver: '', ...point };
     return [place, mode === '' ? rest : { ...rest, Relabel: mode }];
   });
