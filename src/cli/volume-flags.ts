@@ -7,7 +7,7 @@ export const VOLUME_FLAGS = {
   mount: {
     kind: 'list',
     value: 'mount',
-    help: 'Mount something: type=bind|volume|tmpfs,source=,target=,readonly and more, comma-separated',
+    help: 'Mount something, comma-separated: type (bind, volume, tmpfs), source, target, readonly and more',
   },
   tmpfs: { kind: 'list', help: 'Mount a tmpfs: PATH[:size=64m,mode=1777,...]' },
   'volume-driver': { kind: 'string', help: "Driver of volumes that are made: 'local' is the only one" },
