@@ -43,6 +43,11 @@ const builtins: Plugin = {
   },
 };
 
+/** Esbuild leaves regular expressions as they are. There, as in strings, a character may stand by its number. */
+function ascii(text: string): string {
+  return text.replace(/[^\x00-\x7f]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** One bundle as text: ASCII, which boot.ts counts on. */
 async function bundle(entry: string, options: BuildOptions): Promise<string> {
   const { outputFiles } = await build({
@@ -59,7 +64,7 @@ async function bundle(entry: string, options: BuildOptions): Promise<string> {
     ...options,
     write: false,
   });
-  return outputFiles![0]!.text;
+  return ascii(outputFiles![0]!.text);
 }
 
 function place(name: string, contents: string | Uint8Array): void {

@@ -1,12 +1,13 @@
 /** The program as a user starts it: exit codes and messages. Most in this process; what is about the process starts one. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import test, { after, before } from 'node:test';
 import { inProcess } from '../in-process.ts';
 
+const DIST = resolve(import.meta.dirname, '../../dist');
 const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts');
 let directory = '';
 
@@ -37,6 +38,20 @@ test('main: the process writes where it should and ends with the exit code', () 
   assert.equal(started('run', '--foo', 'x').status, 125);
   const { status, stdout, stderr } = started('ps', '-q', '--format', 'json');
   assert.deepEqual([status, stdout, stderr], [0, '', '']);
+});
+
+test('main: the bundle is ASCII, and V8 takes the code cache that the build made', {
+  skip: !existsSync(DIST) && 'not built',
+}, () => {
+  const name = readdirSync(DIST).find((file) => file.endsWith('.cjs'))!;
+  const bundle = readFileSync(join(DIST, name));
+  assert.ok(bundle.every((byte) => byte < 0x80));
+  // In a process of its own: what was compiled before is taken from V8's memory.
+  const script = `const { readFileSync } = require('node:fs'); const [bundle, cache] = process.argv.slice(1);
+    const options = { filename: bundle, cachedData: readFileSync(cache) };
+    console.log(new (require('node:vm').Script)(readFileSync(bundle, 'latin1'), options).cachedDataRejected);`;
+  const paths = [join(DIST, name), join(DIST, name.replace(/cjs$/, 'cache'))];
+  assert.equal(spawnSync(process.execPath, ['-e', script, ...paths], { encoding: 'utf8' }).stdout, 'false\n');
 });
 
 const refusals: [string[], number, string][] = [
