@@ -23,7 +23,6 @@ OPERATION(become) {
 }
 
 void monitor_become(struct monitor *monitor) {
-  static char *const env[] = {(char *)(uintptr_t) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
   char **arguments;
   int keep[] = {LOCK_FD};
   if (monitor->successor == NULL || monitor->lock < 0) return;
@@ -32,5 +31,5 @@ void monitor_become(struct monitor *monitor) {
   if (monitor->lock == LOCK_FD ? fcntl(LOCK_FD, F_SETFD, 0) < 0 : dup2(monitor->lock, LOCK_FD) < 0) return;
   close_all_but(keep, 1);
   reset_signals();
-  execve(arguments[0], arguments, env);
+  execve(arguments[0], arguments, host_environment);
 }

@@ -112,6 +112,7 @@ void monitor_reap(struct monitor *monitor) {
   pid_t pid;
   if (monitor->channel >= 0) return;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    if (pid == monitor->repeat_pid) repeat_ended(monitor);
     if (pid != monitor->run.pid) continue;
     monitor->reaped = true;
     monitor->status = status;

@@ -96,7 +96,8 @@ void monitor_turn(struct monitor *monitor) {
   struct pollfd places[PLACES];
   struct signalfd_siginfo info;
   fill_interests(monitor, places);
-  if (poll(places, PLACES, -1) < 0) return;
+  repeat_start(monitor);
+  if (poll(places, PLACES, repeat_wait(monitor)) < 0) return;
   if (places[AT_CHANNEL].revents != 0) channel_read(monitor);
   if (places[AT_SIGNALS].revents != 0) {
     while (read(monitor->signals, &info, sizeof info) > 0) continue;
@@ -155,6 +156,7 @@ void monitor_live(struct monitor *monitor, const struct plan *plan) {
   if (monitor->started) report_started(monitor, NULL);
   dl_iterate_phdr(shrink, NULL);
   while (run->pid != 0 && !monitor->reaped) monitor_turn(monitor);
+  repeat_stop(monitor);
   input_close(monitor);
   for (int stream = 0; stream < STREAMS; stream++) monitor->streams[stream].left = DRAIN_MOST;
   if (monitor->started) output_drain(monitor);

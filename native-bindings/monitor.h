@@ -35,6 +35,11 @@ struct monitor {
   int lock;     /* what flock holds; -1: nothing */
   const struct arg *successor; /* the words of the program that follows this one; NULL: none */
   struct arg successor_words;
+  /* the program that is started again and again while the container runs */
+  struct arg repeat_words;
+  u64 repeat_every; /* nanoseconds; 0: there is none */
+  u64 repeat_at;    /* when it is due */
+  pid_t repeat_pid; /* 0: it does not run */
   int birth_cgroup; /* -1: the new process is born in the monitor's own */
   struct input input;
   struct stream streams[STREAMS]; /* stdout and stderr; a terminal is the first */
@@ -103,6 +108,11 @@ void monitor_init(struct monitor *monitor, int client);
 void monitor_turn(struct monitor *monitor);
 /* Runs list 0, serves until the container has ended, runs list 1, and returns when every client knows. */
 void monitor_live(struct monitor *monitor, const struct plan *plan);
+/* repeat.c */
+int repeat_wait(const struct monitor *monitor); /* milliseconds until it is due; -1: it is not */
+void repeat_start(struct monitor *monitor);     /* if it is due */
+void repeat_ended(struct monitor *monitor);
+void repeat_stop(struct monitor *monitor);
 /* The program that follows takes this one's place, when a step asked for one; it holds the lock as descriptor 3. */
 void monitor_become(struct monitor *monitor);
 /* Waits until every client has taken what is queued for it, or has left. */

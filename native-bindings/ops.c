@@ -77,6 +77,7 @@ static const struct op table[] = {
     /* programs of the host */
     {57, ANY, "run", "s", op_run},
     {58, ROLE_HOST, "become", "tts", op_become},
+    {59, ROLE_FIRST, "repeat", "is", op_repeat},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

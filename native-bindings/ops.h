@@ -70,6 +70,7 @@ OPERATION(flock);
 OPERATION(listen);
 OPERATION(log);
 OPERATION(become);
+OPERATION(repeat);
 OPERATION(bpf_device);
 OPERATION(copy);
 OPERATION(write_proc);
@@ -79,3 +80,5 @@ OPERATION(join);
 
 /* What the monitor ignores and blocks, and whatever the caller did before, is not for the program that comes next. */
 void reset_signals(void);
+/* Of programs of the host. */
+extern char *const host_environment[];

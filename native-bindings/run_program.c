@@ -8,6 +8,8 @@
 #include "format.h"
 #include "ops.h"
 
+char *const host_environment[] = {(char *)(uintptr_t) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+
 /* The first line of what it said, for the report. */
 static void listen_to(struct run *run, int fd) {
   char *detail = run->outcome.detail;
@@ -25,13 +27,12 @@ static void listen_to(struct run *run, int fd) {
 }
 
 static _Noreturn void become(char *const *arguments, int said) {
-  static char *const env[] = {(char *)(uintptr_t) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   dup2(said, STDOUT_FILENO);
   dup2(said, STDERR_FILENO);
-  execvpe(arguments[0], arguments, env);
+  execvpe(arguments[0], arguments, host_environment);
   _exit(127);
 }
 

@@ -13,7 +13,7 @@ static int by_number(const void *a, const void *b) { return *(const int *)a - *(
 
 void close_all_but(int *keep, size_t count) {
   unsigned from = 3;
-  qsort(keep, count, sizeof *keep, by_number);
+  if (count > 0) qsort(keep, count, sizeof *keep, by_number);
   for (size_t index = 0; index < count; index++) {
     unsigned fd = (unsigned)keep[index];
     if (keep[index] < 3) continue;

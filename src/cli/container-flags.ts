@@ -46,7 +46,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'runtime use-api-socket storage-opt',
   // its life
   'attach/a annotation',
-  'health-cmd health-interval health-retries health-start-interval health-start-period health-timeout no-healthcheck',
+  'health-start-interval',
   'disable-content-trust log-driver log-opt',
   // network
   'add-host dns dns-opt dns-option dns-search domainname expose ip ip6 link link-local-ip mac-address net-alias network-alias',

@@ -1,6 +1,7 @@
 /** The flags of `run` and `create` that are about a container's life: how it is begun, ended and begun again. */
 import { readFileSync } from 'node:fs';
 import type { ContainerRequest } from '../engine/api.ts';
+import { parseDuration } from '../spec/time.ts';
 import { FLAG_ERROR, type FlagTable, type FlagValues, UsageError } from './args.ts';
 
 export const RESTART_FLAG = {
@@ -14,8 +15,18 @@ export const RESTART_FLAG = {
 export const LIFE_FLAGS = {
   ...RESTART_FLAG,
   'env-file': { kind: 'list', help: 'Set the environment variables of this file, a line each' },
+  'health-cmd': { kind: 'string', value: 'command', help: 'Command whose success says that the container is healthy' },
+  'health-interval': { kind: 'string', value: 'duration', help: 'Time between two checks; 30s when absent' },
+  'health-retries': { kind: 'int', help: 'Failures after which it is unhealthy; 3 when absent' },
+  'health-start-period': {
+    kind: 'string',
+    value: 'duration',
+    help: 'Time after the start in which failures do not count',
+  },
+  'health-timeout': { kind: 'string', value: 'duration', help: 'Time that a check may take; 30s when absent' },
   init: { kind: 'bool', help: 'Run an init as the first process: it sends signals on and waits for orphans' },
   'label-file': { kind: 'list', help: 'Set the labels of this file, a line each' },
+  'no-healthcheck': { kind: 'bool', help: "Turn the image's health check off" },
   'stop-timeout': { kind: 'int', help: 'Seconds to wait before a container that is stopped is killed' },
 } as const satisfies FlagTable;
 
@@ -37,7 +48,41 @@ export function withLife(request: ContainerRequest, flags: Values): ContainerReq
     ...(flags.restart !== undefined && { restart: flags.restart }),
     ...(flags['stop-timeout'] !== undefined && { stopTimeout: flags['stop-timeout'] }),
     ...(flags.init && { init: true }),
+    ...healthcheck(flags),
   };
+}
+
+/** Nanoseconds. */
+function duration(flags: Values, name: 'health-interval' | 'health-start-period' | 'health-timeout'): number {
+  const text = flags[name];
+  if (text === undefined) return 0;
+  const value = text === '0' ? 0 : parseDuration(text);
+  if (value === undefined) {
+    const why = `time: invalid duration ${JSON.stringify(text)}`;
+    throw new UsageError(`invalid argument ${JSON.stringify(text)} for "--${name}" flag: ${why}`, FLAG_ERROR);
+  }
+  if (value < 0) throw new UsageError(`--${name} cannot be negative`, FLAG_ERROR);
+  return Math.round(value * 1e6);
+}
+
+function healthcheck(flags: Values): Pick<ContainerRequest, 'healthcheck'> {
+  const command = flags['health-cmd'] ?? '';
+  const retries = flags['health-retries'] ?? 0;
+  const check = {
+    Interval: duration(flags, 'health-interval'),
+    Timeout: duration(flags, 'health-timeout'),
+    StartPeriod: duration(flags, 'health-start-period'),
+    Retries: retries,
+  };
+  if (retries < 0) throw new UsageError('--health-retries cannot be negative', FLAG_ERROR);
+  const given = Object.fromEntries(Object.entries(check).filter(([, value]) => value !== 0));
+  const asked = command !== '' || Object.keys(given).length > 0;
+  if (flags['no-healthcheck']) {
+    if (asked) throw new UsageError('--no-healthcheck conflicts with --health-* options', FLAG_ERROR);
+    return { healthcheck: { Test: ['NONE'] } };
+  }
+  if (!asked) return {};
+  return { healthcheck: { ...(command !== '' && { Test: ['CMD-SHELL', command] }), ...given } };
 }
 
 /** As Docker reads them: blanks before a line and lines that begin with `#` do not count; a name alone has the caller's value, or is left

@@ -9,7 +9,8 @@ import { ellipsis, humanAge, humanDuration, humanSize, localTime, shortId } from
 import { matches, parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
-const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited', 'volume'];
+const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited', 'volume', 'health'];
+const HEALTH = ['none', 'starting', 'healthy', 'unhealthy'];
 const STATUSES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
 
 export const verb = command({
@@ -36,6 +37,7 @@ export const verb = command({
     const { listContainers } = await import('../engine/list.ts');
     const filters = parseFilters(flags.filter, FILTERS);
     checkStatuses(filters.get('status') ?? []);
+    checkHealth(filters.get('health') ?? []);
     const last = flags.latest ? 1 : flags.last;
     // A filter on the state asks for containers in that state, running or not.
     const all = flags.all || last > 0 || filters.has('status') || filters.has('exited');
@@ -100,7 +102,7 @@ export interface RowOptions {
 }
 
 /** A row of the list, by Docker's field names. Pure. */
-export function containerRow({ record, image, state, hostConfig }: ContainerSummary, options: RowOptions): Row {
+export function containerRow({ record, image, state, health, hostConfig }: ContainerSummary, options: RowOptions): Row {
   const { now, whole, size } = options;
   const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
   const labels = record.Config.Labels ?? {};
@@ -123,7 +125,7 @@ export function containerRow({ record, image, state, hostConfig }: ContainerSumm
     RunningFor: humanAge(record.Created, now),
     Size: sizeText(size),
     State: state.Status,
-    Status: statusText(state, now),
+    Status: statusText(state, now, health),
   };
   const label = (key: string) => labels[key] ?? '';
   return Object.defineProperty(row, 'Label', { value: label, enumerable: false });
@@ -139,15 +141,22 @@ function imageText(image: string, whole: boolean): string {
 }
 
 /** `Up 5 minutes`, `Exited (0) 3 hours ago`, `Restarting (1) 2 seconds ago`, `Created`. */
-export function statusText(state: ContainerSummary['state'], now: number): string {
+export function statusText(state: ContainerSummary['state'], now: number, health?: ContainerSummary['health']): string {
   if (state.Restarting) return `Restarting (${state.ExitCode}) ${humanAge(state.FinishedAt, now)}`;
   if (state.Running) {
     const up = `Up ${humanDuration((now - Date.parse(state.StartedAt)) / 1000)}`;
-    return state.Paused ? `${up} (Paused)` : up;
+    if (state.Paused) return `${up} (Paused)`;
+    return health === undefined ? up : `${up} (${health.Status === 'starting' ? 'health: starting' : health.Status})`;
   }
   if (state.Dead) return 'Dead';
   if (state.StartedAt === NEVER || state.Status === 'created') return 'Created';
   return state.FinishedAt === NEVER ? '' : `Exited (${state.ExitCode}) ${humanAge(state.FinishedAt, now)}`;
+}
+
+function checkHealth(asked: readonly string[]): void {
+  for (const one of asked) {
+    if (!HEALTH.includes(one)) throw new UsageError(`Unrecognised filter value for health: ${one}`, 1);
+  }
 }
 
 function checkStatuses(statuses: readonly string[]): void {
@@ -160,13 +169,14 @@ function checkStatuses(statuses: readonly string[]): void {
 
 /** Every key must fit; of a key's values one is enough, but of labels all must be there. */
 function fits(
-  { record, state }: ContainerSummary,
+  { record, state, health }: ContainerSummary,
   filters: ReadonlyMap<string, readonly string[]>,
   images: readonly ImageSummary[],
 ): boolean {
   const any = (key: string, test: (value: string) => boolean) => filters.get(key)?.some(test) ?? true;
   const name = record.Name.replace(/^\//, '');
   return (
+    any('health', (one) => (health?.Status ?? 'none') === one) &&
     any('status', (status) => state.Status === status) &&
     any('name', (pattern) => matches(pattern, name) || matches(pattern, `/${name}`)) &&
     any('id', (id) => record.ID.startsWith(id)) &&

@@ -2,8 +2,8 @@
 import type { Plan, Step } from '../plan/step.ts';
 import type { ClientOptions } from '../registry/client.ts';
 import type { ExitStatus, StreamName } from '../runtime/session.ts';
-import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
-import type { ImageConfig } from '../spec/oci-image.ts';
+import type { ContainerRecord, ContainerState, Health, HostConfig } from '../spec/container.ts';
+import type { Healthcheck, ImageConfig } from '../spec/oci-image.ts';
 import type { Resources } from '../spec/resources.ts';
 import type { MountSpec } from '../spec/volume.ts';
 
@@ -88,6 +88,8 @@ export interface ContainerRequest {
   stopSignal?: string;
   /** Seconds. */
   stopTimeout?: number;
+  /** What is left open is the image's; `NONE` turns that off. */
+  healthcheck?: Healthcheck;
   /** An init is the first process. */
   init?: boolean;
   /** `on-failure:3` */
@@ -162,6 +164,8 @@ export interface ContainerSummary {
   /** The name by which its image was asked for, or the image's id where that name leads elsewhere by now. */
   image: string;
   state: ContainerState;
+  /** Of one with a health check that was started. */
+  health?: Health;
   hostConfig: HostConfig;
 }
 

@@ -24,6 +24,7 @@ import { isHostRoot, ownMaps } from '../sys/own-ids.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
 import { parentPath, placeSteps } from './cgroup-path.ts';
 import { containerDevices } from './devices.ts';
+import { probeOf } from './health.ts';
 import { noSuchSource } from './mount-spec.ts';
 import { joinedContainers } from './namespaces.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
@@ -205,6 +206,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const maps = rootless ? ownMaps() : mapsOf(hostConfig);
   const joined = joinedContainers(store, hostConfig);
   const shm = shmSource(engine, record.ID, hostConfig, joined);
+  const probe = probeOf(record.Config.Healthcheck);
   const init = hostConfig.Init === true ? initProgram() : undefined;
   const asked = ociConfig({
     resources,
@@ -279,6 +281,9 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       ...(hostConfig.LogConfig.Type === 'none' ? {} : { log: { path: record.LogPath, maxSize: -1, maxFiles: 1 } }),
       ...(record.Config.Tty ? {} : { stdin: stdinMode(record.Config) }),
       ...(hostConfig.AutoRemove ? {} : { exitRecord: `${containerDirectory(store, record.ID)}/exit.json` }),
+      ...(probe === undefined
+        ? {}
+        : { repeat: { every: probe.every, args: ownCommand(engine.options, ['system', 'probe', record.ID]) } }),
       successor: ownCommand(engine.options, ['system', 'after-exit', record.ID]),
       end,
     },

@@ -3,6 +3,7 @@ import { TsboxError } from '../errors.ts';
 import type { ContainerRecord, MountPoint } from '../spec/container.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import { findContainer, readHostConfig } from '../store/containers.ts';
+import { healthOf } from '../store/health.ts';
 import { findImage } from '../store/images.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
@@ -27,14 +28,16 @@ function graphDriver(name: string, layer: RwLayer) {
 
 function inspectContainer(engine: Engine, record: ContainerRecord): object {
   const { store } = engine;
-  const { Status, ...state } = containerState(store, record);
+  const now = containerState(store, record);
+  const { Status, ...state } = now;
+  const Health = healthOf(store, record, now);
   const hostConfig = readHostConfig(store, record.ID);
   return {
     Id: record.ID,
     Created: record.Created,
     Path: record.Path,
     Args: record.Args,
-    State: { Status, ...state },
+    State: { Status, ...state, ...(Health !== undefined && { Health }) },
     Image: record.Image,
     ResolvConfPath: record.ResolvConfPath,
     HostnamePath: record.HostnamePath,

@@ -2,6 +2,7 @@
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { listContainers as listRecords, readHostConfig } from '../store/containers.ts';
+import { healthOf } from '../store/health.ts';
 import { findImageId } from '../store/images.ts';
 import { containerState } from '../store/state.ts';
 import type { Store } from '../store/store.ts';
@@ -22,7 +23,9 @@ export function listContainers(
     const state = containerState(store, record);
     if (!options.all && !state.Running) continue;
     try {
-      summaries.push({ record, image: imageName(record), state, hostConfig: readHostConfig(store, record.ID) });
+      const health = healthOf(store, record, state);
+      const hostConfig = readHostConfig(store, record.ID);
+      summaries.push({ record, image: imageName(record), state, hostConfig, ...(health !== undefined && { health }) });
     } catch (error) {
       if (!(error instanceof TsboxError)) throw error;
       if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged?.(record.ID, error);

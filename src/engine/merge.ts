@@ -5,6 +5,7 @@ import type { ContainerConfig as ImageContainerConfig } from '../spec/oci-image.
 import { parseSignal } from '../spec/signals.ts';
 import type { ContainerRequest } from './api.ts';
 import { anonymousPaths } from './binds.ts';
+import { checkHealthcheck, mergeHealthcheck } from './health.ts';
 
 const nameOf = (variable: string) => variable.split('=', 1)[0];
 
@@ -72,7 +73,13 @@ export function mergeConfig(hostname: string, request: ContainerRequest, image: 
     parseSignal(signal);
     config.StopSignal = signal;
   }
-  if (request.stopTimeout !== undefined) config.StopTimeout = request.stopTimeout;
+  const timeout = request.stopTimeout ?? image.StopTimeout ?? undefined;
+  if (timeout !== undefined) config.StopTimeout = timeout;
+  const health = mergeHealthcheck(request.healthcheck, image.Healthcheck);
+  if (health !== undefined) {
+    checkHealthcheck(health);
+    config.Healthcheck = health;
+  }
   if (commandLine(config).length === 0) {
     throw new TsboxError('ERR_TSBOX_USAGE', 'no command specified', {
       exitCode: 125,

@@ -9,8 +9,9 @@ import type { ContainerRecord } from '../spec/container.ts';
 import { saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
+import { beginHealth, isProbed } from '../store/health.ts';
 import { rwLayer } from '../store/rw-layers.ts';
-import { containerState, foldHeld } from '../store/state.ts';
+import { containerState, DIED, foldHeld } from '../store/state.ts';
 import { containerDirectory, memoryEventsFile, runDirectory } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
 import { lock } from '../sys/lock.ts';
@@ -118,11 +119,13 @@ export async function startLocked(
     const { plan, config } = await containerPlan(engine, { record: volumes.record, hostConfig, layer, ...size });
     phase('plan');
     const run = runDirectory(store, record.ID);
-    if (existsSync(run)) await cleanUp(engine, record.ID);
+    // The run directory may have gone with the monitor's host, or by somebody's hand.
+    if (existsSync(run) || record.State.Error === DIED.Error) await cleanUp(engine, record.ID);
     runSetup(plan, options.explain);
     writeFileSync(`${run}/config.json`, JSON.stringify(config, null, 2), { mode: 0o600 });
     // Before there is a process, whose end may come at once.
     if (restarts(hostConfig)) askSuccession(store, record.ID, { Delay: delay });
+    if (isProbed(record)) beginHealth(store, record.ID);
     phase('setup');
     const trace = options.explain === undefined ? {} : { onStep: explainer(plan, options.explain) };
     const startedAt = new Date().toISOString();

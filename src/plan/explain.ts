@@ -167,6 +167,7 @@ const SPECIAL: Special = {
   kill_cgroup: (step) => call('kill', `all of ${text(step.path)}`, 'SIGKILL'),
   become: (step) =>
     `${call('rename', text(step.from), text(step.to))}, at the end execve [${step.args.map(text).join(', ')}]`,
+  repeat: (step) => `every ${step.every} ms: execve [${step.args.map(text).join(', ')}]`,
   birth_cgroup: (step) => call('open', text(step.path), 'O_PATH'),
   outside: (step) => `outside: ${step.list.length} ${step.list.length === 1 ? 'step' : 'steps'} by the monitor`,
   link_up: (step) => call('ioctl', 'SIOCSIFFLAGS', text(step.name), 'IFF_UP'),

@@ -18,6 +18,8 @@ export interface MonitorInput {
   removes?: boolean;
   /** What goes on in the monitor's place when the container has ended and SUCCESSOR_FILE is there. */
   successor?: readonly string[];
+  /** A program that is started every so many milliseconds while the container runs. */
+  repeat?: { every: number; args: readonly string[] };
   /** What comes after that record, unless something goes on. */
   end?: readonly Step[];
 }
@@ -85,6 +87,10 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
   steps.push({ op: 'spawn', list: init, why: 'the new process goes its own way, through the list below' });
   const state = text`{"Pid":${hole('pid')},"Monitor":${hole('monitor')},"StartedAt":"${hole('now')}"}\n`;
   steps.push(...record(`${run}/state.json`, state, 'who is there since when'));
+  if (input.repeat !== undefined) {
+    const { every, args } = input.repeat;
+    steps.push({ op: 'repeat', every, args: [...args], why: 'is the container healthy?' });
+  }
   if (input.events !== undefined)
     steps.push(eventStep(input.events, 'start', 'none', 'whoever follows the events is told'));
   return steps;

@@ -12,6 +12,7 @@
  * tree_setattr: mount_setattr(2) on what is in the slot, before it can be reached by a path.
  * become: as rename; then the rest of the list is left out, and once its clients know the end the monitor becomes the program, which has its
  * lock as descriptor 3. ENOENT when `from` is not there: then nothing of that.
+ * repeat: `every` milliseconds, from the end of the last one on, the program is started, while the container runs.
  * join: all of `flags` at once, of the process `pid` if it is a child of `parent`: ESRCH when the number is another process's by now.
  */
 import { AT, CLONE, type FlagSet, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O, PR, RLIMIT, STDIN } from '../spec/linux.ts';
@@ -133,6 +134,7 @@ export const OPS = {
   // programs of the host
   run: { number: 57, args: { args: 'texts' }, see: 'posix_spawn(3), waitpid(2)' },
   become: { number: 58, args: { from: 'text', to: 'text', args: 'texts' }, see: 'docs/monitor.md' },
+  repeat: { number: 59, args: { every: 'int', args: 'texts' }, see: 'docs/monitor.md' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

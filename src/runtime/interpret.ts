@@ -199,6 +199,7 @@ export const EXECUTOR_ONLY: readonly OpName[] = [
   'listen',
   'log',
   'become',
+  'repeat',
   'birth_cgroup',
 ];
 

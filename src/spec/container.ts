@@ -4,6 +4,7 @@
  */
 
 import type { IdMaps } from './id-map.ts';
+import type { Healthcheck } from './oci-image.ts';
 import type { Resources } from './resources.ts';
 import type { MountSpec } from './volume.ts';
 
@@ -32,6 +33,7 @@ export interface ContainerConfig {
   Labels: Record<string, string>;
   StopSignal?: string;
   StopTimeout?: number;
+  Healthcheck?: Healthcheck;
 }
 
 /** What depends on the host. Docker's `HostConfig`; fields of verbs that tsbox does not have are left out, and so are limits that nobody
@@ -101,6 +103,27 @@ export interface ContainerState {
   Error: string;
   StartedAt: string;
   FinishedAt: string;
+}
+
+/** One probe. Docker's `HealthcheckResult`. */
+export interface HealthResult {
+  Start: string;
+  End: string;
+  /** 0 is healthy; -1 when it took too long or could not be run. */
+  ExitCode: number;
+  /** At most 4096 bytes. */
+  Output: string;
+}
+
+export type HealthStatus = 'starting' | 'healthy' | 'unhealthy';
+
+/** Docker's `Health`. */
+export interface Health {
+  Status: HealthStatus;
+  /** Failures since the last success. */
+  FailingStreak: number;
+  /** The last five. */
+  Log: HealthResult[];
 }
 
 export const NEVER = '0001-01-01T00:00:00Z';

@@ -24,7 +24,7 @@ import { containerDirectory, memoryEventsFile, runDirectory, type Store } from '
 import { isFollowed, isSuccessionAsked } from './successor.ts';
 
 /** 128 + SIGKILL: what a shell would say of a process whose end nobody saw. */
-const DIED = { ExitCode: 137, Error: 'monitor died' } as const;
+export const DIED = { ExitCode: 137, Error: 'monitor died' } as const;
 
 /** The monitor's word on the running process, if there is one. */
 export function readRun(store: Store, id: string): RunRecord | undefined {

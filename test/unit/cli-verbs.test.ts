@@ -43,7 +43,9 @@ const DOCKER: Record<string, string> = {
   stop: 'signal/s timeout/t',
   'system after-exit': '',
   'system df': 'format verbose/v',
+  'system probe': '',
   'system prune': 'all/a filter force/f volumes',
+  'system start': '',
   tag: '',
   unpause: '',
   update:

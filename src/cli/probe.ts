@@ -1,0 +1,15 @@
+/** `tsbox system probe`: one probe of a container's health, for its monitor. Not for people. */
+import { command } from './command.ts';
+
+export const verb = command({
+  usage: 'CONTAINER',
+  summary: "Probe a container's health once (called by its monitor)",
+  count: [1, 1],
+  flags: {},
+  async run(context, _, [id]) {
+    const engine = await context.engine();
+    const { probeContainer } = await import('../engine/probe.ts');
+    await probeContainer(engine, id!);
+    return 0;
+  },
+});
