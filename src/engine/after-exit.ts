@@ -54,8 +54,8 @@ function finish(store: Store, id: string): void {
 }
 
 /** Decides, and puts the decision on record.
- *  @returns milliseconds until the next start; undefined when there is none */
-function decide({ store }: Engine, id: string): number | undefined {
+ *  @returns milliseconds until the next start; `finished` when there is none */
+function decide({ store }: Engine, id: string): number | 'finished' {
   const record = readContainer(store, id);
   const exit = readExit(store, id);
   const succession = readFollowed(store, id);
@@ -71,7 +71,7 @@ function decide({ store }: Engine, id: string): number | undefined {
         });
   if (delay === undefined) {
     finish(store, id);
-    return undefined;
+    return 'finished';
   }
   saveFollowed(store, id, { Delay: delay, Pid: process.pid });
   const state = restarting(containerState(store, record, true));
@@ -80,15 +80,17 @@ function decide({ store }: Engine, id: string): number | undefined {
 }
 
 /** As Docker: one that cannot be started is given up. */
-async function startAgain(engine: Engine, record: ContainerRecord, delay: number): Promise<void> {
+async function startAgain(engine: Engine, record: ContainerRecord, delay: number): Promise<'finished' | undefined> {
   const { startLocked } = await import('./start.ts');
   const { State: before } = record;
   try {
     (await startLocked(engine, record, { stdin: false }, delay)).detach();
+    return undefined;
   } catch (error) {
     const { ExitCode, Error: told } = record.State;
     const state = ended(before, { ...before, ExitCode, Error: told || String(error) });
     saveContainer(engine.store, { ...record, State: state });
+    return 'finished';
   }
 }
 
@@ -100,18 +102,27 @@ export async function afterExit(engine: Engine, id: string): Promise<void> {
     if (!readHostConfig(store, id).AutoRemove) return decide(engine, id);
     const keep = readFollowed(store, id)?.Keep === true;
     rmSync(runDirectory(store, id), { recursive: true, force: true });
-    return keep ? undefined : 'remove';
+    return keep ? 'kept' : 'remove';
   });
   if (what === 'remove') {
     const { removeContainer } = await import('./remove.ts');
     await removeContainer(engine, id, { force: false });
   }
+  if (what === 'finished') await letGoOfVolumes(engine, id);
   if (typeof what !== 'number') return;
   await sleep(what);
-  await following(engine, id, async () => {
+  const then = await following(engine, id, async () => {
     const record = readContainer(store, id);
     // Called off meanwhile.
-    if (!record.State.Restarting || readFollowed(store, id) === undefined) return finish(store, id);
-    await startAgain(engine, record, what);
+    if (record.State.Restarting && readFollowed(store, id) !== undefined) return startAgain(engine, record, what);
+    finish(store, id);
+    return 'finished';
   });
+  if (then === 'finished') await letGoOfVolumes(engine, id);
+}
+
+async function letGoOfVolumes(engine: Engine, id: string): Promise<void> {
+  const { unmountVolumes } = await import('./volume-use.ts');
+  const { volumesOf } = await import('./volume-users.ts');
+  await unmountVolumes(engine, volumesOf(readContainer(engine.store, id)), id);
 }

@@ -14,6 +14,7 @@ import type { Lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
 import { isMountedForUse, mountVolume, unmountUnused, volumeSource } from './local-volume.ts';
 import type { Engine } from './open.ts';
+import { ownCommand } from './own-command.ts';
 import { mapsOf } from './userns.ts';
 import { anonymousVolumesOf, lockContent, volumesOf } from './volume-users.ts';
 
@@ -150,19 +151,17 @@ export function ownerSteps(points: readonly MountPoint[], maps: IdMaps): Step[] 
 
 /** What the monitor does about volumes when the container has ended: one program call, where there is something to do. */
 export function releaseSteps(engine: Engine, record: ContainerRecord, autoRemove: boolean): Step[] {
-  const { dataRoot, runRoot } = engine.options;
   const removed = autoRemove ? anonymousVolumesOf(record) : [];
   const mounted = volumesOf(record).filter((name) => {
     const volume = readVolume(engine.store, name);
     return volume !== undefined && isMountedForUse(volume);
   });
   if (removed.length + mounted.length === 0) return [];
-  const roots = ['--data-root', dataRoot, '--run-root', runRoot];
   const remove = removed.flatMap((name) => ['--remove', name]);
   return [
     {
       op: 'run',
-      args: [process.execPath, process.argv[1] ?? '', ...roots, 'volume-release', ...remove, record.ID, ...mounted],
+      args: ownCommand(engine.options, ['volume-release', ...remove, record.ID, ...mounted]),
       why: 'whether others use its volumes is for tsbox to say: those that nobody has any more are unmounted, those without a name removed',
     },
   ];
