@@ -20,9 +20,9 @@ export function listContainers(
   const summaries: ContainerSummary[] = [];
   const imageName = imageNamer(store);
   for (const record of listRecords(store, onDamaged)) {
-    const state = containerState(store, record);
-    if (!options.all && !state.Running) continue;
     try {
+      const state = containerState(store, record);
+      if (!options.all && !state.Running) continue;
       const health = healthOf(store, record, state);
       const hostConfig = readHostConfig(store, record.ID);
       summaries.push({ record, image: imageName(record), state, hostConfig, ...(health !== undefined && { health }) });

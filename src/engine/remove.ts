@@ -14,8 +14,10 @@ import { withStore } from '../store/lock.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, monitorLives, readRun } from '../store/state.ts';
 import { containerDirectory, imageFile, mappedPlace, mountEntry, runDirectory, type Store } from '../store/store.ts';
+import { callOffSuccession } from '../store/successor.ts';
 import { removeUnusedChain } from '../store/unused-layers.ts';
 import { type Lock, lock } from '../sys/lock.ts';
+import { sendSignal } from '../sys/pidfd.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
@@ -126,10 +128,24 @@ async function cleanUnderLock(engine: Engine, id: string): Promise<'clean' | 'go
   }
 }
 
-/** The record, or only the id of a container whose files cannot be read: such a one does not run, and must be removable. */
+/** Ends one of which only the monitor's own word can be read. */
+async function endDamaged({ store }: Engine, id: string, force: boolean): Promise<void> {
+  const run = readRun(store, id);
+  if (run === undefined || !monitorLives(store, id)) return;
+  if (!force) throw runs(id, { Status: 'running' });
+  callOffSuccession(store, id);
+  sendSignal(run.Pid, SIGKILL, () => readRun(store, id)?.Pid === run.Pid && monitorLives(store, id));
+  thaw(store, id);
+  for (const end = performance.now() + PATIENCE_MS; performance.now() < end && monitorLives(store, id); )
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+}
+
+/** The record, or only the id of a container whose files cannot be read: such a one must be removable. */
 function recordOrDamaged(store: Store, name: string): ContainerRecord | string {
   try {
-    return requireContainer(store, name);
+    const record = requireContainer(store, name);
+    readHostConfig(store, record.ID);
+    return record;
   } catch (error) {
     const damaged = error instanceof TsboxError && error.code === 'ERR_TSBOX_DAMAGED';
     const id = damaged ? findContainerId(store, name) : undefined;
@@ -162,7 +178,7 @@ function isAutoRemove(store: Store, id: string): boolean {
   }
 }
 
-function runs(id: string, { Status: how }: ContainerState): TsboxError {
+function runs(id: string, { Status: how }: Pick<ContainerState, 'Status'>): TsboxError {
   return new TsboxError(
     'ERR_TSBOX_CONFLICT',
     `cannot remove a ${how} container ${id}: ${how === 'paused' ? 'unpause and then ' : ''}stop the container before attempting removal or force remove`,
@@ -181,6 +197,7 @@ export async function removeContainer(
   const { store } = engine;
   const record = recordOrDamaged(store, name);
   if (typeof record === 'string') {
+    await endDamaged(engine, record, options.force);
     if ((await cleanUnderLock(engine, record)) === 'clean') removeFiles(store, record, remove);
     return;
   }

@@ -81,24 +81,39 @@ export function removeTree(path: string): void {
   });
 }
 
-/** JSON that tsbox or Docker wrote. @throws ERR_TSBOX_DAMAGED naming the file */
+/** What this tsbox knows of the form of its files. One that changes so that an older tsbox would misread it says a higher
+ *  `FormatVersion`; without any it is 1, and so are Docker's. */
+const FORMAT = 1;
+
+/** @throws ERR_TSBOX_UNSUPPORTED when a later tsbox has written it: what it means is not guessed */
+function checkFormat(value: unknown, path: string): unknown {
+  const version = isObject(value) ? value['FormatVersion'] : undefined;
+  if (version === undefined || (typeof version === 'number' && version <= FORMAT)) return value;
+  const message = `read ${path}: its format is version ${JSON.stringify(version)}, this tsbox knows ${FORMAT}`;
+  throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message, { hint: 'A later tsbox has written it: use that one.' });
+}
+
+/** JSON that tsbox or Docker wrote. @throws ERR_TSBOX_DAMAGED naming the file, ERR_TSBOX_UNSUPPORTED for a format to come */
 export function parseStored(text: string, path: string): unknown {
   try {
-    return JSON.parse(text);
+    return checkFormat(JSON.parse(text), path);
   } catch (error) {
+    if (error instanceof TsboxError) throw error;
     throw new TsboxError('ERR_TSBOX_DAMAGED', `read ${path}: not JSON`, { cause: error });
   }
 }
 
-/** An object that was written and renamed into place; what is damaged counts as not there. */
+/** An object that was written and renamed into place; what is damaged counts as not there.
+ *  @throws ERR_TSBOX_UNSUPPORTED for a format to come */
 export function readObject(path: string): Record<string, unknown> | undefined {
   // Most are not there, and Node's error for that costs ten times the look: `ps` of a thousand containers makes two thousand.
   const text = existsSync(path) ? readText(path) : undefined;
   if (text === undefined) return undefined;
   try {
-    const value: unknown = JSON.parse(text);
+    const value = checkFormat(JSON.parse(text), path);
     return isObject(value) ? value : undefined;
-  } catch {
+  } catch (error) {
+    if (error instanceof TsboxError) throw error;
     return undefined;
   }
 }

@@ -109,6 +109,10 @@ export function containerState(store: Store, record: ContainerRecord, held = fal
     return goesOn ? restarting(last) : ended(last, { ...last });
   }
   if (run === undefined && !last.Running) return last;
+  // A damaged state.json: the record knows as much.
+  if (existsSync(`${runDirectory(store, id)}/state.json`) && monitorLives(store, id)) {
+    return running(store, last, id, { Pid: last.Pid, Monitor: 0, StartedAt: last.StartedAt });
+  }
   return ended(last, { ...DIED, StartedAt, FinishedAt: now.toISOString(), OOMKilled: false });
 }
 

@@ -15,7 +15,7 @@ import { type Sandbox, sandbox } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 import { generator } from './store-random.ts';
 
-const KILLS = Number(process.env['TSBOX_KILLS'] ?? 40);
+const KILLS = Number(process.env['TSBOX_KILLS'] ?? 20);
 const SEED = Number(process.env['TSBOX_SEED'] ?? Math.floor(Math.random() * 1e9));
 /** As long as a start takes on a busy machine. */
 const MOMENT_MS = 250;
