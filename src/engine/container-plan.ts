@@ -25,6 +25,7 @@ import { hostFacts, pathKind } from '../sys/probe.ts';
 import { parentPath, placeSteps } from './cgroup-path.ts';
 import { containerDevices } from './devices.ts';
 import { probeOf } from './health.ts';
+import { withMappedVolumes } from './mapped-volumes.ts';
 import { noSuchSource } from './mount-spec.ts';
 import { joinedContainers } from './namespaces.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
@@ -264,7 +265,8 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...releaseSteps(engine, record, hostConfig.AutoRemove),
   ];
   const plan = compilePlan({
-    config,
+    config: owners?.layers.mapped === undefined ? config : withMappedVolumes(store, config, record, maps),
+    ...(owners?.layers.mapped !== undefined && { mapping: { place: mappedPlace(store, record.ID), userns: USERNS } }),
     facts,
     kinds,
     readyMountPoints: READY_MOUNT_POINTS,

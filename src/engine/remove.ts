@@ -20,6 +20,7 @@ import { type Lock, lock } from '../sys/lock.ts';
 import { sendSignal } from '../sys/pidfd.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
+import { mappedLeftovers } from './mapped-volumes.ts';
 import type { Engine } from './open.ts';
 import { openWork } from './removal.ts';
 import { settle } from './settle.ts';
@@ -99,6 +100,7 @@ export async function cleanLeftovers(engine: Engine, id: string): Promise<void> 
   interpret([
     ...cgroupCleanup(containerCgroup(engine.store, id), containerFacts(engine.store, id)),
     ...umountSteps(engine, id),
+    ...mappedLeftovers(engine.store, id),
     ...shmCleanup(engine, id, { IpcMode: 'shareable' }),
     {
       op: 'remove_tree',

@@ -23,7 +23,8 @@ async function diskMaps(store: Store, hostConfig: HostConfig): Promise<IdMaps | 
   const maps = process.geteuid?.() === 0 ? mapsOf(hostConfig) : undefined;
   if (maps === undefined) return undefined;
   const { mapsOwners } = await import('./maps-owners.ts');
-  return mapsOwners(store, hostFacts().kernel, true) ? undefined : maps;
+  const { mapsVolumes } = await import('./mapped-volumes.ts');
+  return mapsOwners(store, hostFacts().kernel, true) && mapsVolumes(store) ? undefined : maps;
 }
 
 /** Has the container something to put there? What an ordinary user may not look at is left to root of his namespace. */

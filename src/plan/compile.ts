@@ -20,7 +20,15 @@ import {
 import { deviceBinds, deviceSteps } from './devices.ts';
 import { maskSteps } from './masks.ts';
 import { type MonitorInput, monitorCleanup, monitorSteps } from './monitor.ts';
-import { type MountSteps, makeDirectories, mountSteps, type PathKind } from './mounts.ts';
+import {
+  type MappedSteps,
+  type Mapping,
+  type MountSteps,
+  makeDirectories,
+  mappedCleanup,
+  mountSteps,
+  type PathKind,
+} from './mounts.ts';
 import type { Plan, Step } from './step.ts';
 import { allowedSteps, becomeRootSteps, ownMaps, userNamespaceSteps } from './userns.ts';
 
@@ -37,6 +45,8 @@ export interface CompileInput {
   seccomp?: SeccompFilter;
   /** Host side, when the container's own user namespace has its maps: the root file system, when its layers are mapped by them. */
   outside?: readonly Step[];
+  /** For binds with maps of their own: where they may be mounted for a moment, and whose maps. */
+  mapping?: Mapping;
   /** In the new process's mount namespace: the root file system, when whoever starts it may not mount it on the host. */
   inside?: readonly Step[];
   monitor: MonitorInput;
@@ -211,7 +221,7 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
   const maps = ownMaps(config);
   const ownNamespace = linux.namespaces?.some(({ type }) => type === 'cgroup') === true;
   const ownCgroup = ownNamespace ? undefined : linux.cgroupsPath;
-  const mounts = mountSteps(config.mounts ?? [], facts, kinds, input.readyMountPoints, ownCgroup);
+  const mounts = mountSteps(config.mounts ?? [], facts, kinds, input.readyMountPoints, ownCgroup, input.mapping);
   const ownDev = (config.mounts ?? []).some((mount) => mount.destination === '/dev' && mount.type === 'tmpfs');
   const devices = ownDev ? devicesOf(linux.devices ?? [], kinds, maps, mounts.slots) : { open: [], attach: [] };
   const slot = mounts.slots + devices.open.length;
@@ -227,8 +237,9 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     ...(maps === undefined ? hideSteps() : []),
     ...(linux.cgroupsPath === undefined ? [] : cgroupEntry(linux.cgroupsPath, facts).join),
     ...(early ? beforeUserNamespace(config, maps, open) : []),
-    ...(maps === undefined ? [] : userNamespaceSteps(maps, root, input.outside ?? [])),
+    ...(maps === undefined ? [] : userNamespaceSteps(maps, root, [...(input.outside ?? []), ...mounts.mapped.before])),
     ...namespaceSteps(config),
+    ...mappedOpen(mounts.mapped),
     ...(early ? [] : open),
     {
       op: 'mount',
@@ -261,6 +272,12 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     ...lastSteps(config.process, input.seccomp),
     ...execSteps(config.process),
   ];
+}
+
+/** The places are of use until the process has its own hold of what is mounted there. */
+function mappedOpen({ open, after }: MappedSteps): Step[] {
+  if (open.length === 0) return [];
+  return [...open, { op: 'outside', list: after, why: 'the mapped mounts need their places on the host no more' }];
 }
 
 function devicesOf(
@@ -306,6 +323,7 @@ export function compilePlan(input: CompileInput): Plan {
       ...(ownsPids(input.config) ? [] : cgroupKill(path, facts)),
       ...(memoryEvents === undefined ? [] : keepMemoryEvents(path, facts, memoryEvents)),
       ...cgroupCleanup(path, facts),
+      ...mappedCleanup(input.config.mounts ?? [], input.mapping),
       ...input.cleanup,
       ...monitorCleanup(input.monitor),
     ],

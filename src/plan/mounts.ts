@@ -9,6 +9,7 @@ import type { MOUNT_ATTR } from '../spec/linux.ts';
 import type { OciMount } from '../spec/oci-runtime.ts';
 import { type MountOptions, parseMountOptions } from './mount-options.ts';
 import type { Step } from './step.ts';
+import { type Text, text } from './text.ts';
 
 export type PathKind = 'directory' | 'file' | 'absent';
 
@@ -27,8 +28,28 @@ export interface AllMountSteps {
   system: Step[];
   /** The others: from here on paths may lead through directories that somebody else changes meanwhile. */
   others: Step[];
+  /** Binds whose files have the owners that the container's user namespace gives them. */
+  mapped: MappedSteps;
   /** Slots that are taken: 0 to `slots` - 1. */
   slots: number;
+}
+
+/** Only the host's root may map, which the container's process is no more once its user namespace is there. */
+export interface MappedSteps {
+  /** On the host, when the user namespace has its maps: each gets a place on which it is mounted, mapped. */
+  before: Step[];
+  /** In the new mount namespace: takes hold of what is there. */
+  open: Step[];
+  /** On the host again: the places go. */
+  after: Step[];
+}
+
+/** How mounts are mapped. */
+export interface Mapping {
+  /** The beginning of the path of places on the host. */
+  place: Text;
+  /** `/proc/PID/ns/user` of a process in the user namespace. */
+  userns: Text;
 }
 
 type MountAttr = keyof typeof MOUNT_ATTR;
@@ -109,6 +130,55 @@ function bindSteps(mount: OciMount, options: MountOptions, slot: number): MountS
     why: `${destination} shows ${source}`,
   };
   return { open, attach: [attach] };
+}
+
+/** A place on the host for the mapped bind, and back. */
+function mappedBind(mount: OciMount, slot: number, place: Text, userns: Text): Pick<MappedSteps, 'before' | 'open'> {
+  const { destination, source = '' } = mount;
+  return {
+    before: [
+      {
+        op: 'open_tree',
+        slot,
+        path: source,
+        flags: ['OPEN_TREE_CLONE'],
+        why: `${source} once more, as a mount of its own`,
+      },
+      { op: 'idmap', slot, userns, why: 'seen through it, the files have the owners that the container gives them' },
+      { op: 'mkdir', path: place, mode: 0o700, why: 'a place for that mount', onError: { EEXIST: 'skip' } },
+      {
+        op: 'move_mount',
+        slot,
+        target: place,
+        flags: [],
+        why: `where the container's process finds it for ${destination}`,
+      },
+    ],
+    open: [{ op: 'open_tree', slot, path: place, flags: ['OPEN_TREE_CLONE'], why: `take hold of ${source}, mapped` }],
+  };
+}
+
+/** Takes the places of mapped mounts away; also those that are not there. */
+export function mappedCleanup(mounts: readonly OciMount[], mapping: Mapping | undefined): Step[] {
+  if (mapping === undefined) return [];
+  return mounts
+    .filter(({ uidMappings }) => uidMappings !== undefined)
+    .flatMap((_, index) => takeAwayPlace(text`${mapping.place}-${String(index)}`));
+}
+
+/** A mount and the directory that it is on. */
+export function takeAwayPlace(target: Text): Step[] {
+  const onError = { EINVAL: 'skip', ENOENT: 'skip' } as const;
+  return [
+    {
+      op: 'umount',
+      target,
+      flags: ['MNT_DETACH'],
+      why: 'the container has its own hold of what is mounted here',
+      onError,
+    },
+    { op: 'rmdir', path: target, why: 'its place', onError: { ENOENT: 'skip' } },
+  ];
 }
 
 const WHY: Readonly<Record<string, string>> = {
@@ -241,15 +311,18 @@ const KERNEL_MOUNTS: ReadonlySet<string> = new Set(['/proc', '/dev', '/dev/pts']
 
 /** Steps for all mounts of a configuration, in their order. `kinds` says what stands at each bind's source on the host; `ready` names
  *  destinations that surely exist (the init layer made them). `ownCgroup` is the path of the container's cgroups when it has no cgroup
- *  namespace. */
+ *  namespace. `mapping` is for mounts with maps of their own; without it they are as they are. */
 export function mountSteps(
   mounts: readonly OciMount[],
   facts: HostFacts,
   kinds: ReadonlyMap<string, PathKind>,
   ready: ReadonlySet<string>,
   ownCgroup?: string,
+  mapping?: Mapping,
 ): AllMountSteps {
-  const all: AllMountSteps = { open: [], views: [], system: [], others: [], slots: 0 };
+  const mapped: MappedSteps = { before: [], open: [], after: mappedCleanup(mounts, mapping) };
+  const all: AllMountSteps = { open: [], views: [], system: [], others: [], mapped, slots: 0 };
+  let places = 0;
   const split = mounts.findLastIndex(({ destination }) => KERNEL_MOUNTS.has(destination));
   for (const [index, mount] of mounts.entries()) {
     const attach = isView(mounts, index) ? all.views : index <= split ? all.system : all.others;
@@ -259,8 +332,13 @@ export function mountSteps(
     if (mount.type === 'cgroup' && facts.cgroupMode === 'none') continue;
     attach.push(...makeMountPoint(mount.destination, kind, ready));
     if (bind) {
-      const steps = bindSteps(mount, options, all.slots++);
-      all.open.push(...steps.open);
+      const slot = all.slots++;
+      const steps = bindSteps(mount, options, slot);
+      if (mapping !== undefined && mount.uidMappings !== undefined) {
+        const { before, open } = mappedBind(mount, slot, text`${mapping.place}-${String(places++)}`, mapping.userns);
+        mapped.before.push(...before);
+        mapped.open.push(...open, ...steps.open.slice(1));
+      } else all.open.push(...steps.open);
       attach.push(...steps.attach);
     } else if (mount.type === 'cgroup') {
       const own = ownCgroup === undefined ? undefined : { path: ownCgroup, slot: all.slots };

@@ -42,6 +42,9 @@ export interface OciMount {
   type?: string;
   source?: string;
   options?: string[];
+  /** An ID-mapped mount: its files have the owners that these make of the ids on disk. Here always those of the user namespace. */
+  uidMappings?: OciIdMapping[];
+  gidMappings?: OciIdMapping[];
 }
 
 export type OciNamespaceType = 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup' | 'time';

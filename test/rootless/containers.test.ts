@@ -248,3 +248,32 @@ test("rootless: a user's data and run roots are his own", (t) => {
   chmodSync(open, 0o777);
   assert.doesNotMatch(he.ok(['info'], { env: { XDG_RUNTIME_DIR: open } }), /Run Root: .*\/open/);
 });
+
+test('rootless: volumes with files of his subordinate ids, filled, used and removed', (t) => {
+  if (!needs(t)) return;
+  const he = user(t);
+  const image = he.image();
+  const script =
+    'mkdir -p /data/closed; touch /data/f; chown 5:6 /data/f /data/closed; chmod 700 /data/closed; touch /data/closed/x';
+  he.ok(['run', '--name', 'maker', image, 'sh', '-c', script]);
+  he.ok(['commit', '--change', 'VOLUME /data', '--change', 'CMD ["true"]', 'maker', 'vol:img']);
+  he.ok(['rm', 'maker']);
+  const inside = 'stat -c "%u:%g" /data /data/f /data/closed; ls /data/closed; touch /data/new; chown 33 /data/new';
+  assert.equal(he.ok(['run', '--rm', '-v', 'vv:/data', 'vol:img', 'sh', '-c', inside]), '0:0\n5:6\n5:6\nx');
+  const data = join(he.dataRoot, 'volumes/vv/_data');
+  assert.equal(statSync(data).uid, he.uid);
+  assert.equal(statSync(join(data, 'f')).uid, he.starts[0]! + 4);
+  assert.equal(he.ok(['run', '--rm', '-v', 'vv:/x:ro', image, 'ls', '/x/closed', '/x/new']), '/x/new\n\n/x/closed:\nx');
+  he.ok(['run', '--rm', 'vol:img']);
+  assert.equal(he.ok(['volume', 'ls', '-q']), 'vv', 'those without a name went with their container');
+  he.ok(['volume', 'create', '-o', 'type=tmpfs', '-o', 'device=tmpfs', 'tm']);
+  const refused = he.tsbox(['run', '--rm', '-v', 'tm:/x', image, 'true']);
+  assert.deepEqual(
+    [refused.status, /mount volume tm of type tmpfs: only root may do that/.test(refused.stderr)],
+    [125, true],
+  );
+  assert.match(he.ok(['run', '--rm', '--tmpfs', '/x:size=1m', image, 'grep', ' /x ', '/proc/mounts']), /size=1024k/);
+  assert.match(he.ok(['system', 'df']), /^Local Volumes +1 +0 /m);
+  he.ok(['volume', 'rm', 'vv', 'tm']);
+  assert.equal(existsSync(join(he.dataRoot, 'volumes/vv')), false);
+});

@@ -136,7 +136,8 @@ export function user(
       ...(await leftovers(home)),
       ...['containers', 'image/overlay2/layerdb/mounts'].flatMap((name) => listing(join(dataRoot, name))),
       ...listing(join(dataRoot, 'overlay2')).filter((path) => /-init$|-removing$|\.tmp-/.test(path)),
-      ...listing(join(run, 'tsbox')),
+      // the journal of what happened stays
+      ...listing(join(run, 'tsbox')).filter((path) => !path.endsWith('/events')),
     ];
     removeLeftovers(home, left);
     rmSync(directory, { recursive: true, force: true });

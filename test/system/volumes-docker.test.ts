@@ -1,8 +1,12 @@
 /** `volume ...` beside a real docker: the same words for the same commands. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
 import { besideDocker } from './beside-docker.ts';
+import { REPOSITORY } from './harness.ts';
+
+const ARCHIVE = join(REPOSITORY, 'rootfs-fixtures/build/busybox.tar');
 
 test('volumes: create, ls, inspect, rm and their errors are in the words of docker', async (t) => {
   if (!requires(t, 'root', 'overlay', 'command:dockerd')) return;
@@ -48,4 +52,58 @@ test('volumes: create, ls, inspect, rm and their errors are in the words of dock
   assert.equal(pruned[1].stdout, pruned[0].stdout);
   const name = await pair.same('volume', 'ls', '-q');
   assert.equal(name.stdout, 't5\ntt\n');
+});
+
+test('volumes: the mounts of a container are shown as by docker, field by field', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:dockerd')) return;
+  const pair = await besideDocker(t);
+  const source = pair.box.directory;
+  await pair.both('import', '--change', 'VOLUME /image', '--change', 'CMD ["sh"]', ARCHIVE, 'vol:img');
+  const none = ['--network', 'none'];
+  const mount = (text: string) => ['--mount', text];
+  await pair.both(
+    ...['create', '--name', 'one', ...none, '-v', 'named:/data', '-v', `${source}:/b:ro`, '-v', '/anon'],
+    ...['-v', 'named:/n:ro,nocopy', '-v', `${source}:/z:z`, '-v', 'named:/tmp', '--tmpfs', '/t1:size=1m'],
+    ...mount(`type=bind,src=${source},dst=/m,bind-propagation=rslave,readonly`),
+    ...mount('type=tmpfs,dst=/t,tmpfs-size=1m'),
+    ...mount('src=v9,dst=/mv'),
+    ...mount('dst=/ma'),
+    'vol:img',
+  );
+  await pair.both('create', '--name', 'two', ...none, '--volumes-from', 'one:ro', '-v', 'other:/data', 'vol:img');
+  for (const name of ['one', 'two']) {
+    const [theirs, ours] = (await pair.compare('inspect', name)).map(({ stdout }) => {
+      const [{ Mounts, HostConfig, Config }] = JSON.parse(stdout);
+      const anonymous = (text: string) => text.replace(/^.*\/volumes\//, '').replace(/[0-9a-f]{64}/, 'ID');
+      const points = Mounts.map((point: { Name?: string; Source: string }) => ({
+        ...point,
+        ...(point.Name === undefined ? {} : { Name: anonymous(point.Name) }),
+        Source: anonymous(point.Source),
+      }));
+      const { Binds, Mounts: asked, Tmpfs, VolumesFrom, VolumeDriver } = HostConfig;
+      return {
+        points: points.sort((a: { Destination: string }, b: { Destination: string }) =>
+          a.Destination < b.Destination ? -1 : 1,
+        ),
+        asked: { Binds: Binds?.sort(), asked, Tmpfs, VolumesFrom, VolumeDriver },
+        volumes: Config.Volumes,
+      };
+    });
+    assert.deepEqual(ours, theirs, name);
+  }
+  const refused: string[][] = [
+    ['-v', 'named:x'],
+    ['-v', 'named:/'],
+    ['-v', 'named:/x:foo'],
+    ['-v', 'named:/x:ro,rshared'],
+    ['-v', 'named:/x', '--tmpfs', '/x'],
+    mount('type=bind,src=/no/such,dst=/x'),
+    mount('type=volume,src=/bb,dst=/x'),
+    ['--tmpfs', '/x:foo'],
+    ['--volumes-from', 'one:foo'],
+  ];
+  for (const flags of refused) await pair.same('create', ...none, ...flags, 'vol:img');
+  await pair.same('volume', 'rm', 'other');
+  await pair.same('ps', '-a', '--filter', 'volume=/data', '--format', '{{.Names}} {{.LocalVolumes}}');
+  await pair.same('ps', '-a', '--filter', 'volume=v9', '--format', '{{.Names}}');
 });
