@@ -10,7 +10,7 @@ const PROPAGATION = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslav
 const MODES = [['ro', 'rw'], ['z', 'Z'], ['nocopy'], ['consistent', 'cached', 'delegated', 'default'], PROPAGATION];
 
 function usage(message: string, hint?: string): TsboxError {
-  return new TsboxError('ERR_TSBOX_USAGE', message, hint === undefined ? { exitCode: 125 } : { exitCode: 125, hint });
+  return new TsboxError('ERR_TSBOX_USAGE', message, hint === undefined ? {} : { hint });
 }
 
 const wordsOf = (options: string) => options.split(',').filter((option) => option !== '');

@@ -32,8 +32,6 @@ import { anonymousName } from './volumes.ts';
 
 type MountRequest = Pick<ContainerRequest, 'volumes' | 'mounts' | 'tmpfs' | 'volumesFrom' | 'volumeDriver'>;
 
-const FAILED = 125;
-
 /** Mount points by their destinations. */
 export type MountPoints = Record<string, MountPoint>;
 
@@ -166,7 +164,7 @@ export function makeMounts(engine: Engine, request: MountRequest, imageVolumes: 
 
 function hold({ store }: Engine, { Name: name = '', Spec }: MountPoint, isThere: boolean): LeasedVolume {
   const { Labels: labels = {}, DriverConfig } = Spec?.VolumeOptions ?? {};
-  if (name === '') throw new TsboxError('ERR_TSBOX_DAMAGED', 'a volume without a name', { exitCode: FAILED });
+  if (name === '') throw new TsboxError('ERR_TSBOX_DAMAGED', 'a volume without a name');
   return isThere
     ? leaseVolume(store, name)
     : leaseNewVolume(store, { name, labels, options: DriverConfig?.Options ?? {} });

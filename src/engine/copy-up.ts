@@ -157,7 +157,5 @@ export async function fillVolumes(
 
 /** Docker's error for a volume at the place of a file. */
 export function overFile(path: string): TsboxError {
-  return new TsboxError('ERR_TSBOX_USAGE', `cannot mount volume over existing file, file exists ${path}`, {
-    exitCode: 125,
-  });
+  return new TsboxError('ERR_TSBOX_USAGE', `cannot mount volume over existing file, file exists ${path}`);
 }

@@ -13,8 +13,6 @@ import { mountOf } from '../sys/mountinfo.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { isRunningWith } from './volume-users.ts';
 
-const FAILED = 125;
-
 const wordsOf = ({ options }: Volume) => (options?.['o'] ?? '').split(',').filter((word) => word !== '');
 
 function isBind(volume: Volume): boolean {
@@ -33,7 +31,7 @@ export function volumeSource(volume: Volume): { source: string; readonly: boolea
   const source = volume.options?.['device'] ?? '';
   if (existsSync(source)) return { source, readonly: wordsOf(volume).includes('ro') };
   const message = `error while mounting volume '${volume.mountpoint}': failed to mount local volume: mount ${source}: no such file or directory`;
-  throw new TsboxError('ERR_TSBOX_NOT_FOUND', message, { exitCode: FAILED });
+  throw new TsboxError('ERR_TSBOX_NOT_FOUND', message);
 }
 
 function isMounted({ mountpoint }: Volume): boolean {
@@ -59,7 +57,6 @@ export async function mountVolume(volume: Volume): Promise<void> {
       'ERR_TSBOX_UNSUPPORTED',
       `mount volume ${volume.name} of type ${type}: only root may do that`,
       {
-        exitCode: FAILED,
         hint: 'Run tsbox as root, or make the volume with --opt o=bind, or use --tmpfs.',
       },
     );

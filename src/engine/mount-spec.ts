@@ -18,7 +18,7 @@ function checkAbsolute(path: string): void {
 }
 
 function usage(message: string): TsboxError {
-  return new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: 125 });
+  return new TsboxError('ERR_TSBOX_USAGE', message);
 }
 
 const mustNot = (field: string) => usage(`field ${field} must not be specified`);
@@ -79,7 +79,6 @@ export function mountPoint(spec: MountSpec): MountPoint {
 export function noSuchSource(source: string): TsboxError {
   const message = `invalid mount config for type "bind": bind source path does not exist: ${source}`;
   return new TsboxError('ERR_TSBOX_USAGE', message, {
-    exitCode: 125,
     hint: 'Make it first; with -v a missing directory is made.',
   });
 }

@@ -72,9 +72,7 @@ export async function fillNewVolumes(
   const { runInUserNamespace } = await import('./rootless.ts');
   const words = ['volume-fill', record.ID, ...wanted.map(({ Destination }) => Destination)];
   if (!runInUserNamespace(engine.options, words)) {
-    throw new TsboxError('ERR_TSBOX_SYSCALL', 'fill the volumes with files of the image: that failed', {
-      exitCode: 125,
-    });
+    throw new TsboxError('ERR_TSBOX_SYSCALL', 'fill the volumes with files of the image: that failed');
   }
 }
 

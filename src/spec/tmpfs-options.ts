@@ -45,7 +45,7 @@ export function tmpfsOptions(data: string): string[] {
     const flag = Object.hasOwn(FLAGS, option) ? FLAGS[option]! : undefined;
     if (flag === undefined && (value === undefined || !VALUES.includes(name))) {
       const shown = [name, ...(value === undefined ? [] : [value])].map((one) => JSON.stringify(one)).join(' ');
-      throw new TsboxError('ERR_TSBOX_USAGE', `invalid tmpfs option [${shown}]`, { exitCode: 125 });
+      throw new TsboxError('ERR_TSBOX_USAGE', `invalid tmpfs option [${shown}]`);
     }
     const topic = flag ?? `${name}=`;
     if (!taken.has(topic)) kept.unshift(option);
