@@ -34,7 +34,7 @@ void put_json(struct out *out, const char *text) {
     char escaped[4 * ESCAPE_MAX];
     size_t size = 1;
     while (size < 4 && (at[size] & 0xc0) == 0x80) size++;
-    size_t length = json_escape(escaped, at, size);
+    size_t length = json_escape(escaped, at, size, NULL);
     if ((size_t)(out->end - out->at) < length + 1) break;
     put_bytes(out, escaped, length);
     at += size;
@@ -147,7 +147,7 @@ static char *escape_one(char *to, u8 byte) {
   return to;
 }
 
-size_t json_escape(char *to, const u8 *from, size_t length) {
+size_t json_escape(char *to, const u8 *from, size_t length, bool *lost) {
   char *start = to;
   const u8 *end = from + length;
   while (from < end) {
@@ -169,6 +169,7 @@ size_t json_escape(char *to, const u8 *from, size_t length) {
       if (size == 0 || (size_t)(end - from) < size || !utf8_begins(from, size, size)) {
         to = unicode_escape(to, 0xfffd);
         from++;
+        if (lost != NULL) *lost = true;
       } else if (byte == 0xe2 && from[1] == 0x80 && (from[2] == 0xa8 || from[2] == 0xa9)) {
         to = unicode_escape(to, 0x2000u | (from[2] & 0x3f));
         from += size;
@@ -178,6 +179,18 @@ size_t json_escape(char *to, const u8 *from, size_t length) {
         from += size;
       }
     }
+  }
+  return (size_t)(to - start);
+}
+
+size_t base64(char *to, const u8 *from, size_t length) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  char *start = to;
+  for (; length > 0; from += 3) {
+    size_t size = length < 3 ? length : 3;
+    u32 bits = (u32)from[0] << 16 | (size > 1 ? (u32)from[1] << 8 : 0) | (size > 2 ? from[2] : 0);
+    for (size_t digit = 0; digit < 4; digit++) *to++ = digit <= size ? digits[bits >> (18 - 6 * digit) & 63] : '=';
+    length -= size;
   }
   return (size_t)(to - start);
 }

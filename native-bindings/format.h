@@ -26,7 +26,10 @@ void format_time(char to[TIME_LENGTH], const struct timespec *time);
 enum { ESCAPE_MAX = 6 }; /* bytes that one byte can become */
 /* The inside of a JSON string as Docker's json-file writes it: `"` and `\` with a backslash, \n, \r, other control characters and
  * < > & U+2028 U+2029 as \uXXXX, each byte that is not UTF-8 as \ufffd. Writes at most ESCAPE_MAX * length bytes and returns how many. */
-size_t json_escape(char *to, const u8 *from, size_t length);
+size_t json_escape(char *to, const u8 *from, size_t length, bool *lost); /* lost: set when there was such a byte; may be NULL */
+
+/* Writes 4 bytes for each 3, and returns how many. */
+size_t base64(char *to, const u8 *from, size_t length);
 
 /* How many bytes at the end are the beginning of a UTF-8 character whose rest is missing: 0 to 3. */
 size_t utf8_cut(const u8 *from, size_t length);

@@ -12,8 +12,9 @@
 
 enum {
   LINE_MAX_BYTES = 16384, /* where Docker splits a line */
-  ENTRY_FRAME = 96,       /* an object without its text */
-  BUFFER_SIZE = LINE_MAX_BYTES * ESCAPE_MAX + ENTRY_FRAME + 16384,
+  ENTRY_FRAME = 128,      /* an object without its text */
+  ATTRS_MAX = 16384,
+  BUFFER_SIZE = LINE_MAX_BYTES * (ESCAPE_MAX + 2) + ENTRY_FRAME + 2 * ATTRS_MAX,
 };
 
 /* The beginning of a line whose end has not come. */
@@ -26,6 +27,8 @@ static int fd = -1;
 static i64 size, max_size, max_files; /* size: with what is in the buffer */
 static char path[PATH_MAX];
 static char time_text[TIME_LENGTH];
+static char attrs[ATTRS_MAX];
+static size_t attrs_length;
 static struct line lines[LOG_STREAMS];
 static size_t used;
 static char buffer[BUFFER_SIZE];
@@ -38,8 +41,11 @@ static int open_file(int flags) {
   return 0;
 }
 
-int log_open(const char *to, i64 bytes, i64 files) {
+int log_open(const char *to, i64 bytes, i64 files, const char *beside) {
   if (fd >= 0) return EBUSY;
+  attrs_length = strlen(beside);
+  if (attrs_length > sizeof attrs) return E2BIG;
+  memcpy(attrs, beside, attrs_length);
   if (strlen(to) >= sizeof path - 24) return ENAMETOOLONG; /* room for the number of a rotated file */
   strcpy(path, to);
   max_size = bytes;
@@ -71,7 +77,8 @@ static void rotated_name(char name[PATH_MAX], i64 number) {
   put_number(&out, number);
 }
 
-/* log.1 is the youngest of the old ones. With one file there is nothing to keep: it starts again. */
+/* log.1 is the youngest of the old ones. With one file there is nothing to keep: another takes its place, so that who reads the old one
+ * can do so to its end. */
 static void rotate(void) {
   char from[PATH_MAX], to[PATH_MAX];
   flush();
@@ -81,6 +88,7 @@ static void rotate(void) {
     rotated_name(to, number);
     rename(from, to); /* ENOENT: so many do not exist yet */
   }
+  if (max_files <= 1) unlink(path);
   open_file(O_TRUNC);
 }
 
@@ -93,13 +101,23 @@ static void append(const char *text, size_t length) {
 
 static void entry(int stream, const u8 *bytes, size_t length) {
   if (max_size > 0 && size >= max_size) rotate();
-  if (sizeof buffer - used < length * ESCAPE_MAX + ENTRY_FRAME) flush();
+  if (sizeof buffer - used < length * (ESCAPE_MAX + 2) + attrs_length + ENTRY_FRAME) flush();
   size_t before = used;
+  bool lost = false;
   APPEND("{\"log\":\"");
-  used += json_escape(buffer + used, bytes, length);
-  if (stream == LOG_STDOUT) APPEND("\",\"stream\":\"stdout\",\"time\":\"");
-  else APPEND("\",\"stream\":\"stderr\",\"time\":\"");
+  used += json_escape(buffer + used, bytes, length, &lost);
+  if (stream == LOG_STDOUT) APPEND("\",\"stream\":\"stdout\"");
+  else APPEND("\",\"stream\":\"stderr\"");
+  if (attrs_length > 0) {
+    APPEND(",\"attrs\":");
+    append(attrs, attrs_length);
+  }
+  APPEND(",\"time\":\"");
   append(time_text, TIME_LENGTH);
+  if (lost) { /* not Docker's: what JSON cannot say */
+    APPEND("\",\"raw\":\"");
+    used += base64(buffer + used, bytes, length);
+  }
   APPEND("\"}\n");
   size += (i64)(used - before);
 }

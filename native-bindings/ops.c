@@ -60,7 +60,7 @@ static const struct op table[] = {
     /* the monitor */
     {44, HOST, "flock", "t", op_flock},
     {45, FIRST, "listen", "t", op_listen},
-    {46, FIRST, "log", "tii", op_log},
+    {46, FIRST, "log", "tiit", op_log},
     {47, FIRST, "birth_cgroup", "t", op_birth_cgroup},
     /* user namespaces */
     {48, ANY, "idmap", "it", op_idmap},

@@ -78,7 +78,8 @@ OPERATION(listen) {
 }
 
 OPERATION(log) {
-  const char *path;
+  const char *path, *attrs;
   int error = text_string(run, &args[0], &path);
-  return error != 0 ? error : log_open(path, args[1].number, args[2].number);
+  if (error == 0) error = text_string(run, &args[3], &attrs);
+  return error != 0 ? error : log_open(path, args[1].number, args[2].number, attrs);
 }

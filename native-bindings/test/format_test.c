@@ -5,7 +5,7 @@ static void escapes(const char *from, size_t length, const char *expected) {
   u8 *bytes = exact(from, length);
   char *to = malloc(length * ESCAPE_MAX + 1);
   CHECK(to != NULL);
-  size_t got = json_escape(to, bytes, length);
+  size_t got = json_escape(to, bytes, length, NULL);
   to[got] = 0;
   if (strcmp(to, expected) != 0) fprintf(stderr, "got %s, expected %s\n", to, expected);
   CHECK(got == strlen(expected) && strcmp(to, expected) == 0);
@@ -20,7 +20,7 @@ static void every_byte_everywhere(void) {
   for (unsigned byte = 1; byte < 256; byte++) {
     char alone[ESCAPE_MAX + 1] = {0}, text[25], expected[64];
     u8 one = (u8)byte;
-    json_escape(alone, &one, 1);
+    json_escape(alone, &one, 1, NULL);
     for (size_t place = 0; place < 24; place++) {
       memset(text, 'x', 24);
       text[place] = (char)byte;

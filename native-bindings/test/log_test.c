@@ -42,7 +42,7 @@ static char *texts(void) {
 
 static void compare(const u8 *bytes, size_t length, size_t piece) {
   unlink(path);
-  CHECK(log_open(path, -1, 1) == 0);
+  CHECK(log_open(path, -1, 1, "") == 0);
   for (size_t at = 0; at < length; at += piece) {
     size_t size = length - at < piece ? length - at : piece;
     u8 *part = exact(bytes + at, size);
@@ -52,7 +52,7 @@ static void compare(const u8 *bytes, size_t length, size_t piece) {
   log_close();
   char *expected = malloc(length * ESCAPE_MAX + 1), *found = texts();
   CHECK(expected != NULL);
-  expected[json_escape(expected, bytes, length)] = 0;
+  expected[json_escape(expected, bytes, length, NULL)] = 0;
   if (strcmp(expected, found) != 0) fprintf(stderr, "pieces of %zu bytes, first byte %d\n", piece, bytes[0]);
   CHECK(strcmp(expected, found) == 0);
   free(expected);
@@ -71,6 +71,6 @@ int main(void) {
     for (size_t piece = 0; piece < 6; piece++) compare(bytes, pieces[piece] == 1 ? 20000 : LENGTH, pieces[piece]);
   }
   unlink(path);
-  CHECK(log_open("/nosuch/log", -1, 1) == ENOENT);
+  CHECK(log_open("/nosuch/log", -1, 1, "") == ENOENT);
   return 0;
 }

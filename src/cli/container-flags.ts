@@ -12,6 +12,8 @@ export const CONTAINER_FLAGS = {
   hostname: { kind: 'string', short: 'h', help: 'Host name of the container' },
   interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
   label: { kind: 'list', short: 'l', help: 'Set a label (key=value)' },
+  'log-driver': { kind: 'string', value: 'driver', help: 'Where output is kept: json-file or none' },
+  'log-opt': { kind: 'list', value: 'name=value', help: 'Option of the log: max-size, max-file, labels, env, tag' },
   name: { kind: 'string', help: 'Name of the container; one is made up otherwise' },
   network: { kind: 'string', value: 'network', default: 'none', help: "'none' or 'host'", aliases: ['net'] },
   platform: { kind: 'string', help: 'Platform of the image to pull: os/arch[/variant]' },
@@ -47,7 +49,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   // its life
   'attach/a annotation',
   'health-start-interval',
-  'disable-content-trust log-driver log-opt',
+  'disable-content-trust',
   // network
   'add-host dns dns-opt dns-option dns-search domainname expose ip ip6 link link-local-ip mac-address net-alias network-alias',
   'publish/p publish-all/P',
@@ -75,6 +77,8 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     privileged: flags.privileged,
     ...securityRequest(flags['security-opt']),
     pull: pullPolicy(flags.pull),
+    ...(flags['log-driver'] !== undefined && { logDriver: flags['log-driver'] }),
+    logOptions: flags['log-opt'],
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.hostname !== undefined && { hostname: flags.hostname }),
     ...(flags.user !== undefined && { user: flags.user }),

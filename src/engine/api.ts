@@ -85,6 +85,9 @@ export interface ContainerRequest {
   /** Limits and devices: those that were asked for. */
   resources?: Partial<Resources>;
   oomScoreAdj?: number;
+  /** `--log-driver`, `--log-opt`: not looked at yet. */
+  logDriver?: string;
+  logOptions?: readonly string[];
   stopSignal?: string;
   /** Seconds. */
   stopTimeout?: number;

@@ -11,6 +11,7 @@ import { hostRoot } from '../plan/userns.ts';
 import type { ContainerConfig, ContainerRecord, HostConfig } from '../spec/container.ts';
 import type { HostFacts } from '../spec/host.ts';
 import type { IdMaps } from '../spec/id-map.ts';
+import { type LogSubject, logFile } from '../spec/log-config.ts';
 import type { OciConfig, OciResources } from '../spec/oci-runtime.ts';
 import { eventPlace } from '../store/events.ts';
 import { readFileInStack } from '../store/lookup.ts';
@@ -187,6 +188,11 @@ async function layerOwners(
   return { layers: { shifted: { home: shiftedHome(store, maps), ...root } }, setup };
 }
 
+function logSubject({ ID: id, Name, Image: imageId, Config }: ContainerRecord): LogSubject {
+  const { Image: image, Labels: labels, Env: env } = Config;
+  return { id, name: Name.replace(/^\//, ''), imageId, image, labels, env };
+}
+
 /** @throws ERR_TSBOX_EXECUTOR when it was not built */
 function initProgram(): string {
   const path = builtFile('tsbox-init');
@@ -264,6 +270,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...(hostConfig.AutoRemove ? removalSteps(engine, record, layer, owners?.layers.shifted && maps) : []),
     ...releaseSteps(engine, record, hostConfig.AutoRemove),
   ];
+  const log = logFile(hostConfig.LogConfig, logSubject(record));
   const plan = compilePlan({
     config: owners?.layers.mapped === undefined ? config : withMappedVolumes(store, config, record, maps),
     ...(owners?.layers.mapped !== undefined && { mapping: { place: mappedPlace(store, record.ID), userns: USERNS } }),
@@ -280,7 +287,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       runDirectory: run,
       events,
       removes: hostConfig.AutoRemove,
-      ...(hostConfig.LogConfig.Type === 'none' ? {} : { log: { path: record.LogPath, maxSize: -1, maxFiles: 1 } }),
+      ...(log === undefined ? {} : { log: { path: record.LogPath, ...log } }),
       ...(record.Config.Tty ? {} : { stdin: stdinMode(record.Config) }),
       ...(hostConfig.AutoRemove ? {} : { exitRecord: `${containerDirectory(store, record.ID)}/exit.json` }),
       ...(probe === undefined

@@ -144,7 +144,7 @@ function makeRecord(
     HostnamePath: `${directory}/hostname`,
     HostsPath: `${directory}/hosts`,
     ResolvConfPath: `${directory}/resolv.conf`,
-    LogPath: `${directory}/${id}-json.log`,
+    LogPath: request.logDriver === 'none' ? '' : `${directory}/${id}-json.log`,
     RestartCount: 0,
     HasBeenStartedBefore: false,
   };

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { parseCapabilities } from '../spec/capabilities.ts';
 import type { HostConfig, RestartPolicy } from '../spec/container.ts';
+import { logConfig } from '../spec/log-config.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import type { ContainerRequest } from './api.ts';
 import { bindSpecs } from './binds.ts';
@@ -74,7 +75,7 @@ export function makeHostConfig(request: ContainerRequest, userns: string): HostC
   return {
     ...mountRequests(request),
     ContainerIDFile: '',
-    LogConfig: { Type: 'json-file', Config: {} },
+    LogConfig: logConfig(request.logDriver ?? '', request.logOptions ?? []),
     NetworkMode: request.network,
     AutoRemove: request.autoRemove,
     RestartPolicy: restartPolicy(request),

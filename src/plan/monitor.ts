@@ -7,7 +7,7 @@ export interface MonitorInput {
   /** `<run-root>/<id>`: lock, socket, state; removed at the end. */
   runDirectory: string;
   /** Docker's json-file; absent when nothing is to be kept. */
-  log?: { path: string; maxSize: number; maxFiles: number };
+  log?: { path: string; maxSize: number; maxFiles: number; attrs: string };
   /** Absent when the process has a terminal. */
   stdin?: keyof typeof STDIN;
   /** Where the exit code is left for whoever comes later; absent for an exec. */
@@ -79,8 +79,7 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
     { op: 'listen', path: `${run}/attach.sock`, why: 'attach, wait and resize come in here' },
   ];
   if (log !== undefined) {
-    const { path, maxSize, maxFiles } = log;
-    steps.push({ op: 'log', path, maxSize, maxFiles, why: 'what the container writes is kept here' });
+    steps.push({ op: 'log', ...log, why: 'what the container writes is kept here' });
   }
   if (stdin !== undefined) steps.push({ op: 'stdio', stdin: [stdin], why: 'standard output and error, kept apart' });
   steps.push(...birth);

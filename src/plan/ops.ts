@@ -50,7 +50,7 @@ export interface OpSpec {
   readonly see: string;
 }
 
-export const PLAN_VERSION = 2;
+export const PLAN_VERSION = 3;
 
 export const OPS = {
   // files
@@ -113,7 +113,11 @@ export const OPS = {
   // the monitor
   flock: { number: 44, args: { path: 'text' }, see: 'flock(2)' },
   listen: { number: 45, args: { path: 'text' }, see: 'unix(7)' },
-  log: { number: 46, args: { path: 'text', maxSize: 'int', maxFiles: 'int' }, see: 'docs/monitor.md' },
+  log: {
+    number: 46,
+    args: { path: 'text', maxSize: 'int', maxFiles: 'int', attrs: 'text' },
+    see: 'docs/monitor.md',
+  },
   birth_cgroup: { number: 47, args: { path: 'text' }, see: 'clone(2), CLONE_INTO_CGROUP' },
   // user namespaces
   idmap: { number: 48, args: { slot: 'int', userns: 'text' }, see: 'mount_setattr(2), ID-mapped mounts' },

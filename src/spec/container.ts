@@ -4,6 +4,7 @@
  */
 
 import type { IdMaps } from './id-map.ts';
+import type { LogConfig } from './log-config.ts';
 import type { Healthcheck } from './oci-image.ts';
 import type { Resources } from './resources.ts';
 import type { MountSpec } from './volume.ts';
@@ -48,7 +49,7 @@ export interface HostConfig extends Partial<Resources> {
   VolumesFrom?: string[] | null;
   VolumeDriver?: string;
   ContainerIDFile: string;
-  LogConfig: { Type: string; Config: Record<string, string> };
+  LogConfig: LogConfig;
   NetworkMode: string;
   AutoRemove: boolean;
   /** Docker's first process of its own is in front of the command. */

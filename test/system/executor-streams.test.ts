@@ -21,7 +21,14 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 
 const at = (name: string) => join(directory, name);
 const listen = (name: string): Step => ({ op: 'listen', path: at(name), why });
-const log = (name: string, maxSize = -1, maxFiles = 1): Step => ({ op: 'log', path: at(name), maxSize, maxFiles, why });
+const log = (name: string, maxSize = -1, maxFiles = 1): Step => ({
+  op: 'log',
+  path: at(name),
+  maxSize,
+  maxFiles,
+  attrs: '',
+  why,
+});
 const withInput = (mode: 'STDIN_OPEN' | 'STDIN_ONCE', ...steps: Step[]): Launched =>
   launch({ monitor: [piped(mode), spawning(...steps)] });
 
@@ -327,7 +334,7 @@ test('executor: a full disk loses log lines and leaves whole objects', async (co
     { op: 'unshare', flags: ['CLONE_NEWNS'], why },
     { op: 'mount', source: '', target: '/', type: '', flags: ['MS_REC', 'MS_PRIVATE'], data: '', why },
     { op: 'mount', source: 't', target: '/mnt', type: 'tmpfs', flags: [], data: 'size=512k', why },
-    { op: 'log', path: '/mnt/log', maxSize: -1, maxFiles: 1, why },
+    { op: 'log', path: '/mnt/log', maxSize: -1, maxFiles: 1, attrs: '', why },
   ];
   const result = await finish(run([shell('seq 1 20000; cat /mnt/log >&2')], { before: mounts }));
   assert.equal(result.stdout.length, 108_894);

@@ -137,7 +137,7 @@ const GOLDEN: [Step, string][] = [
   [{ op: 'repeat', every: 500, args: ['/bin/node', 'x'], why }, 'every 500 ms: execve ["/bin/node", "x"]'],
   [{ op: 'birth_cgroup', path: '/sys/fs/cgroup/x', why }, 'open("/sys/fs/cgroup/x", O_PATH)'],
   [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],
-  [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, why }, 'log("/log", -1, 1)'],
+  [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, attrs: '', why }, 'log("/log", -1, 1, "")'],
 ];
 
 for (const [step, expected] of GOLDEN) {

@@ -183,6 +183,8 @@ const flags = {
   env: ['A=1'],
   hostname: undefined,
   interactive: true,
+  'log-driver': undefined,
+  'log-opt': [],
   label: ['a=1=2', 'b'],
   name: undefined,
   network: 'none',

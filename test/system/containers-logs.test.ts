@@ -1,0 +1,139 @@
+/** `logs`: what a container wrote, byte for byte, through splits, rotation and restarts; and the words beside docker. */
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import test from 'node:test';
+import { requires } from '../requires.ts';
+import { besideDocker } from './beside-docker.ts';
+import { sandbox, until } from './harness.ts';
+
+const ARCHIVE = join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar');
+const hash = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+
+test('logs: binary output and lines of any length come out as they went in, attached and from the log', (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const bytes = Buffer.concat([
+    randomBytes(300_000),
+    Buffer.alloc(100_000, 'a'),
+    Buffer.from('\n\n"\\\u2028<ü€😀>\r\n'),
+    Buffer.alloc(16_383, 'b'),
+    Buffer.from('€\n'),
+    randomBytes(5000),
+  ]);
+  writeFileSync(join(box.directory, 'bytes'), bytes);
+  const { bytes: attached } = box.tsbox([
+    ...['run', '--name', 'cc', '-v', `${join(box.directory, 'bytes')}:/bytes`, box.image(), 'cat', '/bytes'],
+  ]);
+  assert.equal(hash(attached), hash(bytes), 'attached');
+  assert.equal(hash(box.tsbox(['logs', 'cc']).bytes), hash(bytes), 'from the log');
+  for (const entry of readFileSync(box.ok(['inspect', '-f', '{{.LogPath}}', 'cc']), 'utf8')
+    .trimEnd()
+    .split('\n')) {
+    const { log, raw } = JSON.parse(entry) as { log: string; raw?: string };
+    assert.equal(
+      raw === undefined,
+      Buffer.from(log).length > 0 && !log.includes('\ufffd'),
+      'raw only where it is needed',
+    );
+  }
+});
+
+test('logs: --follow loses and doubles nothing over rotations and a restart', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const script = 'i=0; while [ $i -lt 4000 ]; do echo $1 line $i; i=$((i+1)); done; sleep 0.3; echo end';
+  const flags = ['--log-opt', 'max-size=100k', '--log-opt', 'max-file=50', '-v', `${box.directory}:/run`];
+  box.ok(['create', '--name', 'cc', ...flags, box.image(), 'sh', '-c', `set -- $(cat /run/round); ${script}`]);
+  const expected = (round: string) => [...Array.from({ length: 4000 }, (_, line) => `${round} line ${line}`), 'end'];
+  writeFileSync(join(box.directory, 'round'), 'first');
+  box.ok(['start', 'cc']);
+  const following = box.start(['logs', '-f', 'cc']);
+  assert.deepEqual(
+    (await following.done).stdout.trimEnd().split('\n'),
+    expected('first'),
+    'it ends with the container',
+  );
+  writeFileSync(join(box.directory, 'round'), 'second');
+  box.ok(['start', 'cc']);
+  const more = box.start(['logs', '-f', '--tail', '10000', 'cc']);
+  assert.deepEqual((await more.done).stdout.trimEnd().split('\n'), [...expected('first'), ...expected('second')]);
+  const path = await box.quick(['inspect', '-f', '{{.LogPath}}', 'cc']);
+  const files = readdirSync(dirname(path)).filter((name) => name.includes('-json.log'));
+  assert.ok(files.length > 5, files.join(' '));
+  for (const [count, from] of [
+    [0, 0],
+    [1, 0],
+    [2500, 0],
+  ] as const) {
+    const { stdout } = box.tsbox(['logs', '-n', String(count), 'cc']);
+    const all = [...expected('first'), ...expected('second')];
+    assert.deepEqual(stdout.split('\n').slice(0, -1), count === 0 ? [] : all.slice(-count), `${count} ${from}`);
+  }
+});
+
+test('logs: one file is started again, and whoever follows goes on', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const script =
+    'i=0; while [ $i -lt 30 ]; do echo $i; head -c 3000 /dev/zero | tr "\\0" x; echo; i=$((i+1)); sleep 0.07; done';
+  box.ok(['run', '-d', '--name', 'cc', '--log-opt', 'max-size=10k', box.image(), 'sh', '-c', script]);
+  const { stdout } = await box.start(['logs', '-f', 'cc']).done;
+  const numbers = stdout
+    .split('\n')
+    .filter((line) => /^\d+$/.test(line))
+    .map(Number);
+  assert.deepEqual(
+    numbers,
+    Array.from({ length: 30 }, (_, number) => number),
+  );
+});
+
+test('logs: options, their errors, and what is shown of labels, as docker', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:dockerd', 'command:docker')) return;
+  const { box, both, compare, same } = await besideDocker(t);
+  await both('import', ARCHIVE, 'one');
+  const script = 'echo out; sleep 1.1; echo later';
+  const marks = ['--label', 'a=x y', '--label', 'b=2', '--env', 'C=d&e', '--env', 'D=f'];
+  const options = ['labels=a,none', 'env=C', 'tag={{.Name}}/{{.ID}}', 'max-size=1m', 'max-file=3'];
+  const run = ['run', '--network', 'none', '--name', 'cc', ...marks, ...options.flatMap((one) => ['--log-opt', one])];
+  await both(...run, 'one', 'sh', '-c', script);
+  for (const words of ['', '--details', '-n 1', '--tail x', '--since 1h', '--until 1h', '-n 0', '--since 2001-02-03']) {
+    const flags = words.split(' ').filter(Boolean);
+    await same('logs', ...flags, 'cc');
+  }
+  for (const words of ['--since never', '--until 1x']) await same('logs', ...words.split(' '), 'cc');
+  const time = /^(\S+Z) out$/m.exec((await compare('logs', '-t', 'cc'))[1].stdout)![1]!;
+  const own = async (...flags: string[]) => box.tsbox(['logs', ...flags, 'cc']).stdout;
+  assert.equal(await own('--since', new Date(Date.parse(time) + 500).toISOString()), 'later\n');
+  assert.equal(await own('--until', String(Date.parse(time) / 1000 + 0.5)), 'out\n');
+  assert.equal(await own('--since', time), 'out\nlater\n', 'to the nanosecond');
+  await both('run', '--network', 'none', '--name', 'silent', '--log-driver', 'none', 'one', 'echo', 'shown');
+  await same('logs', 'silent');
+});
+
+test('logs: a line that was split has one time and one set of labels, and counts once', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const script = 'echo one; head -c 40000 /dev/zero | tr "\\0" x; echo; echo three';
+  box.ok(['run', '--name', 'cc', '--label', 'a=b', '--log-opt', 'labels=a', box.image(), 'sh', '-c', script]);
+  const line = 'x'.repeat(40_000);
+  assert.equal(box.ok(['logs', '-n', '2', 'cc']), `${line}\nthree`);
+  const said = box.ok(['logs', '-t', '--details', 'cc']).split('\n');
+  assert.deepEqual(
+    said.map((text) => text.replace(/^\d{4}-\S+Z /, '')),
+    ['a=b one', `a=b ${line}`, 'a=b three'],
+  );
+});
+
+test('logs: --follow of a container that is removed when it ends shows all of it', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  box.ok(['run', '-d', '--rm', '--name', 'cc', box.image(), 'sh', '-c', 'echo a; sleep 1; seq 1 20000; printf z']);
+  const following = box.start(['logs', '-f', 'cc']);
+  await until('the first line', () => following.stdout().startsWith('a\n'));
+  const { stdout, status } = await following.done;
+  const numbers = Array.from({ length: 20_000 }, (_, number) => `${number + 1}\n`).join('');
+  assert.deepEqual([status, stdout === `a\n${numbers}z`], [0, true]);
+});
