@@ -78,7 +78,7 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     ...securityRequest(flags['security-opt']),
     pull: pullPolicy(flags.pull),
     ...(flags['log-driver'] !== undefined && { logDriver: flags['log-driver'] }),
-    logOptions: flags['log-opt'],
+    ...(flags['log-opt'].length > 0 && { logOptions: flags['log-opt'] }),
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.hostname !== undefined && { hostname: flags.hostname }),
     ...(flags.user !== undefined && { user: flags.user }),

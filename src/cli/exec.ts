@@ -1,8 +1,11 @@
 /** `tsbox exec` */
+import { TsboxError } from '../errors.ts';
+import { UsageError } from './args.ts';
 import { command } from './command.ts';
 import { environment } from './container-flags.ts';
 import { DETACH_KEYS_FLAG } from './container-life.ts';
 import { parseDetachKeys } from './detach.ts';
+import { fileLines, LIFE_FLAGS } from './life-flags.ts';
 
 export const verb = command({
   usage: '[OPTIONS] CONTAINER COMMAND [ARG...]',
@@ -14,13 +17,13 @@ export const verb = command({
     ...DETACH_KEYS_FLAG,
     detach: { kind: 'bool', short: 'd', help: 'Leave the command running' },
     env: { kind: 'list', short: 'e', help: "Set an environment variable (NAME=value, or NAME for the caller's own)" },
+    'env-file': LIFE_FLAGS['env-file'],
     interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
     privileged: { kind: 'bool', help: 'Give the command all capabilities' },
     tty: { kind: 'bool', short: 't', help: 'Give the command a terminal' },
     user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
     workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
   },
-  unsupported: 'env-file',
   async run(context, flags, [container, ...words]) {
     const attachment = {
       tty: flags.tty,
@@ -36,7 +39,8 @@ export const verb = command({
     const request = {
       container: container!,
       command: words,
-      env: environment(flags.env),
+      // As for a container: files count before what was given by itself.
+      env: [...flags['env-file'].flatMap(linesOf), ...environment(flags.env)],
       tty: flags.tty,
       openStdin: flags.interactive,
       detach: flags.detach,
@@ -56,3 +60,13 @@ export const verb = command({
     });
   },
 });
+
+/** @throws TsboxError in Docker's words, and with its exit code: not that of a flag */
+function linesOf(path: string): string[] {
+  try {
+    return fileLines(path, process.env);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new TsboxError('ERR_TSBOX_USAGE', error.message, { exitCode: 1, cause: error });
+  }
+}

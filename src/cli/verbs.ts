@@ -28,6 +28,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
   logs: () => import('./logs.ts'),
   'manifest inspect': () => import('./manifest-inspect.ts'),
   pause: () => import('./pause.ts'),
+  port: () => import('./port.ts'),
   ps: () => import('./ps.ts'),
   pull: () => import('./pull.ts'),
   push: () => import('./push.ts'),
@@ -47,6 +48,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
   'system start': () => import('./system-start.ts'),
   tag: () => import('./tag.ts'),
   unpause: () => import('./unpause.ts'),
+  top: () => import('./top.ts'),
   update: () => import('./update.ts'),
   version: () => import('./version.ts'),
   'volume create': () => import('./volume-create.ts'),
@@ -90,12 +92,14 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
     'kill',
     'logs',
     'pause',
+    'port',
     'rename',
     'restart',
     'rm',
     'start',
     'stats',
     'stop',
+    'top',
     'unpause',
     'update',
     'wait',
@@ -129,6 +133,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     list: 'ps',
     pause: 'pause',
     ps: 'ps',
+    port: 'port',
     prune: 'container prune',
     rename: 'rename',
     restart: 'restart',
@@ -139,6 +144,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     stats: 'stats',
     stop: 'stop',
     unpause: 'unpause',
+    top: 'top',
     update: 'update',
     wait: 'wait',
   },
@@ -181,6 +187,6 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
-  'build builder buildx checkpoint compose config context network node plugin port ' +
-  'search secret service stack swarm top trust'
+  'build builder buildx checkpoint compose config context network node plugin ' +
+  'search secret service stack swarm trust'
 ).split(' ');

@@ -6,6 +6,7 @@ import type { EngineOptions } from './api.ts';
 export function ownCommand({ dataRoot, runRoot, usernsRemap }: EngineOptions, words: readonly string[]): string[] {
   return [
     process.execPath,
+    '--', // see bin/tsbox
     mainScript(),
     '--data-root',
     dataRoot,

@@ -155,7 +155,7 @@ export function singleIdNotice(dataRoot: string): string | undefined {
  *  @param pid a process of the caller's whose user namespace is joined; without it one is made */
 export function enterUserNamespace(roots: { dataRoot: string; runRoot: string }, pid?: number): never {
   checkUserNamespaces();
-  const args = asNamespaceRoot([process.execPath, ...process.argv.slice(1)], pid);
+  const args = asNamespaceRoot([process.execPath, '--', ...process.argv.slice(1)], pid);
   const env = { ...process.env, TSBOX_ROOT: roots.dataRoot, TSBOX_RUN_ROOT: roots.runRoot };
   execve(
     args[0]!,
@@ -171,6 +171,7 @@ export function runInUserNamespace(options: EngineOptions, words: readonly strin
   const { maxBytes, maxRatio, maxEntries } = options.limits ?? {};
   const args = asNamespaceRoot([
     process.execPath,
+    '--', // else Node takes an --env-file behind it for its own
     process.argv[1] ?? '',
     ...flag('--data-root', options.dataRoot),
     ...flag('--run-root', options.runRoot),

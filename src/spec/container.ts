@@ -37,6 +37,12 @@ export interface ContainerConfig {
   Healthcheck?: Healthcheck;
 }
 
+/** Where a port of the container is reached on the host; empty: any address. */
+export interface PortBinding {
+  HostIp: string;
+  HostPort: string;
+}
+
 /** What depends on the host. Docker's `HostConfig`; fields of verbs that tsbox does not have are left out, and so are limits that nobody
  *  asked for. */
 export interface HostConfig extends Partial<Resources> {
@@ -56,6 +62,8 @@ export interface HostConfig extends Partial<Resources> {
   Init?: boolean;
   /** Absent: `no`. */
   RestartPolicy?: RestartPolicy;
+  /** By `80/tcp`; absent: none. */
+  PortBindings?: Record<string, PortBinding[] | null>;
   CapAdd: string[] | null;
   CapDrop: string[] | null;
   CgroupnsMode: string;

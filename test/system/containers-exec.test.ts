@@ -1,7 +1,7 @@
 /** `exec` and `logs`. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
@@ -53,6 +53,18 @@ test('exec', async (t) => {
     const missing = box.tsbox(['exec', '-w', '/nope', 'host', 'true']);
     assert.notEqual(missing.status, 0);
     assert.match(missing.stderr, /chdir.*\/nope.*ENOENT/);
+  });
+  await t.test('--env-file: lines, names of the caller’s variables, and what is given by itself outdoes them', () => {
+    const file = join(box.directory, 'environment');
+    // Node has a flag of this name, and would heed the last line.
+    writeFileSync(file, '# comment\nA=file\nB=two words\nCALLER\nNODE_OPTIONS=--bogus\n');
+    const said = box.ok(['exec', '--env-file', file, '-e', 'A=flag', 'host', 'sh', '-c', 'echo $A,$B,$CALLER'], {
+      env: { CALLER: 'of the caller' },
+    });
+    assert.equal(said, 'flag,two words,of the caller');
+    const { status, stderr } = box.tsbox(['exec', '--env-file', '/nosuch', 'host', 'true']);
+    assert.equal(status, 1);
+    assert.match(stderr, /\/nosuch: no such file or directory/);
   });
   await t.test("the container's namespaces, cgroups and capabilities", async () => {
     const first = Number(await box.quick(['inspect', '-f', '{{.State.Pid}}', 'host']));

@@ -29,6 +29,7 @@ const DOCKER: Record<string, string> = {
   logs: 'details follow/f since tail/n timestamps/t until',
   'manifest inspect': 'insecure verbose/v',
   pause: '',
+  port: '',
   ps: 'all/a filter/f format last/n latest/l no-trunc quiet/q size/s',
   pull: 'all-tags/a disable-content-trust platform quiet/q',
   push: 'all-tags/a disable-content-trust quiet/q',
@@ -48,6 +49,7 @@ const DOCKER: Record<string, string> = {
   'system start': '',
   tag: '',
   unpause: '',
+  top: '',
   update:
     'blkio-weight cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems kernel-memory memory/m memory-reservation memory-swap pids-limit restart',
   version: 'format/f',

@@ -1,0 +1,18 @@
+/** `tsbox port` */
+import { command } from './command.ts';
+import { print } from './output.ts';
+
+export const verb = command({
+  usage: 'CONTAINER [PRIVATE_PORT[/PROTO]]',
+  summary: 'Show which ports of the host lead to a container',
+  count: [1, 2],
+  flags: {},
+  async run(context, _, [name, wanted]) {
+    const engine = await context.engine();
+    const { publishedPorts } = await import('../engine/port.ts');
+    for (const { port, host } of publishedPorts(engine, name!, wanted)) {
+      print(wanted === undefined ? `${port} -> ${host}\n` : `${host}\n`);
+    }
+    return 0;
+  },
+});
