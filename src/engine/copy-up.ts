@@ -4,7 +4,7 @@
  *
  * All or nothing: the copy is made beside the volume's `_data` and renamed over it, which works only while that is empty. Where a running
  * container has the empty directory already, the complete copy is renamed to `copied`, and its entries are moved one by one; whoever is
- * killed meanwhile leaves the rest to the next who uses the volume. In a volume that is a mount of something else there is no beside:
+ * killed meanwhile leaves the rest to the next who uses the volume. Where something is mounted on the volume there is no beside:
  * there the files are made in place.
  */
 import { closeSync, existsSync, lstatSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
@@ -23,7 +23,7 @@ import { maySetOwners } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
 import { statAt } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, fsetxattr } from '../sys/xattr.ts';
-import { withMounted } from './local-volume.ts';
+import { isMounted, withMounted } from './local-volume.ts';
 import { openMerged } from './merged-view.ts';
 import { isRunningWith, lockContent } from './volume-users.ts';
 
@@ -119,7 +119,7 @@ async function fillOne(store: Store, point: MountPoint, root: number, owners: Ow
     const volume = requireVolume(store, name);
     await withMounted(store, volume, async (data) => {
       if (readdirSync(data).length > 0) return;
-      if (volume.options === null) await fillOwn(store, name, from, owners);
+      if (volume.options === null && !isMounted(volume)) await fillOwn(store, name, from, owners);
       else await copyInto(from, data, owners);
     });
   } catch (error) {

@@ -9,6 +9,7 @@ import { parseMountOptions } from '../plan/mount-options.ts';
 import { interpret } from '../runtime/interpret.ts';
 import type { Volume } from '../spec/volume.ts';
 import type { Store } from '../store/store.ts';
+import { readVolume, volumeData } from '../store/volumes.ts';
 import { mountOf } from '../sys/mountinfo.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { isRunningWith } from './volume-users.ts';
@@ -34,9 +35,23 @@ export function volumeSource(volume: Volume): { source: string; readonly: boolea
   throw new TsboxError('ERR_TSBOX_NOT_FOUND', message);
 }
 
-function isMounted({ mountpoint }: Volume): boolean {
+/** Is something mounted on the volume's own directory? By tsbox, or by somebody who keeps its files elsewhere. */
+export function isMounted({ mountpoint }: Pick<Volume, 'mountpoint'>): boolean {
   const path = realpathSync(mountpoint);
   return mountOf(path, readFileSync('/proc/self/mountinfo', 'utf8'))?.point === path;
+}
+
+/** Makes sure that a removal meets nothing but the volume's own files. @param name of a volume that nobody uses
+ *  @throws ERR_TSBOX_CONFLICT when something is mounted on it that tsbox has not mounted */
+export function unmountForRemoval(store: Store, name: string): void {
+  const mountpoint = volumeData(store, name);
+  if (!isMounted({ mountpoint })) return;
+  const volume = readVolume(store, name);
+  if (volume !== undefined) unmountUnused(store, volume);
+  if (!isMounted({ mountpoint })) return;
+  throw new TsboxError('ERR_TSBOX_CONFLICT', `remove ${name}: something is mounted on ${mountpoint}`, {
+    hint: `What is in there would be removed too. Unmount it first: umount ${mountpoint}`,
+  });
 }
 
 /** As Docker: the kernel's nfs and cifs take numbers only. */

@@ -15,6 +15,7 @@ import { withStore } from '../store/lock.ts';
 import type { Store } from '../store/store.ts';
 import { isLeased, leaseNewVolume, readVolume, requireVolume, retireVolume, volumeNames } from '../store/volumes.ts';
 import { randomHex } from '../sys/random.ts';
+import { unmountForRemoval } from './local-volume.ts';
 import type { Engine } from './open.ts';
 import type { Pruned, PruneFilter } from './prune.ts';
 import { volumeUsers } from './volume-users.ts';
@@ -102,6 +103,7 @@ function retireUnused(store: Store, name: string): string {
     if (!isThere(store, name)) throw noSuchVolume(name);
     const users = volumeUsers(store).get(name) ?? [];
     if (users.length > 0 || isLeased(store, name)) throw inUse(name, users);
+    unmountForRemoval(store, name);
     return retireVolume(locked, name);
   });
 }

@@ -17,7 +17,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { anonymousVolumesOf } from '../../src/engine/volume-users.ts';
 import { applyLayer } from '../../src/layer/apply.ts';
+import { requireContainer } from '../../src/store/containers.ts';
 import { createContainer } from '../../src/store/create-container.ts';
 import { putImage, tag, verifiedImage } from '../../src/store/image-changes.ts';
 import { requireImage } from '../../src/store/images.ts';
@@ -27,6 +29,7 @@ import { openStore } from '../../src/store/open.ts';
 import { registerLayer } from '../../src/store/register.ts';
 import { rwLayer } from '../../src/store/rw-layers.ts';
 import type { Store } from '../../src/store/store.ts';
+import { leaseNewVolume, readVolume, volumeNames } from '../../src/store/volumes.ts';
 import { requires } from '../requires.ts';
 import { HOST_CONFIG, recordOf } from '../unit/store-fixture.ts';
 
@@ -143,9 +146,36 @@ test('docker: dockerd opens a data root of tsbox, shows its images and runs them
   const root = workspace(t);
   const store = openStore({ dataRoot: `${root}/data`, runRoot: `${root}/run` });
   const id = await storeImage(store, makeTars(root), 'mine:1');
+  const options = { type: 'tmpfs', device: 'tmpfs', o: 'size=1m' };
+  for (const wanted of [
+    { name: 'plain', options: {} },
+    { name: 'tm', options },
+  ]) {
+    leaseNewVolume(store, { ...wanted, labels: { a: 'b' } }).lease.release();
+  }
   const { docker, stop } = await startDocker(t, root, store.dataRoot);
+  assert.equal(docker(['volume', 'ls', '-q']), 'plain\ntm');
+  const format = ['volume', 'inspect', '-f', '{{.Mountpoint}} {{json .Options}}'];
+  const mountpoint = (name: string) => `${store.dataRoot}/volumes/${name}/_data`;
+  assert.equal(docker([...format, 'plain']), `${mountpoint('plain')} null`);
+  docker(['volume', 'rm', 'plain']);
+  assert.equal(readVolume(store, 'plain'), undefined);
   assert.equal(docker(['images', '--no-trunc', '--format', '{{.Repository}}:{{.Tag}} {{.ID}}']), `mine:1 ${id}`);
   assert.equal(docker(['history', '--format', '{{.CreatedBy}}', '--no-trunc', 'mine:1']).split('\n').length, 2);
+  const shown = [
+    'run',
+    '--rm',
+    '--network',
+    'none',
+    '-v',
+    'tm:/t',
+    'mine:1',
+    '/bin/busybox',
+    'grep',
+    ' /t ',
+    '/proc/mounts',
+  ];
+  assert.match(docker(shown), /^tmpfs \/t tmpfs .*size=1024k/);
   const output = docker(['run', '--name', 'theirs', '--network', 'none', 'mine:1']).split('\n');
   assert.deepEqual(output, ['/etc:', 'hostname', 'hosts', 'mtab', 'passwd', 'resolv.conf', '', '/opt/hidden:', 'y']);
   docker(['save', '-o', `${root}/saved.tar`, 'mine:1']);
@@ -173,10 +203,19 @@ test('docker: tsbox opens a data root of dockerd', { timeout: 120_000 }, async (
   const [base] = makeTars(root);
   const daemon = await startDocker(t, root, `${root}/data`);
   const baseId = daemon.docker(['import', '-', 'theirs:1'], base);
-  daemon.docker(['run', '--name', 'changer', '--network', 'none', 'theirs:1', '/bin/busybox', 'rm', '/etc/gone']);
+  daemon.docker(['volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', `device=${root}`, 'bound']);
+  const flags = ['--name', 'changer', '--network', 'none', '-v', 'named:/n:ro', '-v', '/anonymous'];
+  daemon.docker(['run', ...flags, 'theirs:1', '/bin/busybox', 'rm', '/etc/gone']);
   const id = daemon.docker(['commit', 'changer', 'theirs:2']);
   await daemon.stop();
   const store = openStore({ dataRoot: `${root}/data`, runRoot: `${root}/run` });
+  const [anonymous, ...named] = volumeNames(store).sort((a, b) => b.length - a.length);
+  assert.deepEqual([anonymous!.length, named.sort()], [64, ['bound', 'named']]);
+  assert.deepEqual(readVolume(store, 'bound')?.options, { device: root, o: 'bind', type: 'none' });
+  const { MountPoints } = requireContainer(store, 'changer');
+  const { Name, Mode, RW, Propagation } = MountPoints['/n']!;
+  assert.deepEqual([Name, Mode, RW, Propagation], ['named', 'ro', false, '']);
+  assert.deepEqual(anonymousVolumesOf({ MountPoints }), [anonymous]);
   assert.equal(requireImage(store, 'theirs:1').id, baseId);
   const image = verifiedImage(store, requireImage(store, 'theirs:2').id);
   assert.equal(image.id, id);

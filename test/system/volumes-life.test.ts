@@ -1,6 +1,7 @@
 /** Volumes in real containers: what is in them, how long they last, and who may take them away. */
 import assert from 'node:assert/strict';
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { lgetxattr, lsetxattr } from '../../src/sys/xattr.ts';
@@ -229,9 +230,35 @@ test('volumes: content, lifetimes, owners', async (t) => {
     assert.deepEqual(await volumes(box), []);
   });
 
+  await t.test('one on whose directory somebody has mounted a disk is filled, and is not removed with it', async () => {
+    await box.quick(['volume', 'create', 'disk']);
+    assert.equal(spawnSync('mount', ['-t', 'tmpfs', 'disk', dataOf(box, 'disk')]).status, 0);
+    try {
+      await box.quick(['create', '--name', 'filler', '-v', 'disk:/data', image]);
+      assert.deepEqual(readdirSync(dataOf(box, 'disk')).sort(), ['f', 'l', 'p', 'sub']);
+      await box.quick(['rm', 'filler']);
+      const { status, stderr } = await box.said(['volume', 'rm', 'disk']);
+      assert.deepEqual([status, /something is mounted on /.test(stderr)], [1, true]);
+      assert.match((await box.said(['volume', 'prune', '-f'])).stdout, /^Total reclaimed space: 0B/);
+      assert.equal(readdirSync(dataOf(box, 'disk')).length, 4);
+    } finally {
+      spawnSync('umount', [dataOf(box, 'disk')]);
+    }
+    await box.quick(['volume', 'rm', 'disk']);
+  });
+
+  await t.test('a mount that a killed monitor has left goes with its volume, not what is in it', async () => {
+    const outside = join(box.directory, 'outside');
+    mkdirSync(outside);
+    writeFileSync(join(outside, 'kept'), '');
+    await box.quick(['volume', 'create', '-o', 'type=tmpfs', '-o', 'device=tmpfs', 'left']);
+    assert.equal(spawnSync('mount', ['--bind', outside, dataOf(box, 'left')]).status, 0);
+    await box.quick(['volume', 'rm', 'left']);
+    assert.deepEqual(readdirSync(outside), ['kept']);
+  });
+
   await t.test('one whose directory is gone is named when its container starts', async () => {
     await box.quick(['create', '--name', 'lost', '-v', 'going:/x', busybox]);
-    const { rmSync } = await import('node:fs');
     rmSync(join(box.dataRoot, 'volumes/going'), { recursive: true });
     const { status, stderr } = box.tsbox(['start', 'lost']);
     assert.deepEqual([status === 0, /get going: no such volume/.test(stderr)], [false, true]);
