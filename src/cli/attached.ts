@@ -1,4 +1,5 @@
 /** The caller's terminal and signals while a container is attached. */
+import { Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import type { Session } from '../engine/api.ts';
 import { TsboxError } from '../errors.ts';
@@ -14,6 +15,8 @@ export interface Attachment {
   /** Our standard input is the container's. */
   stdin: boolean;
   detachKeys: Uint8Array;
+  /** Which output is shown; both when absent. */
+  shows?: { stdout: boolean; stderr: boolean };
   /** Signals go to the process and do not end us. */
   sigProxy: boolean;
 }
@@ -68,6 +71,8 @@ export function catchSignals(attachment: Attachment): Signals {
   };
 }
 
+const nowhere = () => new Writable({ write: (_chunk, _encoding, done) => done() });
+
 /** What is typed goes to the container key by key: the terminal is in raw mode. */
 const ownsTerminal = ({ tty, stdin }: Attachment): boolean => tty && stdin && isatty(0);
 
@@ -83,7 +88,11 @@ export async function attend(
   signals: Signals,
   kill: (signal: number) => Promise<void>,
 ): Promise<number> {
-  const ends: Ends = { output: process.stdout, errors: process.stderr };
+  const { shows } = attachment;
+  const ends: Ends = {
+    output: shows?.stdout === false ? nowhere() : process.stdout,
+    errors: shows?.stderr === false ? nowhere() : process.stderr,
+  };
   if (attachment.stdin) ends.input = process.stdin;
   const own = ownsTerminal(attachment);
   if (own) ends.scan = detachScanner(attachment.detachKeys);

@@ -47,7 +47,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'gpus isolation',
   'runtime use-api-socket storage-opt',
   // its life
-  'attach/a annotation',
+  'annotation',
   'health-start-interval',
   'disable-content-trust',
   // network

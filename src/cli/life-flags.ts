@@ -1,6 +1,6 @@
 /** The flags of `run` and `create` that are about a container's life: how it is begun, ended and begun again. */
 import { readFileSync } from 'node:fs';
-import type { ContainerRequest } from '../engine/api.ts';
+import type { AttachedStream, ContainerRequest } from '../engine/api.ts';
 import { parseDuration } from '../spec/time.ts';
 import { FLAG_ERROR, type FlagTable, type FlagValues, UsageError } from './args.ts';
 
@@ -14,6 +14,7 @@ export const RESTART_FLAG = {
 
 export const LIFE_FLAGS = {
   ...RESTART_FLAG,
+  attach: { kind: 'list', short: 'a', help: 'Connect only these streams: stdin, stdout, stderr' },
   'env-file': { kind: 'list', help: 'Set the environment variables of this file, a line each' },
   'health-cmd': { kind: 'string', value: 'command', help: 'Command whose success says that the container is healthy' },
   'health-interval': { kind: 'string', value: 'duration', help: 'Time between two checks; 30s when absent' },
@@ -41,8 +42,10 @@ export function withLife(request: ContainerRequest, flags: Values): ContainerReq
     const equals = line.indexOf('=');
     return equals < 0 ? [line, ''] : [line.slice(0, equals), line.slice(equals + 1)];
   });
+  const attach = streams(flags.attach);
   return {
     ...request,
+    ...(attach.length > 0 && { attach }),
     ...(env.length > 0 && { env: [...env, ...request.env] }),
     ...(pairs.length > 0 && { labels: { ...Object.fromEntries(pairs), ...request.labels } }),
     ...(flags.restart !== undefined && { restart: flags.restart }),
@@ -50,6 +53,16 @@ export function withLife(request: ContainerRequest, flags: Values): ContainerReq
     ...(flags.init && { init: true }),
     ...healthcheck(flags),
   };
+}
+
+/** @throws UsageError on a stream that there is not */
+function streams(given: readonly string[]): AttachedStream[] {
+  return given.map((text) => {
+    const name = text.toLowerCase();
+    if (name === 'stdin' || name === 'stdout' || name === 'stderr') return name;
+    const why = 'valid streams are STDIN, STDOUT and STDERR';
+    throw new UsageError(`invalid argument ${JSON.stringify(text)} for "-a, --attach" flag: ${why}`, FLAG_ERROR);
+  });
 }
 
 /** Nanoseconds. */

@@ -11,7 +11,7 @@ export const verb = command({
   async run(context, _, [from = '', to = '']) {
     const [oldName, newName] = [from.trim(), to.trim()];
     if (oldName === '' || newName === '') {
-      throw new TsboxError('ERR_TSBOX_USAGE', 'Error: Neither old nor new names may be empty', { exitCode: 1 });
+      throw new TsboxError('ERR_TSBOX_USAGE', 'Neither old nor new names may be empty', { exitCode: 1 });
     }
     const engine = await context.engine();
     const { renameContainer } = await import('../engine/rename.ts');
@@ -19,7 +19,7 @@ export const verb = command({
       renameContainer(engine, oldName, newName);
     } catch (error) {
       report(error);
-      throw new TsboxError('ERR_TSBOX_CONFLICT', `Error: failed to rename container named ${oldName}`, { exitCode: 1 });
+      throw new TsboxError('ERR_TSBOX_CONFLICT', `failed to rename container named ${oldName}`, { exitCode: 1 });
     }
     return 0;
   },

@@ -1,5 +1,8 @@
 /** `tsbox run` */
+import type { ContainerRequest } from '../engine/api.ts';
 import { phase } from '../engine/timing.ts';
+import { FLAG_ERROR, UsageError } from './args.ts';
+import type { Attachment } from './attached.ts';
 import { command } from './command.ts';
 import { CONTAINER_FLAGS, containerRequest, UNSUPPORTED_CONTAINER_FLAGS } from './container-flags.ts';
 import { createFromFlags, DETACH_KEYS_FLAG, printPlan, SIG_PROXY_FLAG, serve } from './container-life.ts';
@@ -36,7 +39,9 @@ export const verb = command({
     const isolated = await withIsolation(asked, flags);
     const request = await withResources(isolated, flags);
     if (flags['dry-run']) return printPlan(context, request, flags);
+    const shows = shownStreams(request.attach, flags.detach);
     const attachment = {
+      ...(shows !== undefined && { shows }),
       tty: flags.tty,
       stdin: flags.interactive,
       detachKeys: parseDetachKeys(flags['detach-keys']),
@@ -60,3 +65,12 @@ export const verb = command({
     return serve(context, await startContainer(engine, id, options), attachment, signals);
   },
 });
+
+/** Which output `--attach` asks for. @throws UsageError when that is not to be had */
+function shownStreams(attach: ContainerRequest['attach'], detach: boolean): Attachment['shows'] {
+  if (attach === undefined) return undefined;
+  if (detach) throw new UsageError('conflicting options: cannot specify both --attach and --detach', 1);
+  const shows = { stdout: attach.includes('stdout'), stderr: attach.includes('stderr') };
+  if (shows.stdout || shows.stderr) return shows;
+  throw new UsageError('--attach stdin without an output: not supported yet', FLAG_ERROR);
+}

@@ -5,6 +5,7 @@ import { type Context, command } from './command.ts';
 import { DETACH_KEYS_FLAG, serve } from './container-life.ts';
 import { parseDetachKeys } from './detach.ts';
 import { forEach } from './each.ts';
+import { complain } from './output.ts';
 import { checkFormat, EXPLAIN_FLAGS, explainer } from './plan-flags.ts';
 
 export const verb = command({
@@ -24,10 +25,15 @@ export const verb = command({
     const { startContainer, startDetached } = await import('../engine/start.ts');
     const options = await explainer(flags);
     if (!flags.attach && !flags.interactive) {
-      return forEach(names, async (name) => {
+      const failed: string[] = [];
+      const code = await forEach(names, async (name) => {
+        failed.push(name);
         await startDetached(engine, name, options);
+        failed.pop();
         return `${name}\n`;
       });
+      if (failed.length > 0) complain(`tsbox: failed to start containers: ${failed.join(', ')}\n`);
+      return code;
     }
     if (names.length > 1) throw new UsageError('you cannot start and attach multiple containers at once', 1);
     const start = (size?: { rows: number; columns: number }) =>

@@ -22,6 +22,8 @@ export interface EngineOptions {
   limits?: UnpackLimits;
 }
 
+export type AttachedStream = 'stdin' | 'stdout' | 'stderr';
+
 /** Limits against archives that are made to fill a disk. */
 export interface UnpackLimits {
   /** Bytes that come out. */
@@ -50,6 +52,8 @@ export interface ContainerRequest {
   openStdin: boolean;
   /** The caller will attach (no `-d`): decides AttachStdout and friends, and StdinOnce. */
   attached: boolean;
+  /** Then only to these; to its output, and its input if that is open, when absent. */
+  attach?: readonly AttachedStream[];
   autoRemove: boolean;
   readonlyRootfs: boolean;
   /** `-v`: `[SOURCE:]DESTINATION[:ro]`, not split. */

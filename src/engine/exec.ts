@@ -62,7 +62,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   if (state.Paused) {
     throw new TsboxError(
       'ERR_TSBOX_CONFLICT',
-      `container ${request.container} is paused, unpause the container before exec`,
+      `Container ${request.container} is paused, unpause the container before exec`,
       {
         exitCode: 1,
       },

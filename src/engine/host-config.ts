@@ -50,7 +50,8 @@ function checkNamespaces(request: ContainerRequest): void {
 
 function restartPolicy({ restart = 'no', autoRemove }: ContainerRequest): RestartPolicy {
   const policy = parseRestartPolicy(restart);
-  if (autoRemove && restarts({ RestartPolicy: policy })) throw usage('Conflicting options: --restart and --rm');
+  if (autoRemove && restarts({ RestartPolicy: policy }))
+    throw usage('conflicting options: cannot specify both --restart and --rm');
   checkRestartPolicy(policy);
   return policy;
 }

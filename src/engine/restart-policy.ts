@@ -23,9 +23,12 @@ export interface Ended {
  *  @throws ERR_TSBOX_USAGE in Docker's words */
 export function parseRestartPolicy(text: string): RestartPolicy {
   const refused = (message: string) => new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: 125 });
-  const [name = '', count, ...more] = text.split(':');
-  if (more.length > 0) throw refused('invalid restart policy format');
-  if (count !== undefined && !/^[+-]?\d+$/.test(count)) throw refused('maximum retry count must be an integer');
+  const [, name = '', count] = /^([^:]*)(?::(.*))?$/s.exec(text) ?? [];
+  if (count !== undefined && name === '')
+    throw refused('invalid restart policy format: no policy provided before colon');
+  if (count !== undefined && !/^[+-]?\d+$/.test(count)) {
+    throw refused('invalid restart policy format: maximum retry count must be an integer');
+  }
   return { Name: name, MaximumRetryCount: Number(count ?? 0) };
 }
 

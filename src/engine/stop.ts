@@ -1,6 +1,6 @@
 /** Signals to containers. */
 import { rmSync } from 'node:fs';
-import { TsboxError } from '../errors.ts';
+import { TsboxError, wrapError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { parseSignal } from '../spec/signals.ts';
 import { saveContainer, withContainer } from '../store/change-container.ts';
@@ -67,9 +67,13 @@ function signalContainer(engine: Engine, record: ContainerRecord, signal: number
 /** Sends `signal` to the container's first process; one that waits to be restarted is not.
  *  @throws ERR_TSBOX_CONFLICT when it does not run */
 export function killContainer(engine: Engine, name: string, signal: number): void {
-  const record = requireContainer(engine.store, name);
-  if (!signalContainer(engine, record, signal)) {
-    throw new TsboxError('ERR_TSBOX_CONFLICT', `cannot kill container: ${name}: container ${record.ID} is not running`);
+  try {
+    const record = requireContainer(engine.store, name);
+    if (!signalContainer(engine, record, signal)) {
+      throw new TsboxError('ERR_TSBOX_CONFLICT', `Container ${record.ID} is not running`);
+    }
+  } catch (error) {
+    throw wrapError(`Cannot kill container: ${name}`, error);
   }
 }
 

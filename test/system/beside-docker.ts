@@ -166,7 +166,7 @@ async function empty(list: () => Promise<string[]>, remove: (ids: string[]) => P
 /** The verbs that give new ids. */
 const MAKERS = ['commit', 'create', 'import', 'load', 'pull', 'run'];
 /** The verbs whose processes are of use beyond their words, that write more than words, or that read files of the user's home. */
-const STARTERS = ['run', 'start', 'exec', 'logs', 'pull'];
+const STARTERS = ['run', 'start', 'restart', 'exec', 'logs', 'pull'];
 
 /** Gives names to the ids that are new: containers have one; an image has that of its first tag, a layer that of its first image. */
 function learn({ containers, images }: Inventory, names: Map<string, string>): void {

@@ -87,7 +87,9 @@ function someone(box: Sandbox, pick: <T>(list: readonly T[]) => T | undefined): 
   return pick([run?.Monitor, run?.Pid, readFollowed(store, record.ID)?.Pid].filter((pid) => pid !== undefined));
 }
 
-test(`faults: ${KILLS} kills at random moments, TSBOX_SEED=${SEED}`, { timeout: 600_000 }, async (t) => {
+test(`faults: ${KILLS} kills at random moments, TSBOX_SEED=${SEED}`, {
+  timeout: 120_000 + KILLS * 2_000,
+}, async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
   const image = box.image();

@@ -26,7 +26,7 @@ const EXPECTED = [
   /is (already )?in use by container/,
   /is paused|not paused|already paused/,
   /cannot remove a (running|paused) container/,
-  /cannot kill container/,
+  /[Cc]annot kill container/,
   /removal of container .* is already in progress/,
   /marked for removal/,
   /its end was not seen|monitor .* (left|ended)/,

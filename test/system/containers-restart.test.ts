@@ -1,6 +1,6 @@
 /** `restart`, restart policies, `pause`, `rename`, `--init`: a container's life goes on. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
@@ -112,7 +112,10 @@ test('restart policies', async (t) => {
   });
   await t.test('--rm and a policy contradict each other', async () => {
     const { status: code, stderr } = await box.said(['create', '--rm', '--restart', 'always', image]);
-    assert.deepEqual([code, stderr.split('\n')[0]], [125, 'tsbox: Conflicting options: --restart and --rm']);
+    assert.deepEqual(
+      [code, stderr.split('\n')[0]],
+      [125, 'tsbox: conflicting options: cannot specify both --restart and --rm'],
+    );
     box.ok(['run', '-d', '--rm', '--name', 'brief', image, 'sleep', '1000']);
     assert.match((await box.said(['update', '--restart', 'always', 'brief'])).stderr, /because AutoRemove is enabled/);
   });
@@ -153,9 +156,9 @@ test('restart, rename, pause', async (t) => {
       await said('one', 'first'),
       /^Error when allocating new name: Conflict\. The container name "\/first" is already in use/,
     );
-    assert.match(await said('one', 'first'), /Error: failed to rename container named one\n/);
+    assert.match(await said('one', 'first'), /failed to rename container named one\n/);
     assert.match(await said('one', '!'), /^Error when allocating new name: Invalid container name \(!\)/);
-    assert.match(await said('one', ' '), /^Error: Neither old nor new names may be empty\n/);
+    assert.match(await said('one', ' '), /^Neither old nor new names may be empty\n/);
     await box.quick(['rename', 'one', 'uno']);
     assert.equal(await inspected(box, 'uno', '.Name'), '/uno');
   });
@@ -210,5 +213,42 @@ test('restart, rename, pause', async (t) => {
     assert.equal(box.tsbox(['run', '--rm', '--init', image, 'sh', '-c', 'exit 9']).status, 9);
     const missing = box.tsbox(['run', '--rm', '--init', image, '/nope']);
     assert.deepEqual([missing.status, missing.stderr], [127, 'docker-init: exec /nope: No such file or directory\n']);
+  });
+  await t.test('--attach: the streams that were asked for', async () => {
+    const words = [image, 'sh', '-c', 'echo out; echo err >&2'];
+    const shown = (...flags: string[]) => {
+      const { stdout, stderr } = box.tsbox(['run', '--rm', ...flags, ...words]);
+      return [stdout, stderr];
+    };
+    assert.deepEqual(shown('-a', 'stdout'), ['out\n', '']);
+    assert.deepEqual(shown('--attach', 'STDERR'), ['', 'err\n']);
+    assert.deepEqual(shown('-a', 'stdout', '-a', 'stderr'), ['out\n', 'err\n']);
+    assert.match((await box.said(['run', '-a', 'x', image])).stderr, /valid streams are STDIN, STDOUT and STDERR/);
+    assert.match(
+      (await box.said(['run', '-d', '-a', 'stdout', image])).stderr,
+      /^tsbox: conflicting options: cannot specify both/,
+    );
+  });
+  await t.test('--env-file: of run and of exec, before what is given by itself', async () => {
+    const file = join(box.directory, 'variables');
+    writeFileSync(file, '# mine\nA=1\nB=2\n');
+    box.ok([
+      'run',
+      '-d',
+      '--name',
+      'vars',
+      '--env-file',
+      file,
+      '-e',
+      'B=3',
+      '--label-file',
+      file,
+      image,
+      'sleep',
+      '1000',
+    ]);
+    assert.deepEqual(JSON.parse(await inspected(box, 'vars', 'json .Config.Env')).sort(), ['A=1', 'B=3']);
+    assert.equal(await inspected(box, 'vars', 'index .Config.Labels "B"'), '2');
+    assert.equal(box.ok(['exec', '--env-file', file, '-e', 'A=7', 'vars', 'sh', '-c', 'echo $A $B']), '7 2');
   });
 });

@@ -46,8 +46,9 @@ test('restart: on-failure:n counts', () => {
 test('restart: what is no policy is refused as Docker does', () => {
   const refused = (text: string, message: string) =>
     assert.throws(() => checkRestartPolicy(parseRestartPolicy(text)), { message });
-  refused('a:b:c', 'invalid restart policy format');
-  refused('on-failure:x', 'maximum retry count must be an integer');
+  refused('a:b:c', 'invalid restart policy format: maximum retry count must be an integer');
+  refused(':1', 'invalid restart policy format: no policy provided before colon');
+  refused('on-failure:x', 'invalid restart policy format: maximum retry count must be an integer');
   refused('on-failure:-1', 'maximum retry count cannot be negative');
   refused('always:2', "maximum retry count cannot be used with restart policy 'always'");
   refused('sometimes', "invalid restart policy 'sometimes'");
