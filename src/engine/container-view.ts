@@ -27,6 +27,7 @@ import { evaluatePath } from './container-path.ts';
 import type { Engine } from './open.ts';
 import { settle } from './settle.ts';
 import { mapsOf } from './userns.ts';
+import { withSources } from './volume-use.ts';
 
 export interface ContainerView {
   /** The container's root. */
@@ -57,7 +58,7 @@ export async function openView(engine: Engine, record: ContainerRecord): Promise
     try {
       await settle(engine, record.ID);
       if (!containerState(store, record).Running) {
-        const view = await viewStopped(store, record);
+        const view = await viewStopped(store, { ...record, MountPoints: withSources(store, record) });
         return {
           ...view,
           close() {

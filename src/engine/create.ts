@@ -165,7 +165,7 @@ async function makeContainer(
     const make = (final: HostConfig) => createFiles(engine.store, wanted, final, image.chainId);
     const { record } = await withMaps(engine, hostConfig, make);
     made = true;
-    if (mounts.copied.length > 0) await fillNewVolumes(engine, wanted, hostConfig, mounts.copied);
+    if (mounts.copied.length > 0) await fillNewVolumes(engine, wanted, mounts.copied);
     mounts.release();
     return record;
   } catch (error) {

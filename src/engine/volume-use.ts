@@ -5,7 +5,7 @@ import type { Step } from '../plan/step.ts';
 import { hostRoot } from '../plan/userns.ts';
 import type { ContainerRecord, HostConfig, MountPoint } from '../spec/container.ts';
 import type { IdMaps } from '../spec/id-map.ts';
-import { requireContainer } from '../store/containers.ts';
+import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { resolveInStack } from '../store/lookup.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import type { Store } from '../store/store.ts';
@@ -55,7 +55,6 @@ function isFilled(store: Store, name: string): boolean {
 export async function fillNewVolumes(
   engine: Engine,
   record: ContainerRecord,
-  hostConfig: HostConfig,
   points: readonly MountPoint[],
 ): Promise<void> {
   const { store } = engine;
@@ -63,12 +62,12 @@ export async function fillNewVolumes(
   if (empty.length === 0) return;
   const layer = rwLayer(store, record.ID);
   const wanted = empty.filter(({ Destination }) => hasDirectory(layer, Destination));
-  if (process.geteuid?.() === 0) {
-    const maps = await diskMaps(store, hostConfig);
-    if (wanted.length > 0) await (await import('./copy-up.ts')).fillVolumes(store, layer, wanted, maps);
-    return;
-  }
   if (wanted.length === 0) return;
+  if (process.geteuid?.() === 0) {
+    // With the maps that `--userns auto` has given it.
+    const maps = await diskMaps(store, readHostConfig(store, record.ID));
+    return (await import('./copy-up.ts')).fillVolumes(store, layer, wanted, maps);
+  }
   const { runInUserNamespace } = await import('./rootless.ts');
   const words = ['volume-fill', record.ID, ...wanted.map(({ Destination }) => Destination)];
   if (!runInUserNamespace(engine.options, words)) {
@@ -123,7 +122,8 @@ async function settle(store: Store, name: string): Promise<void> {
   }
 }
 
-function withSources(store: Store, { MountPoints }: ContainerRecord): ContainerRecord['MountPoints'] {
+/** The mount points with what their volumes are on the host. @throws ERR_TSBOX_NOT_FOUND for a volume that is gone */
+export function withSources(store: Store, { MountPoints }: ContainerRecord): ContainerRecord['MountPoints'] {
   const points = Object.entries(MountPoints).map(([place, point]) => {
     if (point.Type !== 'volume') return [place, point] as const;
     const { source, readonly } = volumeSource(requireVolume(store, point.Name ?? ''));

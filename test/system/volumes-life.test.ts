@@ -149,6 +149,12 @@ test('volumes: content, lifetimes, owners', async (t) => {
     const opts = ['-o', 'type=none', '-o', 'o=bind,ro', '-o', `device=${join(box.directory, 'dir')}`];
     await box.quick(['volume', 'create', ...opts, 'bound']);
     assert.notEqual(box.tsbox(['run', '--rm', '-v', 'bound:/x', busybox, 'touch', '/x/a']).status, 0);
+    const copied = join(box.directory, 'copied');
+    writeFileSync(join(box.directory, 'dir/there'), 'there');
+    await box.quick(['create', '--name', 'stopped', '-v', 'bound:/x', busybox]);
+    box.ok(['cp', 'stopped:/x/there', copied]);
+    assert.equal(readFileSync(copied, 'utf8'), 'there', 'cp sees it in a container that does not run');
+    await box.quick(['rm', 'stopped']);
     await box.quick(['volume', 'prune', '-f']);
     assert.deepEqual(await volumes(box), ['bound', 'tm'], 'as Docker: prune takes none with options');
     await box.quick(['volume', 'rm', 'bound', 'tm']);

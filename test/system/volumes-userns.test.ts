@@ -45,6 +45,9 @@ for (const disk of ['mapped', 'unmapped'] as const) {
     assert.equal(box.ok(['run', '--name', 'two', '-v', 'mine:/x', image, 'sh', '-c', `${write}; true`]), '0:0\n0:0\n0');
     assert.notEqual(box.tsbox(['run', '--rm', '-v', 'mine:/x:ro', image, 'touch', '/x/b']).status, 0);
     box.ok(['rm', '-v', 'one', 'two']);
+    const auto = ['--userns', 'auto:size=1000', '-v', 'own:/data', 'vol:img', 'stat', '-c', '%u:%g', '/data/f'];
+    assert.equal(box.ok(['run', '--rm', ...auto]), '5:6', 'by ids that only this container has');
+    box.ok(['volume', 'rm', 'own']);
     box.ok(['volume', 'rm', 'vv', 'mine']);
   });
 }
