@@ -38,6 +38,8 @@ struct client {
   u8 header[HEADER_SIZE];
   u8 payload[4];
   u32 remaining; /* of the payload, once the header is there */
+  bool visitor;    /* it came by the door: the container does not wait for it without end */
+  u64 full_since;  /* when its queue was found full; 0: it is not */
   struct queue queue;
 };
 

@@ -25,7 +25,7 @@ void monitor_init(struct monitor *monitor, int client) {
   for (int fd = 0; fd < 3; fd++) monitor->child_stdio[fd] = -1;
   for (int stream = 0; stream < STREAMS; stream++) monitor->streams[stream] = (struct stream){.fd = -1, .left = SIZE_MAX};
   for (int index = 0; index < MAX_CLIENTS; index++) monitor->clients[index].fd = -1;
-  client_add(monitor, client);
+  client_add(monitor, client, false);
   monitor->clients[0].hello = monitor->clients[0].output = monitor->clients[0].input = true;
   /* Neither the caller's terminal nor a careless kill ends a container's monitor; SIGCHLD may come ignored and would be lost. */
   const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGTERM};
@@ -95,9 +95,12 @@ static void serve_clients(struct monitor *monitor, const struct pollfd *places) 
 void monitor_turn(struct monitor *monitor) {
   struct pollfd places[PLACES];
   struct signalfd_siginfo info;
+  int patience = output_patience(monitor);
   fill_interests(monitor, places);
   repeat_start(monitor);
-  if (poll(places, PLACES, repeat_wait(monitor)) < 0) return;
+  int wait = repeat_wait(monitor);
+  if (wait < 0 || (patience >= 0 && patience < wait)) wait = patience;
+  if (poll(places, PLACES, wait) < 0) return;
   if (places[AT_CHANNEL].revents != 0) channel_read(monitor);
   if (places[AT_SIGNALS].revents != 0) {
     while (read(monitor->signals, &info, sizeof info) > 0) continue;

@@ -92,11 +92,13 @@ void input_close(struct monitor *monitor);
 bool output_blocked(const struct monitor *monitor);
 void output_read(struct monitor *monitor, int stream);
 void output_drain(struct monitor *monitor);
+/* Sends visitors away that have taken nothing for too long. Returns in how many milliseconds to look again; -1: nobody is late. */
+int output_patience(struct monitor *monitor);
 void terminal_size(struct monitor *monitor);
 void terminal_take(struct monitor *monitor, int master);
 
 /* serve.c */
-void client_add(struct monitor *monitor, int fd);
+void client_add(struct monitor *monitor, int fd, bool visitor);
 void client_accept(struct monitor *monitor);
 void client_read(struct monitor *monitor, struct client *client);
 void client_leave(struct monitor *monitor, struct client *client);

@@ -14,6 +14,29 @@ bool output_blocked(const struct monitor *monitor) {
   return false;
 }
 
+/* Whoever started the container and has its output is waited for: nothing of that is lost. One that came later and stands still,
+ * a stopped `attach`, holds the container up so long and no longer. */
+static const u64 PATIENCE_NS = 5000000000u;
+
+int output_patience(struct monitor *monitor) {
+  int next = -1;
+  for (int index = 0; index < MAX_CLIENTS; index++) {
+    struct client *client = &monitor->clients[index];
+    bool full = client->fd >= 0 && client->visitor && client->output && client->queue.length >= QUEUE_FULL;
+    u64 now = full ? now_ns() : 0;
+    if (!full || client->full_since == 0) client->full_since = now;
+    if (!full) continue;
+    u64 waited = now - client->full_since;
+    if (waited >= PATIENCE_NS) {
+      client_leave(monitor, client);
+      continue;
+    }
+    int left = (int)((PATIENCE_NS - waited) / 1000000) + 1;
+    if (next < 0 || left < next) next = left;
+  }
+  return next;
+}
+
 static void stream_close(struct monitor *monitor, int stream) {
   if (monitor->input.terminal) input_close(monitor);
   close(monitor->streams[stream].fd);

@@ -4,11 +4,11 @@
 
 #include "monitor.h"
 
-void client_add(struct monitor *monitor, int fd) {
+void client_add(struct monitor *monitor, int fd, bool visitor) {
   for (int index = 0; index < MAX_CLIENTS; index++) {
     struct client *client = &monitor->clients[index];
     if (client->fd >= 0) continue;
-    *client = (struct client){.fd = fd};
+    *client = (struct client){.fd = fd, .visitor = visitor};
     return;
   }
   close(fd);
@@ -16,7 +16,7 @@ void client_add(struct monitor *monitor, int fd) {
 
 void client_accept(struct monitor *monitor) {
   int fd;
-  while ((fd = accept4(monitor->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) client_add(monitor, fd);
+  while ((fd = accept4(monitor->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) client_add(monitor, fd, true);
 }
 
 /* The client sends nothing more. What it was to the container's input ends with that. */

@@ -34,6 +34,10 @@ export async function attachContainer(
       exitCode: 1,
     });
   }
+  if (state.Paused) {
+    const message = 'you cannot attach to a paused container, unpause it first';
+    throw new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
+  }
   if (state.Restarting) throw isRestarting(record.ID);
   if (options.attach === true) noteContainer(engine.store, record, 'attach');
   const directory = runDirectory(engine.store, record.ID);

@@ -1,0 +1,43 @@
+/** `attach`: several at once, and one that stands still. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { requires } from '../requires.ts';
+import { sandbox, until } from './harness.ts';
+
+test('attach: one that stands still holds the container up for some seconds only; the others get everything', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const script = 'echo ready; read go; seq 1 1500000; echo end';
+  box.ok(['run', '-d', '-i', '--name', 'cc', box.image(), 'sh', '-c', script]);
+  const [still, other] = [box.start(['attach', '--no-stdin', 'cc']), box.start(['attach', 'cc'])];
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // both have said hello
+  still.child.kill('SIGSTOP');
+  t.after(() => still.child.kill('SIGKILL'));
+  const begun = performance.now();
+  other.child.stdin!.write('go\n');
+  const { stdout, status } = await other.done;
+  assert.equal(status, 0);
+  assert.ok(performance.now() - begun < 25_000);
+  const numbers = stdout.split('\n').filter((line) => /^\d+$/.test(line));
+  assert.deepEqual([numbers.length, numbers[0], numbers.at(-1)], [1_500_000, '1', '1500000']);
+  assert.equal(box.ok(['wait', 'cc']), '0');
+  still.child.kill('SIGCONT');
+  const { status: sentAway, stderr } = await still.done;
+  assert.notEqual(sentAway, 0);
+  assert.match(stderr, /connection to the container's monitor was lost/);
+  await until('the end', () => box.ok(['inspect', '-f', '{{.State.Running}}', 'cc']) === 'false');
+});
+
+test('attach: to a container that is paused or has ended is refused', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  box.ok(['run', '-d', '--name', 'cc', box.image(), 'sleep', '1000']);
+  await box.quick(['pause', 'cc']);
+  const paused = box.tsbox(['attach', 'cc']);
+  assert.deepEqual([paused.status, paused.stdout], [1, '']);
+  assert.match(paused.stderr, /cannot attach to a paused container, unpause it first/);
+  await box.quick(['unpause', 'cc']);
+  box.ok(['kill', 'cc']);
+  box.ok(['wait', 'cc']);
+  assert.match(box.tsbox(['attach', 'cc']).stderr, /cannot attach to a stopped container, start it first/);
+});
