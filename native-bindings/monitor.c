@@ -66,12 +66,19 @@ static void fill_interests(const struct monitor *monitor, struct pollfd *places)
   bool outputs = monitor->started && !output_blocked(monitor);
   places[AT_CHANNEL] = (struct pollfd){.fd = monitor->channel, .events = POLLIN};
   places[AT_SIGNALS] = (struct pollfd){.fd = monitor->signals, .events = POLLIN};
-  places[AT_LISTENER] = (struct pollfd){.fd = monitor->listener, .events = POLLIN};
+  places[AT_LISTENER] = (struct pollfd){.fd = monitor->crowded ? -1 : monitor->listener, .events = POLLIN};
   places[AT_INPUT] = (struct pollfd){.fd = monitor->input.length > 0 ? monitor->input.fd : -1, .events = POLLOUT};
   for (int stream = 0; stream < STREAMS; stream++)
     places[AT_STREAM + stream] = (struct pollfd){.fd = outputs ? monitor->streams[stream].fd : -1, .events = POLLIN};
   for (int index = 0; index < MAX_CLIENTS; index++)
     places[AT_CLIENT + index] = client_interest(monitor, &monitor->clients[index]);
+}
+
+/* Up to the last that is in use: for more than RLIMIT_NOFILE poll(2) refuses. */
+static nfds_t used_places(const struct pollfd *places) {
+  nfds_t count = PLACES;
+  while (count > 0 && places[count - 1].fd < 0) count--;
+  return count;
 }
 
 static void serve_client(struct monitor *monitor, struct client *client, short events) {
@@ -100,7 +107,7 @@ void monitor_turn(struct monitor *monitor) {
   repeat_start(monitor);
   int wait = repeat_wait(monitor);
   if (wait < 0 || (patience >= 0 && patience < wait)) wait = patience;
-  if (poll(places, PLACES, wait) < 0) return;
+  if (poll(places, used_places(places), wait) < 0) return;
   if (places[AT_CHANNEL].revents != 0) channel_read(monitor);
   if (places[AT_SIGNALS].revents != 0) {
     while (read(monitor->signals, &info, sizeof info) > 0) continue;
@@ -121,7 +128,7 @@ void monitor_flush(struct monitor *monitor) {
     for (int index = 0; index < MAX_CLIENTS; index++) queued |= monitor->clients[index].queue.length > 0;
     if (!queued) break;
     fill_interests(monitor, places);
-    poll(places + AT_CLIENT, MAX_CLIENTS, -1);
+    poll(places + AT_CLIENT, used_places(places) - AT_CLIENT, -1);
     serve_clients(monitor, places);
   }
   /* A socket that is closed with something unread tells the other side of a reset instead of an end. */

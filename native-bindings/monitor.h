@@ -30,6 +30,7 @@ struct monitor {
   struct run run;
   int signals;  /* signalfd: SIGCHLD */
   int listener; /* -1: none */
+  bool crowded; /* no descriptor was left for who wants to come in: until somebody leaves, nobody is asked */
   int channel;  /* -1: before spawn, and when the child has closed it */
   int child_stdio[3];
   int lock;     /* what flock holds; -1: nothing */

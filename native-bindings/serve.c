@@ -17,6 +17,7 @@ void client_add(struct monitor *monitor, int fd, bool visitor) {
 void client_accept(struct monitor *monitor) {
   int fd;
   while ((fd = accept4(monitor->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) client_add(monitor, fd, true);
+  monitor->crowded = errno == EMFILE || errno == ENFILE;
 }
 
 /* The client sends nothing more. What it was to the container's input ends with that. */
@@ -29,6 +30,7 @@ static void end_of_input(struct monitor *monitor, struct client *client) {
 void client_leave(struct monitor *monitor, struct client *client) {
   end_of_input(monitor, client);
   client_close(client);
+  monitor->crowded = false;
 }
 
 static u32 big_endian(const u8 *bytes) {

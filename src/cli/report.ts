@@ -37,6 +37,10 @@ export function reportText(error: unknown, uid: number): string {
 function asKnown(error: unknown): TsboxError | undefined {
   if (error instanceof TsboxError) return error;
   if (!(error instanceof Error)) return undefined;
+  // Node's loader of modules tells it in words alone.
+  if (/: too many open files/.test(error.message)) {
+    return new SyscallError('open', 'load a part of tsbox', errnoOf(errnoNumber('EMFILE')), { cause: error });
+  }
   const { syscall, code, path } = error as NodeJS.ErrnoException;
   if (syscall === undefined || code === undefined || !/^E[A-Z0-9]+$/.test(code)) return undefined;
   const what = path === undefined ? syscall : `${syscall} ${path}`;

@@ -32,12 +32,20 @@ export function executorPath(): string {
 }
 
 function startExecutor(planFile: string): { ours: number; pid: number } {
-  const plan = highDescriptor(openSync(planFile, 'r'));
-  const none = highDescriptor(openSync('/dev/null', 'r+'));
-  const [first, second] = socketPair();
-  const theirs = highDescriptor(second);
-  const program = highDescriptor(readOnlyProgram(executorPath()));
+  const theirs: number[] = [];
+  const give = (fd: number): number => {
+    const high = highDescriptor(fd);
+    theirs.push(high);
+    return high;
+  };
+  let ours: number | undefined;
   try {
+    const plan = give(openSync(planFile, 'r'));
+    const none = give(openSync('/dev/null', 'r+'));
+    const [first, second] = socketPair();
+    ours = first;
+    const socket = give(second);
+    const program = give(readOnlyProgram(executorPath()));
     const pid = spawnProcess({
       path: `/proc/self/fd/${program}`,
       args: ['tsbox-executor', '3'],
@@ -47,15 +55,16 @@ function startExecutor(planFile: string): { ours: number; pid: number } {
         [none, 1],
         [2, 2],
         [plan, 3],
-        [theirs, 4],
+        [socket, 4],
       ],
     });
-    return { ours: first, pid };
+    return { ours, pid };
   } catch (error) {
-    closeSync(first);
+    // What cleans up after it needs descriptors too.
+    if (ours !== undefined) closeSync(ours);
     throw error;
   } finally {
-    for (const fd of [plan, none, theirs, program]) closeSync(fd);
+    for (const fd of theirs) closeSync(fd);
   }
 }
 

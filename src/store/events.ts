@@ -7,6 +7,7 @@ import { appendFileSync, closeSync, fstatSync, openSync, readSync, renameSync, s
 import type { EventPlace } from '../plan/monitor.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { type EngineEvent, eventLine, parseEvent } from '../spec/events.ts';
+import { LOCAL_DRIVER } from '../spec/volume.ts';
 import { tryLock } from '../sys/lock.ts';
 import { readImage } from './images.ts';
 import type { Store } from './store.ts';
@@ -50,6 +51,10 @@ export function noteContainer(
 ): void {
   const attributes = { ...containerAttributes(record), ...more };
   noteEvent(store, { type: 'container', action, id: record.ID, attributes });
+}
+
+export function noteVolume(store: Store, action: string, name: string): void {
+  noteEvent(store, { type: 'volume', action, id: name, attributes: { driver: LOCAL_DRIVER } });
 }
 
 /** None of an image that is gone. */

@@ -116,9 +116,10 @@ export function containerState(store: Store, record: ContainerRecord, held = fal
   return ended(last, { ...DIED, StartedAt, FinishedAt: now.toISOString(), OOMKilled: false });
 }
 
-/** Is this the end of an earlier run? */
+/** Is this the end of an earlier run? Its process tells, for a clock may have been set back meanwhile. */
 function isOlder(exit: ExitRecord, run: RunRecord | undefined): boolean {
-  return run !== undefined && Date.parse(exit.FinishedAt) < Date.parse(run.StartedAt);
+  if (run === undefined || exit.Pid === run.Pid) return false;
+  return Date.parse(exit.FinishedAt) < Date.parse(run.StartedAt);
 }
 
 /** Writes the state of a container that has ended into its record and takes away what the monitor left, so that the next start begins

@@ -12,6 +12,7 @@ import { TsboxError } from '../errors.ts';
 import { isVolumeName, noSuchVolume, type Volume } from '../spec/volume.ts';
 import { type Lock, lock, tryLock } from '../sys/lock.ts';
 import { randomHex } from '../sys/random.ts';
+import { noteVolume } from './events.ts';
 import {
   attempt,
   ensureDirectory,
@@ -199,6 +200,7 @@ export interface LeasedVolume {
 export function leaseNewVolume(store: Store, wanted: NewVolume): LeasedVolume {
   return sharingStore(store, () => {
     const made = makeVolume(store, wanted);
+    noteVolume(store, 'create', wanted.name); // as Docker, one that was there too
     return {
       volume: requireVolume(store, wanted.name),
       made,
@@ -226,6 +228,7 @@ export function isLeased(store: Store, name: string): boolean {
 export function retireVolume({ store }: Locked, name: string): string {
   const retired = `${volumesHome(store)}/${TEMPORARY}${randomHex(8)}${REMOVING}`;
   attempt(`remove volume ${name}`, () => renameSync(volumeDirectory(store, name), retired));
+  noteVolume(store, 'destroy', name);
   return retired;
 }
 

@@ -13,6 +13,9 @@ test('events: beside docker the same is told of containers and images', async (t
   const { both, compare, same, box } = await besideDocker(t);
   const begin = String(Math.floor(Date.now() / 1000));
   await both('import', join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar'), 'base:1');
+  await both('volume', 'create', 'vol');
+  await both('volume', 'create', 'vol');
+  await both('volume', 'rm', 'vol');
   await both('tag', 'base:1', 'other/name:2');
   const flags = ['--network', 'none', '--label', 'b=2', '--label', 'a=1 < 2'];
   await both('create', '--name', 'one', ...flags, 'base:1', 'sleep', '1000');
@@ -61,6 +64,7 @@ test('events: beside docker the same is told of containers and images', async (t
   await told(...own, '--filter', 'event=die', '--filter', 'event=exec_start');
   await told(...own, '--filter', 'label=b=2', '--filter', 'image=base:1');
   await told('--filter', 'type=image');
+  await told('--filter', 'type=volume');
   await same('events', '--filter', 'nothing');
   await same('events', '--since', 'yesterday');
   const [line] = box

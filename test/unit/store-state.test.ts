@@ -19,7 +19,7 @@ interface World {
   /** As the monitor does when the process exists. */
   start(startedAt?: string): Lock;
   /** As the monitor does at the end, before it lets go of its lock. */
-  finish(code: number, finishedAt?: string): void;
+  finish(code: number, finishedAt?: string, pid?: number): void;
   state(): ReturnType<typeof containerState>;
 }
 
@@ -39,8 +39,8 @@ async function world(t: TestContext): Promise<World> {
       writeFileSync(`${run}/state.json`, JSON.stringify({ Pid: 42, Monitor: 41, StartedAt: startedAt }));
       return held;
     },
-    finish(code, finishedAt = END) {
-      const exit = { Pid: 42, ExitCode: code, FinishedAt: finishedAt };
+    finish(code, finishedAt = END, pid = 42) {
+      const exit = { Pid: pid, ExitCode: code, FinishedAt: finishedAt };
       writeFileSync(`${containerDirectory(store, record.ID)}/exit.json`, JSON.stringify(exit));
     },
     state: () => containerState(store, readContainer(store, record.ID), false, NOW),
@@ -92,7 +92,7 @@ test('state: exited with the code that the monitor left, with and without its ru
 
 test('state: a monitor that died without a word', async (t) => {
   const { state, start, finish, store, record } = await world(t);
-  finish(0, '2024-05-01T09:00:00Z');
+  finish(0, '2024-05-01T09:00:00Z', 30);
   start().release();
   const died = () => [state().Status, state().ExitCode, state().Error, state().FinishedAt];
   assert.deepEqual(died(), ['exited', 137, 'monitor died', NOW.toISOString()]);
@@ -104,6 +104,13 @@ test('state: a monitor that died without a word', async (t) => {
     State: { ...record.State, Status: 'running', Running: true, Pid: 42, StartedAt: START },
   });
   assert.deepEqual(died(), ['exited', 137, 'monitor died', NOW.toISOString()], 'after a reboot');
+});
+
+test('state: the end counts even when the clock was set back before it', async (t) => {
+  const { state, start, finish } = await world(t);
+  start().release();
+  finish(3, '2024-05-01T09:00:00Z');
+  assert.deepEqual([state().Status, state().ExitCode, state().Error], ['exited', 3, '']);
 });
 
 test('state: folded into the record once, and what the monitor left is taken away', async (t) => {
