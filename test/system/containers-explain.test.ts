@@ -1,11 +1,10 @@
 /** `--explain`, `--dry-run` and `--format json` with real containers. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
-import { type Sandbox, sandbox } from './harness.ts';
+import { runRootOf, type Sandbox, sandbox } from './harness.ts';
 
 interface ShownStep {
   list: 'setup' | 'monitor' | 'init' | 'cleanup';
@@ -41,7 +40,7 @@ test('explain', async (t) => {
     ]);
     const json = await box.quick(['create', '--dry-run', '--format', 'json', image]);
     assert.equal(tree(box), before);
-    assert.deepEqual(readdirSync(box.directory).includes('r') ? readdirSync(box.runRoot) : [], []);
+    assert.deepEqual(runRootOf(box), []);
     assert.equal(await box.quick(['ps', '-aq']), '');
     const rows = text.split('\n').slice(1);
     for (const row of rows) assert.match(row, kernelSays);

@@ -1,21 +1,12 @@
 /** What happens when something is killed, missing or full. Every sandbox proves at its end that nothing was left behind. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
-import { type Running, type Sandbox, sandbox, until } from './harness.ts';
+import { type Running, runRootOf, type Sandbox, sandbox, until } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 
 const state = (box: Sandbox, name: string, field = 'Status') => box.ok(['inspect', '-f', `{{.State.${field}}}`, name]);
@@ -257,7 +248,7 @@ test('faults: a start that cannot succeed leaves nothing', async (t) => {
   const image = box.image();
   const clean = async () => {
     assert.deepEqual(mounted(box), []);
-    assert.deepEqual(existsSync(box.runRoot) ? readdirSync(box.runRoot) : [], []);
+    assert.deepEqual(runRootOf(box), []);
     assert.deepEqual(await leftovers(box.directory), []);
   };
   const fails = async (args: string[], message: RegExp, status = 125) => {
@@ -310,7 +301,7 @@ test('faults: a start that cannot succeed leaves nothing', async (t) => {
     ]);
     assert.equal(box.tsbox(['start', 'later']).status, 1);
     assert.deepEqual(mounted(box), []);
-    assert.deepEqual(readdirSync(box.runRoot), []);
+    assert.deepEqual(runRootOf(box), []);
     assert.match(state(box, 'later', 'Error'), /below/);
     rmSync(source);
     mkdirSync(source);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 import { requires } from '../requires.ts';
-import { type Sandbox, sandbox } from './harness.ts';
+import { runRootOf, type Sandbox, sandbox } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 
 const SOAK = process.env['TSBOX_SOAK'] === '1';
@@ -12,7 +12,7 @@ const ROW = SOAK ? 500 : 100;
 /** Nothing of a container is there any more, and of the store there is what an image needs. */
 async function clean(box: Sandbox, before: string[]): Promise<void> {
   assert.deepEqual(await leftovers(box.directory), []);
-  assert.deepEqual(readdirSync(box.runRoot), []);
+  assert.deepEqual(runRootOf(box), []);
   assert.deepEqual(store(box), before);
 }
 

@@ -196,6 +196,12 @@ export function sandbox(context: TestContext): Sandbox {
   return box;
 }
 
+/** What is in the run root beside the journal of events: something only while a container runs. */
+export function runRootOf({ runRoot }: Pick<Sandbox, 'runRoot'>): string[] {
+  const names = existsSync(runRoot) ? readdirSync(runRoot) : [];
+  return names.filter((name) => name !== 'events');
+}
+
 /** Tries `look` until it gives something. @throws Error after `timeout` milliseconds */
 export async function until<T>(what: string, look: () => T | undefined | false, timeout = 10_000): Promise<T> {
   const end = performance.now() + PATIENCE * timeout;

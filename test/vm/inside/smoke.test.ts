@@ -1,10 +1,9 @@
 /** Everything once, on a second kernel: what the system tests prove in full, a command or two of each. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../../requires.ts';
-import { type Sandbox, sandbox, until } from '../../system/harness.ts';
+import { runRootOf, type Sandbox, sandbox, until } from '../../system/harness.ts';
 import { leftovers } from '../../system/leftovers.ts';
 import { terminal } from '../../system/tmux.ts';
 
@@ -13,7 +12,7 @@ const REPOSITORY = join(import.meta.dirname, '../../..');
 /** Nothing of a container is there any more. */
 async function clean(box: Sandbox): Promise<void> {
   assert.equal(box.ok(['ps', '-aq']), '');
-  assert.deepEqual(readdirSync(box.runRoot), []);
+  assert.deepEqual(runRootOf(box), []);
   assert.deepEqual(await leftovers(box.directory), []);
 }
 
@@ -81,6 +80,6 @@ test('smoke: twenty at once', async (t) => {
     results.map(({ status, stdout, stderr }) => [status, stdout, stderr]),
     all.map((_, n) => [n, `h${n}\n${n}\n`, '']),
   );
-  await until('an empty run root', () => readdirSync(box.runRoot).length === 0);
+  await until('an empty run root', () => runRootOf(box).length === 0);
   await clean(box);
 });
