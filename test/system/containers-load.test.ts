@@ -23,6 +23,8 @@ const OBEDIENT = ['sh', '-c', 'echo begun; trap "exit 0" TERM; while :; do sleep
 const EXPECTED = [
   /No such (container|object)/,
   /is not running/,
+  /failed to (start containers|rename container)/,
+  /same name as its current name/,
   /is (already )?in use by container/,
   /is paused|not paused|already paused/,
   /cannot remove a (running|paused) container/,
@@ -52,6 +54,11 @@ function choose(random: () => number, image: string): string[] {
     () => ['rm', '-f', one()],
     () => ['rm', one()],
     () => ['ps', '-a'],
+    () => ['pause', one()],
+    () => ['unpause', one()],
+    () => ['unpause', one()],
+    () => ['restart', '-t', '1', one()],
+    () => ['rename', one(), one()],
     () => ['inspect', one()],
     () => ['logs', one()],
   ];
@@ -81,8 +88,9 @@ async function checkTruth(box: Sandbox): Promise<void> {
     const [{ State: state, Name }] = JSON.parse(await box.quick(['inspect', ID]));
     assert.equal(Name, `/${Names}`);
     assert.equal(state.Status, State, Names);
-    assert.equal(state.Running, State === 'running', Names);
-    if (State === 'running') assert.ok(existsSync(`/proc/${state.Pid}`), `${Names} has its process`);
+    const runs = State === 'running' || State === 'paused';
+    assert.equal(state.Running, runs, Names);
+    if (runs) assert.ok(existsSync(`/proc/${state.Pid}`), `${Names} has its process`);
     else assert.equal(state.Pid, 0, Names);
   }
 }
