@@ -1,6 +1,7 @@
 /** `events`: what is told of containers and images, as docker tells it, and to whoever follows. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { appendFileSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -85,28 +86,34 @@ test('events: one who follows sees each as it comes, and a journal that is begun
   const image = box.image();
   const journal = join(box.runRoot, 'events');
   const child = spawn(TSBOX, ['events', '--format', '{{.Action}} {{.Actor.Attributes.name}}'], { env: box.env });
-  t.after(() => child.kill());
-  let seen = '';
-  child.stdout.on('data', (data) => {
-    seen += data;
-  });
-  const saw = (line: string) => until(line, () => seen.split('\n').includes(line));
-  await until('its begin', () => {
-    box.ok(['tag', image, 'first:1']);
-    return seen.includes('tag first:1');
-  });
-  box.ok(['run', '--name', 'one', image, 'true']);
-  for (const what of ['create', 'attach', 'start', 'die']) await saw(`${what} one`);
-  appendFileSync(journal, 'damaged\n{"type":"container"}\n');
-  truncateSync(journal, 5 * 2 ** 20);
-  appendFileSync(journal, '\n');
-  box.ok(['start', 'one']);
-  await saw('die one');
-  box.ok(['rm', 'one']);
-  await saw('destroy one');
-  box.ok(['run', '-d', '--name', 'two', image, 'sleep', '1000']);
-  await saw('start two');
-  assert.ok(readFileSync(journal).length < 2 ** 20, 'the journal was begun anew');
+  const closed = once(child, 'close');
+  try {
+    let seen = '';
+    child.stdout.on('data', (data) => {
+      seen += data;
+    });
+    const saw = (line: string) => until(line, () => seen.split('\n').includes(line));
+    await until('its begin', () => {
+      box.ok(['tag', image, 'first:1']);
+      return seen.includes('tag first:1');
+    });
+    box.ok(['run', '--name', 'one', image, 'true']);
+    for (const what of ['create', 'attach', 'start', 'die']) await saw(`${what} one`);
+    appendFileSync(journal, 'damaged\n{"type":"container"}\n');
+    truncateSync(journal, 5 * 2 ** 20);
+    appendFileSync(journal, '\n');
+    box.ok(['start', 'one']);
+    await saw('die one');
+    box.ok(['rm', 'one']);
+    await saw('destroy one');
+    box.ok(['run', '-d', '--name', 'two', image, 'sleep', '1000']);
+    await saw('start two');
+    assert.ok(readFileSync(journal).length < 2 ** 20, 'the journal was begun anew');
+  } finally {
+    // Before the sandbox looks for what is left behind.
+    child.kill();
+    await closed;
+  }
 });
 
 test('events: the end of a container whose monitor was killed is told by who finds it', async (t) => {
