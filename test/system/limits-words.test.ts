@@ -47,7 +47,7 @@ test('update: what Docker refuses is refused in its words, and nothing is kept',
       `Cannot update container ${id}: Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set`,
     ],
     [['-m', '5m'], 'Minimum memory limit allowed is 6MB'],
-    [['--restart', 'always'], '--restart: not supported yet'],
+    [['--restart', 'sometimes'], "invalid restart policy 'sometimes'"],
   ];
   for (const [flags, message] of refused) {
     const { status, stderr } = await box.said(['update', ...flags, 'two']);
