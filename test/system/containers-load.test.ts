@@ -26,7 +26,7 @@ const EXPECTED = [
   /failed to (start containers|rename container)/,
   /same name as its current name/,
   /is (already )?in use by container/,
-  /is paused|not paused|already paused/,
+  /paused/,
   /cannot remove a (running|paused) container/,
   /[Cc]annot kill container/,
   /removal of container .* is already in progress/,
