@@ -17,8 +17,10 @@ REPORTER ?= spec
 # Node's own choice is one less: of two processors one would idle.
 processors := $(shell nproc)
 side_by_side := --no-print-directory --jobs=$(processors) --output-sync
-# A Node for each file of unit tests would take as much time to start as all the tests take to run: one for each processor.
-shards := $(addprefix unit-,$(shell seq $(processors)))
+# A Node for each file of unit tests would take as much time to start as all the tests take to run; one for each processor would wait for
+# the one with the slowest files.
+shard_count := $(shell expr 3 \* $(processors))
+shards := $(addprefix unit-,$(shell seq $(shard_count)))
 machine := $(shell uname -m)
 arch := $(if $(filter x86_64,$(machine)),x64,$(if $(filter aarch64,$(machine)),arm64,$(error tsbox runs on x86_64 and aarch64, not on $(machine))))
 NODE := node_modules/node-linux-$(arch)/bin/node
@@ -40,7 +42,7 @@ run: ## build what is missing, get an image, and start a shell in a container (I
 build: $(node_modules) native dist/main.js ## npm dependencies, the native executor, the bundle
 
 check: $(node_modules) native ## types, lint and fast unit tests
-	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-100} $(MAKE) $(side_by_side) REPORTER=dot types lint $(shards)
+	@TSBOX_FUZZ_CASES=$${TSBOX_FUZZ_CASES:-100} $(MAKE) $(side_by_side) REPORTER=dot $(shards) types lint
 
 types: $(node_modules)
 	@node_modules/.bin/tsc -p .
@@ -63,7 +65,7 @@ unit: $(node_modules) native ## tests that need no privilege
 	@$(MAKE) $(side_by_side) $(shards)
 
 $(shards): unit-%:
-	@$(NODE) --test --test-isolation=none --test-shard=$*/$(processors) --test-reporter=$(REPORTER) 'test/unit/**/*.test.ts'
+	@$(NODE) --test --test-isolation=none --test-shard=$*/$(shard_count) --test-reporter=$(REPORTER) 'test/unit/**/*.test.ts'
 
 fuzz: build ## 10,000 mutated layers (TSBOX_FUZZ_CASES=.., TSBOX_FUZZ_SEED=..)
 	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'
