@@ -4,15 +4,12 @@ import { phase } from '../engine/timing.ts';
 import { FLAG_ERROR, UsageError } from './args.ts';
 import type { Attachment } from './attached.ts';
 import { command } from './command.ts';
-import { CONTAINER_FLAGS, containerRequest, UNSUPPORTED_CONTAINER_FLAGS } from './container-flags.ts';
+import { UNSUPPORTED_CONTAINER_FLAGS } from './container-flags.ts';
 import { createFromFlags, DETACH_KEYS_FLAG, printPlan, SIG_PROXY_FLAG, serve } from './container-life.ts';
+import { CREATE_FLAGS, requestOf } from './create-flags.ts';
 import { parseDetachKeys } from './detach.ts';
-import { ISOLATION_FLAGS, withIsolation } from './isolation-flags.ts';
-import { LIFE_FLAGS, withLife } from './life-flags.ts';
 import { print } from './output.ts';
-import { checkFormat, DRY_RUN_FLAG, EXPLAIN_FLAGS, explainer } from './plan-flags.ts';
-import { RESOURCE_FLAGS, withResources } from './resource-flags.ts';
-import { VOLUME_FLAGS, withVolumes } from './volume-flags.ts';
+import { checkFormat, EXPLAIN_FLAGS, explainer } from './plan-flags.ts';
 
 export const verb = command({
   usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
@@ -21,23 +18,16 @@ export const verb = command({
   stopAtArgument: true,
   failure: 125,
   flags: {
-    ...CONTAINER_FLAGS,
-    ...ISOLATION_FLAGS,
-    ...LIFE_FLAGS,
-    ...RESOURCE_FLAGS,
-    ...VOLUME_FLAGS,
+    ...CREATE_FLAGS,
     ...DETACH_KEYS_FLAG,
     ...SIG_PROXY_FLAG,
     ...EXPLAIN_FLAGS,
-    ...DRY_RUN_FLAG,
     detach: { kind: 'bool', short: 'd', help: 'Leave the container running and print its id' },
   },
   unsupported: UNSUPPORTED_CONTAINER_FLAGS,
   async run(context, flags, args) {
     checkFormat(flags);
-    const asked = await withVolumes(withLife(containerRequest(flags, args, !flags.detach), flags), flags);
-    const isolated = await withIsolation(asked, flags);
-    const request = await withResources(isolated, flags);
+    const request = await requestOf(flags, args, !flags.detach);
     if (flags['dry-run']) return printPlan(context, request, flags);
     const shows = shownStreams(request.attach, flags.detach);
     const attachment = {

@@ -6,6 +6,7 @@
 import { closeSync, readFileSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
+import { keepMountsPrivate } from '../plan/mounts.ts';
 import type { Step } from '../plan/step.ts';
 import { hostRoot } from '../plan/userns.ts';
 import { interpret } from '../runtime/interpret.ts';
@@ -174,15 +175,7 @@ function privateMounts(): () => void {
   const before = openat(AT_FDCWD, '/proc/self/ns/mnt', OPEN.RDONLY);
   interpret([
     { op: 'unshare', flags: ['CLONE_NEWNS'], why: 'what is mounted from here on is seen by nobody else' },
-    {
-      op: 'mount',
-      source: '',
-      target: '/',
-      type: '',
-      flags: ['MS_REC', 'MS_PRIVATE'],
-      data: '',
-      why: 'nor is it passed on',
-    },
+    keepMountsPrivate('nor is it passed on'),
   ]);
   return () => {
     try {

@@ -4,7 +4,7 @@ import { isErrno, TsboxError } from '../errors.ts';
 import { cgroupCleanup, cgroupDirectories } from '../plan/cgroup.ts';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
-import type { ContainerRecord, ContainerState } from '../spec/container.ts';
+import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
 import { removeContainerFiles } from '../store/change-container.ts';
 import { findContainerId, readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
@@ -142,12 +142,11 @@ async function endDamaged({ store }: Engine, id: string, force: boolean): Promis
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
 }
 
-/** The record, or only the id of a container whose files cannot be read: such a one must be removable. */
-function recordOrDamaged(store: Store, name: string): ContainerRecord | string {
+/** What is on record of it, or only the id of a container whose files cannot be read: such a one must be removable. */
+function readOrDamaged(store: Store, name: string): { record: ContainerRecord; hostConfig: HostConfig } | string {
   try {
     const record = requireContainer(store, name);
-    readHostConfig(store, record.ID);
-    return record;
+    return { record, hostConfig: readHostConfig(store, record.ID) };
   } catch (error) {
     const damaged = error instanceof TsboxError && error.code === 'ERR_TSBOX_DAMAGED';
     const id = damaged ? findContainerId(store, name) : undefined;
@@ -171,15 +170,6 @@ function removeFiles(store: Store, id: string, remove: (path: string) => void, i
   }
 }
 
-function isAutoRemove(store: Store, id: string): boolean {
-  try {
-    return readHostConfig(store, id).AutoRemove;
-  } catch (error) {
-    if (error instanceof TsboxError && error.code === 'ERR_TSBOX_DAMAGED') return false;
-    throw error;
-  }
-}
-
 function runs(id: string, { Status: how }: Pick<ContainerState, 'Status'>): TsboxError {
   return new TsboxError(
     'ERR_TSBOX_CONFLICT',
@@ -197,20 +187,21 @@ export async function removeContainer(
   remove: (path: string) => void = removeTree,
 ): Promise<void> {
   const { store } = engine;
-  const record = recordOrDamaged(store, name);
-  if (typeof record === 'string') {
-    await endDamaged(engine, record, options.force);
-    if ((await cleanUnderLock(engine, record)) === 'clean') removeFiles(store, record, remove);
+  const found = readOrDamaged(store, name);
+  if (typeof found === 'string') {
+    await endDamaged(engine, found, options.force);
+    if ((await cleanUnderLock(engine, found)) === 'clean') removeFiles(store, found, remove);
     return;
   }
+  const { record, hostConfig } = found;
   for (;;) {
     const state = containerState(store, record);
     if (state.Running && !options.force) throw runs(record.ID, state);
     if (state.Running) await killAndWait(engine, record.ID, state);
-    const found = await cleanUnderLock(engine, record.ID);
-    if (found === 'running') continue;
-    if (found !== 'clean') return;
-    const withVolumes = options.volumes === true || isAutoRemove(store, record.ID);
+    const cleaned = await cleanUnderLock(engine, record.ID);
+    if (cleaned === 'running') continue;
+    if (cleaned !== 'clean') return;
+    const withVolumes = options.volumes === true || hostConfig.AutoRemove;
     removeFiles(store, record.ID, remove, record.Image);
     noteContainer(store, record, 'destroy');
     await unmountVolumes(engine, volumesOf(record));

@@ -124,7 +124,6 @@ export function compileEnter(input: EnterInput): Plan {
   monitor.push(...birth);
   monitor.push({ op: 'spawn', list: init, why: 'the new process goes its own way, through the list below' });
   const { events } = input;
-  const told =
-    events === undefined ? [] : [eventStep(events, 'exec_die', 'exit', 'whoever follows the events is told')];
+  const told = events === undefined ? [] : [eventStep(events, 'exec_die', 'exit')];
   return { setup: [], monitor, cleanup: told };
 }

@@ -33,12 +33,7 @@ export interface EventPlace {
 
 /** Adds an event to the journal, as src/spec/events.ts reads it.
  *  @param exit whether the exit code is told */
-export function eventStep(
-  { path, id, attributes }: EventPlace,
-  action: string,
-  exit: 'exit' | 'none',
-  why: string,
-): Step {
+export function eventStep({ path, id, attributes }: EventPlace, action: string, exit: 'exit' | 'none'): Step {
   const json = JSON.stringify({ type: 'container', action, id, attributes });
   const [head, tail] = [json.slice(0, -2), json.slice(-2, -1)];
   const comma = Object.keys(attributes).length > 0 ? ',' : '';
@@ -49,7 +44,7 @@ export function eventStep(
     data: text`${head}${code}${tail},"time":"${hole('now')}"}\n`,
     flags: ['O_CREAT', 'O_APPEND'],
     mode: 0o600,
-    why,
+    why: 'whoever follows the events is told',
     onError: { ENOENT: 'skip', ENOSPC: 'skip', EDQUOT: 'skip', EROFS: 'skip', EACCES: 'skip' },
   };
 }
@@ -90,8 +85,7 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
     const { every, args } = input.repeat;
     steps.push({ op: 'repeat', every, args: [...args], why: 'is the container healthy?' });
   }
-  if (input.events !== undefined)
-    steps.push(eventStep(input.events, 'start', 'none', 'whoever follows the events is told'));
+  if (input.events !== undefined) steps.push(eventStep(input.events, 'start', 'none'));
   return steps;
 }
 
@@ -101,7 +95,7 @@ export function monitorCleanup(input: MonitorInput): Step[] {
   const exit = text`{"Pid":${hole('pid')},"ExitCode":${hole('exit')},"FinishedAt":"${hole('now')}"}\n`;
   return [
     ...(exitRecord === undefined ? [] : record(exitRecord, exit, 'how it ended, for whoever asks later')),
-    ...(events === undefined ? [] : [eventStep(events, 'die', 'exit', 'whoever follows the events is told')]),
+    ...(events === undefined ? [] : [eventStep(events, 'die', 'exit')]),
     ...(successor === undefined ? [] : succession(run, successor)),
     ...end,
     {
@@ -110,9 +104,7 @@ export function monitorCleanup(input: MonitorInput): Step[] {
       why: 'nothing of a container that has ended stays in the run root',
       onError: GONE,
     },
-    ...(events !== undefined && input.removes === true
-      ? [eventStep(events, 'destroy', 'none', 'the container is gone')]
-      : []),
+    ...(events !== undefined && input.removes === true ? [eventStep(events, 'destroy', 'none')] : []),
   ];
 }
 

@@ -65,6 +65,11 @@ const ATTRS: Readonly<Record<string, MountAttr>> = {
   MS_NOSYMFOLLOW: 'MOUNT_ATTR_NOSYMFOLLOW',
 };
 
+/** What is mounted in this mount namespace from here on is not passed on, nor is anything passed to it. @see mount_namespaces(7) */
+export function keepMountsPrivate(why: string): Step {
+  return { op: 'mount', source: '', target: '/', type: '', flags: ['MS_REC', 'MS_PRIVATE'], data: '', why };
+}
+
 /** `mkdir` for each directory on the way to `path`, the last one included; what is there already is left alone, and for what is
  *  surely there (`ready`) there is no step. */
 export function makeDirectories(path: string, why: string, ready: ReadonlySet<string> = new Set()): Step[] {

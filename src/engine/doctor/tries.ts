@@ -3,6 +3,7 @@
  * seen outside of that process.
  */
 import { SyscallError } from '../../errors.ts';
+import { keepMountsPrivate } from '../../plan/mounts.ts';
 import type { Step } from '../../plan/step.ts';
 import { launch } from '../../runtime/launch.ts';
 import type { Outcome } from '../../spec/doctor.ts';
@@ -10,15 +11,7 @@ import type { CLONE } from '../../spec/linux.ts';
 
 const why = 'tsbox doctor tries it';
 
-const PRIVATE: Step = {
-  op: 'mount',
-  source: '',
-  target: '/',
-  type: '',
-  flags: ['MS_REC', 'MS_PRIVATE'],
-  data: '',
-  why,
-};
+const PRIVATE = keepMountsPrivate(why);
 
 /** Runs the steps in a new process, which then ends. @param planFile in a directory of ours @returns how the first that fails was refused */
 export async function attempt(
