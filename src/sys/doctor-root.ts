@@ -107,6 +107,9 @@ export function removeTried(directory: string): void {
 
 const [MOUNT_ATTR_IDMAP, OPEN_TREE_CLONE] = [0x100000, 1];
 
+/** For the process in another user namespace to be there. Emulated processors take more than a second. */
+const PATIENCE_MS = 9_000;
+
 /** Tries an idmapped mount of `at`, which is attached nowhere. Needs root, and a process in another user namespace, which ends with it.
  *  @see mount_setattr(2), MOUNT_ATTR_IDMAP */
 export function idmapOutcome(at: string): Outcome {
@@ -116,8 +119,11 @@ export function idmapOutcome(at: string): Outcome {
   try {
     if (holder.pid === undefined) return 'untried';
     const path = `/proc/${holder.pid}/ns/user`;
-    const end = performance.now() + 500;
-    while (linkOf(path) === own || !hasMap(holder.pid)) if (performance.now() > end) return 'untried';
+    const end = performance.now() + PATIENCE_MS;
+    while (linkOf(path) === own || !hasMap(holder.pid)) {
+      if (performance.now() > end || hasEnded(holder.pid)) return 'untried';
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
     const namespace = openSync(path, 'r');
     try {
       return outcomeOf(() => idmap(at, namespace));
@@ -138,6 +144,9 @@ function linkOf(path: string): string {
 }
 
 const hasMap = (pid: number) => (textOf(`/proc/${pid}/uid_map`) ?? '').trim() !== '';
+
+/** It waits to be reaped, which happens only after we return. @see proc(5), /proc/PID/stat */
+const hasEnded = (pid: number) => /\) [ZX] /.test(textOf(`/proc/${pid}/stat`) ?? ') X ');
 
 function idmap(at: string, namespace: number): void {
   const tree = openTree(at, OPEN_TREE_CLONE);

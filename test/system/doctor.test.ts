@@ -1,7 +1,7 @@
 /** `tsbox doctor` on this host, as root and as an ordinary user. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import type { Finding } from '../../src/spec/doctor.ts';
@@ -80,4 +80,20 @@ test('doctor: an ordinary user is told what user namespaces do, by trying', (t) 
   assert.match(find(none, 'users.namespaces').says, /user\.max_user_namespaces is 0/);
   assert.match(find(none, 'users.namespaces').fix ?? '', /^sysctl -w user\.max_user_namespaces=/);
   assert.ok(status === 0 || status === 1);
+});
+
+test('doctor: owners of a mount are tried where a process takes its time to start', (t) => {
+  if (!requires(t, 'root', 'userns')) return;
+  const box = sandbox(t);
+  const ask = () => find(JSON.parse(box.ok(['doctor', '--format', 'json'])), 'kernel.idmapped');
+  const quick = ask();
+  const directory = join(box.directory, 'bin');
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'unshare'), '#!/bin/sh\nsleep 1\nexec /usr/bin/unshare "$@"\n', { mode: 0o755 });
+  box.env['PATH'] = `${directory}:${process.env['PATH']}`;
+  assert.deepEqual(ask(), quick);
+  writeFileSync(join(directory, 'unshare'), '#!/bin/sh\nexit 1\n');
+  const began = performance.now();
+  assert.notDeepEqual(ask(), quick);
+  assert.ok(performance.now() - began < 8_000, 'nothing is waited for that has ended');
 });
