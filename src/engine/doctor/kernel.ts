@@ -73,7 +73,8 @@ function idmapped({ idmappedMounts, roots }: DoctorFacts): Finding {
   const what = 'idmapped mounts';
   if (idmappedMounts === 'ok')
     return finding('kernel.idmapped', 'ok', what, `on ${roots.data.fileSystem}, the data root`);
-  if (idmappedMounts === 'untried') return finding('kernel.idmapped', 'note', what, 'not tried: needs root and unshare(1)');
+  if (idmappedMounts === 'untried')
+    return finding('kernel.idmapped', 'note', what, 'not tried: needs root and unshare(1)');
   const says = `${roots.data.fileSystem} refuses them (${idmappedMounts}): user namespaces of root copy what a layer owns`;
   return finding(
     'kernel.idmapped',
