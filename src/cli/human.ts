@@ -104,6 +104,7 @@ function zoneName(date: Date): string {
 
 /** At most `length` characters, the last one an ellipsis when something was cut off. */
 export function ellipsis(text: string, length: number): string {
+  if (text.length <= length) return text;
   const characters = [...text];
   if (characters.length <= length) return text;
   return length <= 1 ? characters.slice(0, length).join('') : `${characters.slice(0, length - 1).join('')}…`;

@@ -119,7 +119,9 @@ export function imageRows(image: ImageSummary, options: RowOptions): Row[] {
   const usage = options.usage?.get(image.id);
   const row = (repository: string, tag: string, digest: string): Row => ({
     Containers: usage === undefined ? 'N/A' : String(usage.containers),
-    CreatedAt: localTime(image.created),
+    get CreatedAt() {
+      return localTime(image.created);
+    },
     CreatedSince: humanAge(image.created, options.now),
     Digest: digest,
     ID: options.whole ? image.id : shortId(image.id),

@@ -42,7 +42,8 @@ export const verb = command({
     // A filter on the state asks for containers in that state, running or not.
     const all = flags.all || last > 0 || filters.has('status') || filters.has('exited');
     const ancestors = filters.has('ancestor') ? await loadImages(context) : [];
-    const found = listContainers(engine, { all }, (_, error) => complain(`tsbox: ${error.message}\n`))
+    const networks = /Networks|json/.test(flags.format ?? '');
+    const found = listContainers(engine, { all, networks }, (_, error) => complain(`tsbox: ${error.message}\n`))
       .filter((summary) => fits(summary, filters, ancestors))
       .sort((a, b) => (a.record.Created < b.record.Created ? 1 : -1))
       .slice(0, last > 0 ? last : undefined);
@@ -102,7 +103,7 @@ export interface RowOptions {
 }
 
 /** A row of the list, by Docker's field names. Pure. */
-export function containerRow({ record, image, state, health, hostConfig }: ContainerSummary, options: RowOptions): Row {
+export function containerRow({ record, image, state, health, network }: ContainerSummary, options: RowOptions): Row {
   const { now, whole, size } = options;
   const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
   const labels = record.Config.Labels ?? {};
@@ -110,7 +111,10 @@ export function containerRow({ record, image, state, health, hostConfig }: Conta
   const mounts = points.map(({ Name, Source }) => Name || Source);
   const row = {
     Command: JSON.stringify(whole ? words : ellipsis(words, 20)),
-    CreatedAt: localTime(record.Created),
+    // A time zone's name takes long to find, and few ask for it.
+    get CreatedAt() {
+      return localTime(record.Created);
+    },
     ID: whole ? record.ID : shortId(record.ID),
     Image: imageText(image, whole),
     Labels: Object.entries(labels)
@@ -120,7 +124,7 @@ export function containerRow({ record, image, state, health, hostConfig }: Conta
     LocalVolumes: String(points.filter(({ Driver }) => Driver === LOCAL_DRIVER).length),
     Mounts: mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(','),
     Names: record.Name.replace(/^\//, ''),
-    Networks: hostConfig.NetworkMode,
+    Networks: network ?? '',
     Ports: '',
     RunningFor: humanAge(record.Created, now),
     Size: sizeText(size),
@@ -173,6 +177,7 @@ function fits(
   filters: ReadonlyMap<string, readonly string[]>,
   images: readonly ImageSummary[],
 ): boolean {
+  if (filters.size === 0) return true;
   const any = (key: string, test: (value: string) => boolean) => filters.get(key)?.some(test) ?? true;
   const name = record.Name.replace(/^\//, '');
   return (

@@ -2,7 +2,7 @@
 import type { Plan, Step } from '../plan/step.ts';
 import type { ClientOptions } from '../registry/client.ts';
 import type { ExitStatus, StreamName } from '../runtime/session.ts';
-import type { ContainerRecord, ContainerState, Health, HostConfig } from '../spec/container.ts';
+import type { ContainerRecord, ContainerState, Health } from '../spec/container.ts';
 import type { Healthcheck, ImageConfig } from '../spec/oci-image.ts';
 import type { Resources } from '../spec/resources.ts';
 import type { MountSpec } from '../spec/volume.ts';
@@ -170,10 +170,12 @@ export interface ContainerSummary {
   record: ContainerRecord;
   /** The name by which its image was asked for, or the image's id where that name leads elsewhere by now. */
   image: string;
-  state: ContainerState;
+  /** Whether memory was wanting takes a look at one file more. */
+  state: Omit<ContainerState, 'OOMKilled'>;
   /** Of one with a health check that was started. */
   health?: Health;
-  hostConfig: HostConfig;
+  /** Docker's `NetworkMode`; absent when nobody asked. */
+  network?: string;
 }
 
 export interface ImageSummary {

@@ -2,21 +2,21 @@
 import { TsboxError } from '../errors.ts';
 import type { HistoryEntry as ConfigHistory, ImageConfig } from '../spec/oci-image.ts';
 import { familiarString, parseReference } from '../spec/reference.ts';
-import { chainIds } from '../store/chain.ts';
+import { chainIdOn, chainIds } from '../store/chain.ts';
 import { noteImage } from '../store/events.ts';
 import { tag } from '../store/image-changes.ts';
 import {
   findImageId,
-  type ImageRecord,
   imageIds,
   imageNames,
   imageParent,
   imageParents,
-  readImage,
+  readImageConfig,
   requireImage,
 } from '../store/images.ts';
 import { layerSize } from '../store/layers.ts';
 import { type ImageNames, namesByImage, readReferences } from '../store/references.ts';
+import type { Store } from '../store/store.ts';
 import type { HistoryEntry, ImageSummary } from './api.ts';
 import type { Engine } from './open.ts';
 
@@ -24,28 +24,49 @@ export { removeImage } from './remove-image.ts';
 
 const NEVER = '0001-01-01T00:00:00Z';
 
-/** Bytes of file content in all layers of an image; a layer that is missing counts as nothing. */
-function imageSize(engine: Engine, config: ImageConfig): number {
-  return chainIds(config.rootfs.diff_ids).reduce((sum, chainId) => sum + layerSize(engine.store, chainId), 0);
+/** A layer with all below it: its chain id, and bytes of file content. */
+interface Stack {
+  chainId: string;
+  size: number;
+  /** What is known of the layers above it, by diffID. */
+  above: Map<string, Stack>;
 }
 
-function summary(engine: Engine, image: ImageRecord, names: ImageNames | undefined, parent = ''): ImageSummary {
-  const { tags, digests } = names ?? { tags: [], digests: [] };
-  return {
-    id: image.id,
-    tags,
-    digests,
-    size: imageSize(engine, image.config),
-    created: image.config.created ?? NEVER,
-    config: image.config,
-    parent,
+/** How large images are: bytes of file content in all layers; a layer that is missing counts as nothing. Of many images most share
+ *  layers, and what they share is looked at once. */
+function imageSizes(store: Store): (config: ImageConfig) => number {
+  const bases = new Map<string, Stack>();
+  return ({ rootfs }) => {
+    let top: Stack | undefined;
+    for (const diffId of rootfs.diff_ids) {
+      const known = top?.above ?? bases;
+      let next = known.get(diffId);
+      if (next === undefined) {
+        const chainId = chainIdOn(top?.chainId, diffId);
+        next = { chainId, size: (top?.size ?? 0) + layerSize(store, chainId), above: new Map() };
+        known.set(diffId, next);
+      }
+      top = next;
+    }
+    return top?.size ?? 0;
   };
+}
+
+function summary(
+  image: Pick<ImageSummary, 'id' | 'config' | 'size'>,
+  names: ImageNames | undefined,
+  parent = '',
+): ImageSummary {
+  const { tags, digests } = names ?? { tags: [], digests: [] };
+  return { ...image, tags, digests, created: image.config.created ?? NEVER, parent };
 }
 
 /** One image by its full id. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
 export function summarizeImage(engine: Engine, id: string): ImageSummary {
   const { store } = engine;
-  return summary(engine, readImage(store, id), imageNames(store, id), imageParent(store, id));
+  const config = readImageConfig(store, id);
+  const size = imageSizes(store)(config);
+  return summary({ id, config, size }, imageNames(store, id), imageParent(store, id));
 }
 
 /** When the image was made that a name or an id stands for: RFC 3339.
@@ -67,16 +88,19 @@ export function listImages(
   const parents = imageParents(store);
   const haveChildren = new Set(parents.values());
   const images: ImageSummary[] = [];
+  const sizeOf = imageSizes(store);
   for (const id of imageIds(store)) {
     if (!options.all && !named.has(id) && haveChildren.has(id)) continue;
     try {
-      images.push(summary(engine, readImage(store, id), named.get(id), parents.get(id)));
+      const config = readImageConfig(store, id);
+      images.push(summary({ id, config, size: sizeOf(config) }, named.get(id), parents.get(id)));
     } catch (error) {
       if (!(error instanceof TsboxError)) throw error;
       if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged?.(id, error);
     }
   }
-  return images.sort((a, b) => Date.parse(b.created) - Date.parse(a.created));
+  const times = new Map(images.map((image) => [image, Date.parse(image.created)]));
+  return images.sort((a, b) => times.get(b)! - times.get(a)!);
 }
 
 /** Gives an image a further name; a name that another image has goes over to this one.

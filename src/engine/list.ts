@@ -1,31 +1,49 @@
 /** Containers as `ps` shows them. */
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
-import { listContainers as listRecords, readHostConfig } from '../store/containers.ts';
+import { listContainers as listRecords, readContainer, readHostConfig } from '../store/containers.ts';
 import { healthOf } from '../store/health.ts';
 import { findImageId } from '../store/images.ts';
-import { containerState } from '../store/state.ts';
+import { containerState, runIds, stateAtRest } from '../store/state.ts';
 import type { Store } from '../store/store.ts';
 import type { ContainerSummary } from './api.ts';
 import type { Engine } from './open.ts';
 
-/** The newest first; those that do not run only with `all`. One that vanishes meanwhile is left out.
+export interface ListOptions {
+  /** Those too that do not run. */
+  all: boolean;
+  /** How each is connected. */
+  networks?: boolean;
+}
+
+/** The newest first. One that vanishes meanwhile is left out.
  *  @param onDamaged is told of each container whose files cannot be read; the others are listed all the same */
 export function listContainers(
   engine: Engine,
-  options: { all: boolean },
+  options: ListOptions,
   onDamaged?: (id: string, error: TsboxError) => void,
 ): ContainerSummary[] {
   const { store } = engine;
   const summaries: ContainerSummary[] = [];
   const imageName = imageNamer(store);
-  for (const record of listRecords(store, onDamaged)) {
+  const records = listRecords(store, onDamaged);
+  // After the records: who has begun to run since then was at rest when they were read.
+  const begun = runIds(store);
+  for (const record of records) {
     try {
-      const state = containerState(store, record);
+      const state = begun.has(record.ID)
+        ? containerState(store, record)
+        : (stateAtRest(store, record) ?? containerState(store, readContainer(store, record.ID)));
       if (!options.all && !state.Running) continue;
       const health = healthOf(store, record, state);
-      const hostConfig = readHostConfig(store, record.ID);
-      summaries.push({ record, image: imageName(record), state, hostConfig, ...(health !== undefined && { health }) });
+      const network = options.networks ? readHostConfig(store, record.ID).NetworkMode : undefined;
+      summaries.push({
+        record,
+        image: imageName(record),
+        state,
+        ...(network !== undefined && { network }),
+        ...(health !== undefined && { health }),
+      });
     } catch (error) {
       if (!(error instanceof TsboxError)) throw error;
       if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged?.(record.ID, error);

@@ -2,8 +2,8 @@
 
 /** sha256 as a digest. `node:crypto` is loaded on the first use: starting a container does without. */
 export function digestOf(bytes: string | Uint8Array): string {
-  const { createHash } = process.getBuiltinModule('node:crypto');
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  const { hash } = process.getBuiltinModule('node:crypto');
+  return `sha256:${hash('sha256', bytes, 'hex')}`;
 }
 
 /** Chain id of the layer `diffId` on `parent`; on nothing it is the diffID itself. */

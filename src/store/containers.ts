@@ -48,13 +48,12 @@ function checkRecord(value: unknown, id: string, path: string): ContainerRecord 
   const args = value['Args'] ?? [];
   if (!isList(args)) throw damaged(path, 'Args');
   const record = value as unknown as ContainerRecord;
-  return {
-    ...record,
-    Args: args as string[],
-    Config: { ...record.Config, Env: record.Config.Env ?? [], Labels: record.Config.Labels ?? {} },
-    State: checkState(value['State'] as Partial<ContainerState>),
-    MountPoints: readMountPoints(record.MountPoints, path),
-  };
+  record.Args = args as string[];
+  record.Config.Env ??= [];
+  record.Config.Labels ??= {};
+  record.State = checkState(record.State);
+  record.MountPoints = readMountPoints(record.MountPoints, path);
+  return record;
 }
 
 /** Docker calls the mode `Relabel`, and leaves out what is empty. */
@@ -225,5 +224,6 @@ export function listContainers(store: Store, onDamaged?: (id: string, error: Tsb
       if (existsSync(containerDirectory(store, id))) onDamaged?.(id, error);
     }
   }
-  return records.sort((a, b) => Date.parse(b.Created) - Date.parse(a.Created));
+  const times = new Map(records.map((record) => [record, Date.parse(record.Created)]));
+  return records.sort((a, b) => times.get(b)! - times.get(a)!);
 }

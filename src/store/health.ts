@@ -39,7 +39,11 @@ export function isProbed({ Config }: Pick<ContainerRecord, 'Config'>): boolean {
 }
 
 /** undefined for one that has no check, or was never started. As Docker: one that does not run is unhealthy. */
-export function healthOf(store: Store, record: ContainerRecord, state: ContainerState): Health | undefined {
+export function healthOf(
+  store: Store,
+  record: ContainerRecord,
+  state: Omit<ContainerState, 'OOMKilled'>,
+): Health | undefined {
   if (!isProbed(record) || state.Status === 'created') return undefined;
   const health = readHealth(store, record.ID);
   return state.Running && !state.Restarting ? health : { ...health, Status: 'unhealthy' };

@@ -1,5 +1,5 @@
 /** Images in the store: read side. Nothing here loads a schema or a hash: starting a container reads an image. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { isDigest } from '../spec/digest.ts';
 import type { ImageConfig } from '../spec/oci-image.ts';
@@ -67,9 +67,16 @@ function topChainId(store: Store, id: string, diffIds: readonly string[]): strin
   return isDigest(known) ? known : chainIds(diffIds).at(-1);
 }
 
-/** An image by its full id. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
+/** An image's configuration by its full id. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
+export function readImageConfig(store: Store, id: string): ImageConfig {
+  const text = readText(imageFile(store, id));
+  if (text === undefined) throw noSuchImage(id);
+  return checkedConfig(id, text);
+}
+
+/** An image by its full id. @throws as {@link readImageConfig} */
 export function readImage(store: Store, id: string): ImageRecord {
-  const config = checkedConfig(id, imageBytes(store, id).toString());
+  const config = readImageConfig(store, id);
   const chainId = topChainId(store, id, config.rootfs.diff_ids);
   return chainId === undefined ? { id, config } : { id, config, chainId };
 }
@@ -134,7 +141,9 @@ export function imageNames(store: Store, id: string, references: References = re
 
 /** The image that this one was made from on this machine. */
 export function imageParent(store: Store, id: string): string | undefined {
-  const parent = readText(`${imageMetadata(store, id)}/parent`);
+  const path = `${imageMetadata(store, id)}/parent`;
+  // Most have none, and Node's error for that costs ten times the look.
+  const parent = existsSync(path) ? readText(path) : undefined;
   return isDigest(parent) ? parent : undefined;
 }
 

@@ -104,10 +104,10 @@ export function parseStored(text: string, path: string): unknown {
 }
 
 /** An object that was written and renamed into place; what is damaged counts as not there.
+ *  @param isLikely whether the file is there as a rule: where it is not, Node's error costs ten times a look beforehand
  *  @throws ERR_TSBOX_UNSUPPORTED for a format to come */
-export function readObject(path: string): Record<string, unknown> | undefined {
-  // Most are not there, and Node's error for that costs ten times the look: `ps` of a thousand containers makes two thousand.
-  const text = existsSync(path) ? readText(path) : undefined;
+export function readObject(path: string, isLikely = false): Record<string, unknown> | undefined {
+  const text = isLikely || existsSync(path) ? readText(path) : undefined;
   if (text === undefined) return undefined;
   try {
     const value = checkFormat(JSON.parse(text), path);

@@ -7,7 +7,7 @@
  * Between two runs by a restart policy there is no state.json either: successor.ts says that the monitor is followed by somebody who
  * will start the container again, and the lock, which he has inherited, that he is there. See engine/after-exit.ts.
  */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import {
   type ContainerRecord,
   type ContainerState,
@@ -20,7 +20,7 @@ import { saveContainer } from './change-container.ts';
 import { readContainer } from './containers.ts';
 import { noteContainer } from './events.ts';
 import { attempt, readObject, readText } from './io.ts';
-import { containerDirectory, memoryEventsFile, runDirectory, type Store } from './store.ts';
+import { containerDirectory, isHexId, memoryEventsFile, runDirectory, type Store } from './store.ts';
 import { isFollowed, isSuccessionAsked } from './successor.ts';
 
 /** 128 + SIGKILL: what a shell would say of a process whose end nobody saw. */
@@ -36,8 +36,8 @@ export function readRun(store: Store, id: string): RunRecord | undefined {
 const exitFile = (store: Store, id: string) => `${containerDirectory(store, id)}/exit.json`;
 
 /** The monitor's last word, if it is not folded into the record yet. */
-export function readExit(store: Store, id: string): ExitRecord | undefined {
-  const value = readObject(exitFile(store, id));
+export function readExit(store: Store, id: string, isLikely = false): ExitRecord | undefined {
+  const value = readObject(exitFile(store, id), isLikely);
   if (typeof value?.['ExitCode'] !== 'number' || typeof value['FinishedAt'] !== 'string') return undefined;
   return { Pid: Number(value['Pid'] ?? 0), ExitCode: value['ExitCode'], FinishedAt: value['FinishedAt'] };
 }
@@ -115,6 +115,24 @@ export function containerState(store: Store, record: ContainerRecord, held = fal
   }
   return ended(last, { ...DIED, StartedAt, FinishedAt: now.toISOString(), OOMKilled: false });
 }
+
+/** Ids of the containers that have a directory in the run root: they run, or are about to, or have lost their monitor. */
+export function runIds(store: Store): Set<string> {
+  return new Set(readdirSync(store.runRoot).filter(isHexId));
+}
+
+/** {@link containerState} of a container without a run directory, by one file or two; for lists of a thousand. Without `OOMKilled`, which
+ *  takes one more. Undefined where that does not tell all. */
+export function stateAtRest(store: Store, { ID: id, State: last }: ContainerRecord): Rest | undefined {
+  const exit = readExit(store, id, last.Running);
+  if (exit !== undefined) {
+    const { ExitCode, FinishedAt } = exit;
+    return ended(last, { ExitCode, Error: '', StartedAt: last.StartedAt, FinishedAt, OOMKilled: false });
+  }
+  return last.Running ? undefined : last;
+}
+
+type Rest = Omit<ContainerState, 'OOMKilled'>;
 
 /** Is this the end of an earlier run? Its process tells, for a clock may have been set back meanwhile. */
 function isOlder(exit: ExitRecord, run: RunRecord | undefined): boolean {

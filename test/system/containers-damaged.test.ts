@@ -24,10 +24,10 @@ test('damaged state files', async (t) => {
   const probed = ['--health-cmd', 'true', '--restart', 'always'];
   const id = box.ok(['run', '-d', '--name', 'other', ...probed, image, 'sleep', '1000']);
   const { kept, run } = places(box, id);
-  const listed = async () => {
-    const { status, stdout, stderr } = await box.said(['ps', '-a', '--format', '{{.Names}} {{.State}}']);
+  const listed = async (column = '') => {
+    const { status, stdout, stderr } = await box.said(['ps', '-a', '--format', `{{.Names}} {{.State}}${column}`]);
     assert.equal(status, 0);
-    assert.match(stdout, /^healthy running$/m);
+    assert.match(stdout, /^healthy running/m);
     return { stdout, stderr };
   };
   const spoiled = async (path: string, text: string, look: () => Promise<void>) => {
@@ -36,16 +36,25 @@ test('damaged state files', async (t) => {
     await look();
     writeFileSync(path, before);
   };
-  await t.test('what a container is made of: ps names the file and lists the others', async () => {
-    for (const file of ['config.v2.json', 'hostconfig.json']) {
+  await t.test('what a container is made of: ps names the file that it reads and lists the others', async () => {
+    for (const [file, column] of [
+      ['config.v2.json', ''],
+      ['hostconfig.json', ' {{.Networks}}'],
+    ] as const) {
       for (const text of [...DAMAGE, LATER]) {
         await spoiled(kept(file), text, async () => {
-          const { stdout, stderr } = await listed();
+          const { stdout, stderr } = await listed(column);
           assert.doesNotMatch(stdout, /other/);
           assert.ok(stderr.includes(kept(file)), `${file} ${text}: ${stderr}`);
         });
       }
     }
+  });
+  await t.test('ps of the usual columns reads one file of a container, and not how it is connected', async () => {
+    await spoiled(kept('hostconfig.json'), '{', async () => {
+      const { stdout, stderr } = await listed();
+      assert.deepEqual([stdout.includes('other running'), stderr], [true, '']);
+    });
   });
   await t.test('what a run leaves counts as not there, and what runs still runs', async () => {
     for (const path of [run('state.json'), run('successor.json'), kept('health.json')]) {
@@ -60,7 +69,7 @@ test('damaged state files', async (t) => {
   await t.test('a format to come is refused by every verb, and nothing is changed', async () => {
     for (const path of [kept('config.v2.json'), kept('hostconfig.json'), run('state.json'), kept('health.json')]) {
       await spoiled(path, LATER, async () => {
-        const { stderr } = await listed();
+        const { stderr } = await listed(' {{.Networks}}');
         assert.match(stderr, /format is version 2, this tsbox knows 1/);
         for (const verb of [['inspect'], ...(path === kept('health.json') ? [] : [['rm', '-f']])]) {
           const said = await box.said([...verb, id]);

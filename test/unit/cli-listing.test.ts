@@ -40,7 +40,7 @@ const summary = {
   },
   image: 'ubuntu',
   state,
-  hostConfig: { NetworkMode: 'none' },
+  network: 'none',
 } as unknown as ContainerSummary;
 
 test('ps: a row has what Docker shows', () => {

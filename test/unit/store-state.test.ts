@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test';
 import type { ContainerRecord } from '../../src/spec/container.ts';
 import { saveContainer } from '../../src/store/change-container.ts';
 import { readContainer } from '../../src/store/containers.ts';
-import { containerState, foldState } from '../../src/store/state.ts';
+import { containerState, foldState, runIds, stateAtRest } from '../../src/store/state.ts';
 import { containerDirectory, runDirectory, type Store } from '../../src/store/store.ts';
 import { type Lock, lock } from '../../src/sys/lock.ts';
 import { makeContainer, makeImage, temporaryStore } from './store-fixture.ts';
@@ -149,4 +149,17 @@ test('state: half-written and damaged records of the monitor count as none', asy
   writeFileSync(`${runDirectory(store, record.ID)}/state.json`, '{"Pid":');
   writeFileSync(`${containerDirectory(store, record.ID)}/exit.json`, '[]');
   assert.equal(state().Status, 'created');
+});
+
+test('state: of one without a run directory one look tells the same, unless it was lost', async (t) => {
+  const { store, record, state, start, finish } = await world(t);
+  const atRest = () => stateAtRest(store, readContainer(store, record.ID));
+  assert.deepEqual(atRest(), state());
+  saveContainer(store, { ...record, State: { ...record.State, Running: true, StartedAt: START } });
+  assert.equal(atRest(), undefined, 'it runs by its record and has left no word');
+  finish(3);
+  assert.deepEqual(atRest(), state());
+  assert.equal(runIds(store).has(record.ID), false);
+  start();
+  assert.ok(runIds(store).has(record.ID));
 });
