@@ -10,6 +10,11 @@ const USER_ROOTS = { data: '~/.local/share/tsbox', run: '$XDG_RUNTIME_DIR/tsbox'
 const isRoot = process.geteuid?.() === 0;
 
 const GLOBAL_FLAGS = {
+  bridge: {
+    kind: 'string',
+    help: "Interface that the default network gets when it is first needed, or 'none' for no such network (TSBOX_BRIDGE)",
+    value: 'interface',
+  },
   'data-root': { kind: 'string', help: 'Where images and containers are kept (TSBOX_ROOT)', default: '/var/lib/tsbox' },
   debug: { kind: 'bool', short: 'D', help: 'Print where in tsbox an error comes from' },
   'dry-run': { kind: 'bool', help: 'Of run and create: print the plan and change nothing' },
@@ -57,6 +62,7 @@ function withEnvironment(): typeof GLOBAL_FLAGS {
     ...GLOBAL_FLAGS,
     ...given('data-root', process.env['TSBOX_ROOT'] || (isRoot ? '' : USER_ROOTS.data)),
     ...given('run-root', process.env['TSBOX_RUN_ROOT'] || (isRoot ? '' : USER_ROOTS.run)),
+    ...given('bridge', process.env['TSBOX_BRIDGE']),
     ...given('userns-remap', process.env['TSBOX_USERNS_REMAP']),
     ...given('max-layer-entries', process.env['TSBOX_MAX_LAYER_ENTRIES']),
     ...given('max-layer-ratio', process.env['TSBOX_MAX_LAYER_RATIO']),
@@ -177,11 +183,12 @@ function context(values: GlobalValues): Context {
   let engine: ReturnType<Context['engine']> | undefined;
   const options = async (): Promise<EngineOptions> => {
     const limits = await unpackLimits(values);
-    const remap = values['userns-remap'];
+    const { bridge, 'userns-remap': remap } = values;
     return {
       ...(await roots(values)),
       registryMirrors: values['registry-mirror'],
       ...(limits !== undefined && { limits }),
+      ...(bridge !== undefined && { bridge }),
       ...(remap !== undefined && { usernsRemap: remap }),
     };
   };

@@ -18,6 +18,8 @@ export interface EngineOptions {
   registry?: Pick<ClientOptions, 'timeouts' | 'retry'>;
   /** `--userns-remap`: whose subordinate ids containers get that ask for nothing else. */
   usernsRemap?: string;
+  /** `--bridge`: interface of the default network, `none` for no such network; one is made up where absent. */
+  bridge?: string;
   /** What a layer may unpack to; the codec's own limits where absent. */
   limits?: UnpackLimits;
 }

@@ -3,7 +3,10 @@ import { mainScript } from '../sys/built-file.ts';
 import type { EngineOptions } from './api.ts';
 
 /** The words of `tsbox WORDS...` with this engine's roots. Needs nothing of the caller's environment or working directory. */
-export function ownCommand({ dataRoot, runRoot, usernsRemap }: EngineOptions, words: readonly string[]): string[] {
+export function ownCommand(
+  { dataRoot, runRoot, usernsRemap, bridge }: EngineOptions,
+  words: readonly string[],
+): string[] {
   return [
     process.execPath,
     '--', // see bin/tsbox
@@ -13,6 +16,7 @@ export function ownCommand({ dataRoot, runRoot, usernsRemap }: EngineOptions, wo
     '--run-root',
     runRoot,
     ...(usernsRemap === undefined ? [] : ['--userns-remap', usernsRemap]),
+    ...(bridge === undefined ? [] : ['--bridge', bridge]),
     ...words,
   ];
 }

@@ -156,7 +156,13 @@ export function singleIdNotice(dataRoot: string): string | undefined {
 export function enterUserNamespace(roots: { dataRoot: string; runRoot: string }, pid?: number): never {
   checkUserNamespaces();
   const args = asNamespaceRoot([process.execPath, '--', ...process.argv.slice(1)], pid);
-  const env = { ...process.env, TSBOX_ROOT: roots.dataRoot, TSBOX_RUN_ROOT: roots.runRoot };
+  const env = {
+    ...process.env,
+    TSBOX_ROOT: roots.dataRoot,
+    TSBOX_RUN_ROOT: roots.runRoot,
+    // The root of a user namespace makes no bridges.
+    TSBOX_BRIDGE: 'none',
+  };
   execve(
     args[0]!,
     args,

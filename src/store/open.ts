@@ -35,11 +35,13 @@ const NAMES_MODE = 0o700;
 export interface StoreOptions {
   dataRoot: string;
   runRoot: string;
+  /** `--bridge`: the interface of the default network, or `none`. */
+  bridge?: string;
 }
 
 /** The store at `dataRoot`, which is laid out when it is not there. A data root that dockerd made is a store too.
  *  @throws SyscallError when the directories cannot be made */
-export function openStore({ dataRoot, runRoot }: StoreOptions): Store {
+export function openStore({ dataRoot, runRoot, bridge }: StoreOptions): Store {
   const overlay = `${dataRoot}/overlay2`;
   const store: Store = {
     dataRoot,
@@ -49,6 +51,7 @@ export function openStore({ dataRoot, runRoot }: StoreOptions): Store {
     containers: `${dataRoot}/containers`,
     names: `${dataRoot}/names`,
     driver: overlay2Driver(overlay),
+    ...(bridge !== undefined && { bridge }),
   };
   // `names` is made last: where it is, everything is.
   if (!existsSync(store.names)) withoutUmask(() => layOut(store));

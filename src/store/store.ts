@@ -17,6 +17,8 @@ export interface Store {
   /** `<data-root>/names`: one symlink a container. */
   readonly names: string;
   readonly driver: Driver;
+  /** Interface of the default network, as it was asked for; `none`: there is no such network. See networks.ts. */
+  readonly bridge?: string;
 }
 
 /** Names of what is being made begin with this, as those of sys/atomic.ts do. */

@@ -1,0 +1,361 @@
+/**
+ * Networks on disk: `<data-root>/networks/<id>.json`, one file a network, that of `bridge`, `host` and `none` too. Those three are made
+ * when the networks are first asked for. Their ids are random, as Docker's, and not derived from something: a record is needed all the
+ * same for the time when they were made, and a data root keeps them when it is moved.
+ *
+ * The lock is flock(2) on `networks`, had alone by whoever adds or removes one, so that names and subnets are given once; whoever
+ * needs `<run-root>/network.lock` too takes that first. What is read without a lock is whole, since files are renamed into place.
+ */
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { isErrno, TsboxError } from '../errors.ts';
+import { contains, formatAddress, formatSubnet, overlap, parseAddress, parseSubnet, type Subnet } from '../spec/ip.ts';
+import type { IpamConfig, NetworkRecord } from '../spec/network.ts';
+import {
+  BRIDGE_NAME,
+  DEFAULT_BRIDGE,
+  ENABLE_ICC,
+  ENABLE_MASQUERADE,
+  HOST_BINDING,
+  PREDEFINED,
+} from '../spec/network-options.ts';
+import { freeSubnet, type TakenSubnet } from '../spec/subnets.ts';
+import { writeFileAtomic } from '../sys/atomic.ts';
+import { withLock } from '../sys/lock.ts';
+import { randomHex } from '../sys/random.ts';
+import { type Route, routes } from '../sys/routes.ts';
+import { sha256Hex } from '../sys/sha256.ts';
+import { noteEvent } from './events.ts';
+import { attempt, isObject, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
+import { isHexId, type Store, TEMPORARY } from './store.ts';
+
+const FORMAT_VERSION = 1;
+const DEFAULT_RUN_ROOT = '/run/tsbox';
+
+/** `<data-root>/networks` */
+export function networksHome(store: Store): string {
+  return `${store.dataRoot}/networks`;
+}
+
+const fileOf = (store: Store, id: string) => `${networksHome(store)}/${id}.json`;
+
+/** What is appended to names that several instances of tsbox on one host would share: nothing for that with the default run root, else
+ *  eight digits that stand for the run root. */
+export function instanceDigits({ runRoot }: Store): string {
+  return runRoot === DEFAULT_RUN_ROOT ? '' : sha256Hex(Buffer.from(runRoot)).slice(0, 8);
+}
+
+/** Is there a network `bridge`? Not without root, and not where `--bridge none` says so. */
+export function hasDefaultNetwork({ bridge }: Store): boolean {
+  return bridge !== 'none' && process.geteuid?.() === 0;
+}
+
+/** The interface that the default network has when it is made. */
+function defaultBridge(store: Store): string {
+  const digits = instanceDigits(store);
+  return store.bridge ?? (digits === '' ? 'tsbox0' : `ts-${digits}`);
+}
+
+const isTexts = (value: unknown): value is Record<string, string> =>
+  isObject(value) && Object.values(value).every((one) => typeof one === 'string');
+
+function isIpamConfig(value: unknown): value is IpamConfig {
+  if (!isObject(value)) return false;
+  const { Subnet: subnet, IPRange: range, Gateway: gateway } = value;
+  const isSubnet = (text: unknown) => typeof text === 'string' && parseSubnet(text) !== undefined;
+  return (
+    isSubnet(subnet) &&
+    (range === undefined || isSubnet(range)) &&
+    typeof gateway === 'string' &&
+    parseAddress(gateway) !== undefined
+  );
+}
+
+/** Fields, and what each must be. */
+const FIELDS: Readonly<Record<keyof NetworkRecord, (value: unknown) => boolean>> = {
+  Name: (value) => typeof value === 'string' && value !== '',
+  ID: (value) => typeof value === 'string' && isHexId(value),
+  Created: (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value)),
+  Driver: (value) => ['bridge', 'host', 'null'].includes(value as string),
+  EnableIPv6: (value) => typeof value === 'boolean',
+  IPAM: (value) =>
+    isObject(value) &&
+    typeof value['Driver'] === 'string' &&
+    (value['Options'] === null || isTexts(value['Options'])) &&
+    Array.isArray(value['Config']) &&
+    value['Config'].every(isIpamConfig),
+  Internal: (value) => typeof value === 'boolean',
+  Options: isTexts,
+  Labels: isTexts,
+};
+
+/** @returns undefined where there is none @throws ERR_TSBOX_DAMAGED naming the file, ERR_TSBOX_UNSUPPORTED for one of a later tsbox */
+function readRecord(store: Store, id: string): NetworkRecord | undefined {
+  const path = fileOf(store, id);
+  const text = readText(path);
+  if (text === undefined) return undefined;
+  const value = parseStored(text, path);
+  const wrong = Object.entries(FIELDS).find(([field, isRight]) => !isObject(value) || !isRight(value[field]));
+  if (wrong !== undefined || !isObject(value) || value['ID'] !== id) {
+    throw new TsboxError('ERR_TSBOX_DAMAGED', `read ${path}: ${wrong?.[0] ?? 'ID'} is missing or wrong`, {
+      hint: `\`tsbox network rm ${id}\` removes it.`,
+    });
+  }
+  const { FormatVersion: _, ...record } = value;
+  return record as unknown as NetworkRecord;
+}
+
+/** Ids of all networks on disk. */
+export function networkIds(store: Store): string[] {
+  try {
+    return readdirSync(networksHome(store))
+      .filter((name) => name.endsWith('.json') && isHexId(name.slice(0, -5)))
+      .map((name) => name.slice(0, -5))
+      .sort();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+/** What is on disk and can be read. @param onDamaged is told of each that cannot; without it the first is thrown */
+function records(store: Store, onDamaged: (id: string, error: TsboxError) => void): NetworkRecord[] {
+  return networkIds(store).flatMap((id) => {
+    try {
+      return readRecord(store, id) ?? [];
+    } catch (error) {
+      if (!(error instanceof TsboxError)) throw error;
+      onDamaged(id, error);
+      return [];
+    }
+  });
+}
+
+const ignore = () => {};
+
+function save(store: Store, record: NetworkRecord): void {
+  const path = fileOf(store, record.ID);
+  const text = JSON.stringify({ FormatVersion: FORMAT_VERSION, ...record });
+  attempt(`write ${path}`, () => writeFileAtomic(path, text, { mode: 0o600 }));
+}
+
+/** Runs `work` while nobody else adds or removes networks. Not to be nested. Files are written under the lock only, so what is half-made
+ *  then was left by a process that was killed. */
+function locked<T>(store: Store, work: () => T): T {
+  const home = networksHome(store);
+  const hold = () =>
+    withLock(home, 'exclusive', () => {
+      for (const name of readdirSync(home)) if (name.startsWith(TEMPORARY)) rmSync(`${home}/${name}`, { force: true });
+      return work();
+    });
+  try {
+    return hold();
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+    attempt(`mkdir ${home}`, () => withoutUmask(() => mkdirSync(home, { recursive: true, mode: 0o700 })));
+    return hold();
+  }
+}
+
+/** A record of what is given; the rest is as for a network that nobody asked anything of. */
+export function newNetworkRecord(
+  given: Pick<NetworkRecord, 'Name' | 'Driver'> & Partial<NetworkRecord>,
+): NetworkRecord {
+  return {
+    ID: randomHex(32),
+    Created: new Date().toISOString(),
+    EnableIPv6: false,
+    IPAM: { Driver: 'default', Options: null, Config: [] },
+    Internal: false,
+    Options: {},
+    Labels: {},
+    ...given,
+  };
+}
+
+/** Subnets that a new network cannot have: those of other networks, routes of the host, and where its name servers are.
+ *  @param own an interface whose routes do not count */
+export function takenSubnets(others: readonly NetworkRecord[], own = ''): TakenSubnet[] {
+  return [...networkSubnets(others), ...hostSubnets(routes(), own)];
+}
+
+/** Subnets of networks, by their names. */
+export function networkSubnets(others: readonly NetworkRecord[]): TakenSubnet[] {
+  return others.flatMap(({ Name, IPAM }) =>
+    IPAM.Config.flatMap((config) => {
+      const subnet = parseSubnet(config.Subnet);
+      return subnet === undefined ? [] : [{ subnet, by: `network ${Name}` }];
+    }),
+  );
+}
+
+function hostSubnets(found: readonly Route[], own: string): TakenSubnet[] {
+  const used = found
+    .filter(({ destination, device }) => destination.prefix > 0 && device !== own)
+    .map(({ destination: subnet, device }) => ({ subnet, by: `route through ${device}` }));
+  return [...used, ...nameServers()];
+}
+
+function nameServers(): TakenSubnet[] {
+  let text = '';
+  try {
+    text = readFileSync('/etc/resolv.conf', 'utf8');
+  } catch {
+    // A host without one has no name servers.
+  }
+  return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].flatMap(([, address = '']) => {
+    const parsed = parseAddress(address);
+    if (parsed === undefined) return [];
+    const { version, value } = parsed;
+    return [{ subnet: { version, base: value, prefix: version === 4 ? 32 : 128 }, by: 'name server of the host' }];
+  });
+}
+
+/** With its first address as the gateway, as Docker. */
+export function ipamConfig(subnet: Subnet): IpamConfig {
+  return { Subnet: formatSubnet(subnet), Gateway: formatAddress(subnet.version, subnet.base + 1n) };
+}
+
+/** @returns Docker's refusal where nothing is left to be chosen from */
+export function noFreeSubnet(): TsboxError {
+  const message =
+    'could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network';
+  return new TsboxError('ERR_TSBOX_CONFLICT', message, {
+    hint: '`tsbox network prune` removes networks that nobody uses; --subnet gives one of your choice.',
+  });
+}
+
+/** What of its links is still there decides: the default network of a new data root gets the subnet that its interface has. */
+function defaultSubnet(others: readonly NetworkRecord[], name: string): Subnet {
+  const found = routes();
+  const others4 = networkSubnets(others);
+  const kept = found
+    .filter(({ destination, device }) => device === name && destination.version === 4 && destination.prefix <= 30)
+    .find(({ destination }) => !others4.some(({ subnet }) => overlap(subnet, destination)));
+  if (kept !== undefined && kept.destination.prefix > 0) return kept.destination;
+  const taken = [...others4, ...hostSubnets(found, name)].map(({ subnet }) => subnet);
+  const free = freeSubnet(taken);
+  if (free === undefined) throw noFreeSubnet();
+  return free;
+}
+
+function predefinedRecord(store: Store, name: string, others: readonly NetworkRecord[]): NetworkRecord {
+  if (name !== 'bridge') return newNetworkRecord({ Name: name, Driver: name === 'none' ? 'null' : 'host' });
+  const bridge = defaultBridge(store);
+  const subnet = defaultSubnet(others, bridge);
+  return newNetworkRecord({
+    Name: name,
+    Driver: 'bridge',
+    IPAM: { Driver: 'default', Options: null, Config: [ipamConfig(subnet)] },
+    Options: {
+      [DEFAULT_BRIDGE]: 'true',
+      [ENABLE_ICC]: 'true',
+      [ENABLE_MASQUERADE]: 'true',
+      [HOST_BINDING]: '0.0.0.0',
+      [BRIDGE_NAME]: bridge,
+    },
+  });
+}
+
+/** Those of the three that this host has. */
+function predefinedNames(store: Store): string[] {
+  return PREDEFINED.filter((name) => name !== 'bridge' || hasDefaultNetwork(store));
+}
+
+const byName = (a: NetworkRecord, b: NetworkRecord) => (a.Name < b.Name ? -1 : 1);
+
+/** All networks by their names; `bridge`, `host` and `none` are made if this is the first time that somebody asks.
+ *  @param onDamaged is told of each that cannot be read; the others are there all the same
+ *  @throws ERR_TSBOX_CONFLICT when no subnet is free for the default network */
+export function networks(store: Store, onDamaged: (id: string, error: TsboxError) => void = ignore): NetworkRecord[] {
+  const found = records(store, onDamaged);
+  const isThere = (name: string, among: readonly NetworkRecord[]) => among.some((record) => record.Name === name);
+  const missing = predefinedNames(store).some((name) => !isThere(name, found));
+  const all = missing ? locked(store, () => withPredefined(store, records(store, ignore))) : found;
+  return all.filter(({ Name }) => Name !== 'bridge' || hasDefaultNetwork(store)).sort(byName);
+}
+
+/** The caller has the lock. */
+function withPredefined(store: Store, found: readonly NetworkRecord[]): NetworkRecord[] {
+  const all = [...found];
+  for (const name of predefinedNames(store)) {
+    if (all.some(({ Name }) => Name === name)) continue;
+    const record = predefinedRecord(store, name, all);
+    save(store, record);
+    all.push(record);
+  }
+  return all;
+}
+
+/** The network `bridge`, where containers are that ask for nothing else; undefined where there is none.
+ *  @throws as {@link networks} */
+export function defaultNetwork(store: Store): NetworkRecord | undefined {
+  return networks(store).find(({ Name }) => Name === 'bridge');
+}
+
+/** @returns Docker's refusal */
+export function noSuchNetwork(name: string): TsboxError {
+  return new TsboxError('ERR_TSBOX_NOT_FOUND', `network ${name} not found`, {
+    hint: '`tsbox network ls` lists all networks.',
+  });
+}
+
+/** A network by its id, its name, or the begin of its id, as Docker: in that order.
+ *  @throws ERR_TSBOX_NOT_FOUND; ERR_TSBOX_USAGE when several ids begin so; ERR_TSBOX_DAMAGED for one that cannot be read */
+export function readNetwork(store: Store, text: string): NetworkRecord {
+  const damaged = new Map<string, TsboxError>();
+  const all = networks(store, (id, error) => damaged.set(id, error));
+  const exact = all.find(({ ID }) => ID === text) ?? all.find(({ Name }) => Name === text);
+  if (exact !== undefined) return exact;
+  const isPrefix = /^[0-9a-f]+$/.test(text);
+  const found = isPrefix ? all.filter(({ ID }) => ID.startsWith(text)) : [];
+  if (found.length > 1) {
+    const message = `network ${text} is ambiguous (${found.length} matches found based on ID prefix)`;
+    throw new TsboxError('ERR_TSBOX_USAGE', message);
+  }
+  const [id] = [...damaged.keys()].filter((one) => isPrefix && one.startsWith(text));
+  if (found[0] !== undefined) return found[0];
+  throw (id === undefined ? undefined : damaged.get(id)) ?? noSuchNetwork(text);
+}
+
+/** The network in whose subnet an address is. */
+export function networkOf(all: readonly NetworkRecord[], address: string): NetworkRecord | undefined {
+  const parsed = parseAddress(address);
+  if (parsed === undefined) return undefined;
+  return all.find(({ IPAM }) =>
+    IPAM.Config.some(({ Subnet: text }) => {
+      const subnet = parseSubnet(text);
+      return subnet !== undefined && contains(subnet, parsed);
+    }),
+  );
+}
+
+function note(store: Store, action: string, { ID, Name, Driver }: NetworkRecord): void {
+  noteEvent(store, { type: 'network', action, id: ID, attributes: { name: Name, type: Driver } });
+}
+
+/** Adds a network.
+ *  @param make gets those that are there, and the record is made while none can be added: what it chooses is free. What it throws is
+ *  thrown, and nothing is added
+ *  @throws ERR_TSBOX_CONFLICT in Docker's words when the name is taken; SyscallError */
+export function addNetwork(store: Store, make: (others: readonly NetworkRecord[]) => NetworkRecord): NetworkRecord {
+  return locked(store, () => {
+    const others = withPredefined(store, records(store, ignore));
+    const record = make(others);
+    if (others.some(({ Name }) => Name === record.Name)) {
+      throw new TsboxError('ERR_TSBOX_CONFLICT', `network with name ${record.Name} already exists`);
+    }
+    save(store, record);
+    note(store, 'create', record);
+    return record;
+  });
+}
+
+/** Removes a network's record, if it is still there; one that is damaged too. Whether somebody uses it is for the caller to know, who
+ *  holds `<run-root>/network.lock`.
+ *  @returns whether it was there */
+export function deleteNetwork(store: Store, record: Pick<NetworkRecord, 'ID'> & Partial<NetworkRecord>): boolean {
+  const { ID: id, Name = id, Driver = 'bridge' } = record;
+  const removed = locked(store, () => unlessGone(`remove network ${Name}`, () => rmSync(fileOf(store, id))));
+  if (removed) note(store, 'destroy', { ...newNetworkRecord({ Name, Driver }), ID: id });
+  return removed;
+}
