@@ -78,10 +78,16 @@ static const struct op table[] = {
     {57, ANY, "run", "s", op_run},
     {58, ROLE_HOST, "become", "tts", op_become},
     {59, ROLE_FIRST, "repeat", "is", op_repeat},
+    /* networks */
+    {60, ANY, "link_add", "ttttti", op_link_add},
+    {61, ANY, "link_set", "tt", op_link_set},
+    {62, ANY, "link_delete", "t", op_link_delete},
+    {63, ANY, "address_add", "tt", op_address_add},
+    {64, ANY, "route_add", "ttt", op_route_add},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };
-_Static_assert(sizeof "tttit" - 1 <= MAX_ARGS, "the longest argument list fits");
+_Static_assert(sizeof "ttttti" - 1 <= MAX_ARGS, "the longest argument list fits");
 
 const struct op *op_by_number(u16 number) { return number >= 1 && number <= OPS ? &table[number - 1] : NULL; }
 

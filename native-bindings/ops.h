@@ -77,6 +77,11 @@ OPERATION(write_proc);
 OPERATION(open_device);
 OPERATION(tree_setattr);
 OPERATION(join);
+OPERATION(link_add);
+OPERATION(link_set);
+OPERATION(link_delete);
+OPERATION(address_add);
+OPERATION(route_add);
 
 /* What the monitor ignores and blocks, and whatever the caller did before, is not for the program that comes next. */
 void reset_signals(void);

@@ -1,6 +1,6 @@
 /** The plan on the screen: columns for people, JSON for programs. */
 import type { StepEvent } from '../engine/api.ts';
-import { callText, seeText, stepJson } from '../plan/explain.ts';
+import { callText, commandLines, seeText, stepJson } from '../plan/explain.ts';
 import type { Plan, Step } from '../plan/step.ts';
 import { errnoOf } from '../spec/errno.ts';
 import { terminalIsRaw } from './attached.ts';
@@ -97,7 +97,9 @@ export function eventText(event: StepEvent, layout: ExplainLayout, paint: Paint)
   const { list, number, depth, step, errno = 0 } = event;
   const indent = ' '.repeat(2 * depth);
   const call = `${indent}${shortIds(callText(step))}${errno === 0 ? '' : failureText(errno, step)}`;
-  const callLines = wrapCall(call, layout.call, indent.length + 4);
+  const commands = commandLines(step);
+  const typed = commands.map((line) => `${indent}= ${line}`);
+  const callLines = [call, ...typed].flatMap((line) => wrapCall(line, layout.call, indent.length + 4));
   const tone = errno === 0 ? 'plain' : isTolerated(errno, step) ? 'yellow' : 'red';
   const front = `${paint('dim', String(number).padStart(NUMBER))}  ${paint(LIST_COLOURS[list], list.padEnd(LIST))}  `;
   const blank = ' '.repeat(FIXED);
@@ -108,7 +110,8 @@ export function eventText(event: StepEvent, layout: ExplainLayout, paint: Paint)
     return `${[...lines, ...below].join('\n')}\n`;
   }
   if (layout.why === Number.POSITIVE_INFINITY) {
-    return `${front}${paint(tone, padEnd(call, layout.call))}  ${why} (${see})\n`;
+    const shell = commands.length === 0 ? '' : `  = ${commands.join('; ')}`;
+    return `${front}${paint(tone, padEnd(call, layout.call))}${shell}  ${why} (${see})\n`;
   }
   const whyLines = wrapCall(why, layout.why, 0);
   const seeLines = wrapCall(see, layout.see, 0);

@@ -4,9 +4,12 @@
  */
 import { CAPABILITIES } from '../spec/capabilities.ts';
 import { S } from '../spec/linux.ts';
+import { commandLines } from './commands.ts';
 import { type Kind, OPS, type OpName } from './ops.ts';
 import type { Step, StepOf } from './step.ts';
 import { show, type Text } from './text.ts';
+
+export { commandLines };
 
 /** Longer file contents are cut here: a call is one line of a list, the whole text is in the JSON. */
 const DATA_SHOWN = 100;
@@ -35,6 +38,8 @@ export function stepJson(step: Step): Record<string, unknown> {
     if (kind !== 'list') args[name] = argumentJson(kind, values[name]);
   }
   const json: Record<string, unknown> = { op: step.op, call: callText(step), args, why: step.why, see: seeText(step) };
+  const commands = commandLines(step);
+  if (commands.length > 0) json['commands'] = commands;
   if (step.onError !== undefined) json['onError'] = step.onError;
   return json;
 }
@@ -115,6 +120,19 @@ function shortened(value: Text): string {
   return whole.length <= DATA_SHOWN ? quote(whole) : `${quote(whole.slice(0, DATA_SHOWN))}...`;
 }
 
+/** What a link is made with, besides its name. */
+function linkDetails(step: StepOf<'link_add'>): string[] {
+  const peer = show(step.peer);
+  const netns = show(step.netns) === '' ? [] : [`IFLA_NET_NS_FD=${call('open', text(step.netns))}`];
+  const mac = show(step.mac) === '' ? [] : [`IFLA_ADDRESS=${show(step.mac)}`];
+  const mtu = step.mtu === 0 ? [] : [`IFLA_MTU=${step.mtu}`];
+  const kind = `IFLA_INFO_KIND=${text(step.type)}`;
+  if (peer === '') return [...mac, ...mtu, kind];
+  return [...mtu, kind, `VETH_INFO_PEER={${[`IFLA_IFNAME=${text(step.peer)}`, ...mac, ...mtu, ...netns].join(', ')}}`];
+}
+
+const netlink = (type: string, ...attributes: string[]): string => call('send', type, `{${attributes.join(', ')}}`);
+
 /** A mode with its file type by name: `S_IFCHR|0666`. */
 function typedMode(mode: number): string {
   const type = Object.entries(S).find(([, bits]) => bits === (mode & 0o170000))?.[0];
@@ -191,5 +209,13 @@ const SPECIAL: Special = {
   setfsid: (step) => `${call('setfsgid', String(step.gid))}, ${call('setfsuid', String(step.uid))}`,
   bpf_device: (step) =>
     call('bpf', 'BPF_PROG_ATTACH', `{${step.program.length / 8} instructions}`, call('open', text(step.cgroup))),
+  link_add: (step) => netlink('RTM_NEWLINK', `IFLA_IFNAME=${text(step.name)}`, ...linkDetails(step)),
+  link_set: (step) => netlink('RTM_SETLINK', `IFLA_IFNAME=${text(step.name)}`, `IFLA_MASTER=${text(step.master)}`),
+  link_delete: (step) => netlink('RTM_DELLINK', `IFLA_IFNAME=${text(step.name)}`),
+  address_add: (step) => netlink('RTM_NEWADDR', text(step.link), `IFA_LOCAL=${show(step.address)}`),
+  route_add: (step) => {
+    const via = show(step.via) === '' ? [] : [`RTA_GATEWAY=${show(step.via)}`];
+    return netlink('RTM_NEWROUTE', `RTA_DST=${show(step.to)}`, ...via, `RTA_OIF=${text(step.link)}`);
+  },
   flock: (step) => call('flock', call('open', text(step.path)), 'LOCK_EX'),
 };

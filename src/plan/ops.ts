@@ -13,6 +13,11 @@
  * become: as rename; then the rest of the list is left out, and once its clients know the end the monitor becomes the program, which has its
  * lock as descriptor 3. ENOENT when `from` is not there: then nothing of that.
  * repeat: `every` milliseconds, from the end of the last one on, the program is started, while the container runs.
+ * link_add: `type` is bridge, veth or dummy. The other end of a veth is `peer`, in the network namespace whose file is `netns` ('' = this one).
+ * `mac` ('' = the kernel's choice) is the peer's where there is one; `mtu` (0 = the kernel's) is that of both.
+ * link_set: the link becomes a port of the bridge `master`, or of none ('').
+ * address_add: `172.17.0.2/16`, with its broadcast address; one of IPv6 is usable at once (IFA_F_NODAD).
+ * route_add: `to` is `default` or a subnet, `via` the gateway ('' = what is on the link).
  * join: all of `flags` at once, of the process `pid` if it is a child of `parent`: ESRCH when the number is another process's by now.
  */
 import { AT, CLONE, type FlagSet, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O, PR, RLIMIT, STDIN } from '../spec/linux.ts';
@@ -139,6 +144,16 @@ export const OPS = {
   run: { number: 57, args: { args: 'texts' }, see: 'posix_spawn(3), waitpid(2)' },
   become: { number: 58, args: { from: 'text', to: 'text', args: 'texts' }, see: 'docs/monitor.md' },
   repeat: { number: 59, args: { every: 'int', args: 'texts' }, see: 'docs/monitor.md' },
+  // networks
+  link_add: {
+    number: 60,
+    args: { name: 'text', type: 'text', peer: 'text', netns: 'text', mac: 'text', mtu: 'int' },
+    see: 'rtnetlink(7), RTM_NEWLINK',
+  },
+  link_set: { number: 61, args: { name: 'text', master: 'text' }, see: 'rtnetlink(7), RTM_SETLINK' },
+  link_delete: { number: 62, args: { name: 'text' }, see: 'rtnetlink(7), RTM_DELLINK' },
+  address_add: { number: 63, args: { link: 'text', address: 'text' }, see: 'rtnetlink(7), RTM_NEWADDR' },
+  route_add: { number: 64, args: { to: 'text', via: 'text', link: 'text' }, see: 'rtnetlink(7), RTM_NEWROUTE' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

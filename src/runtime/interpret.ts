@@ -28,6 +28,7 @@ import { AT, CLONE, type FlagSet, flagBits, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O }
 import { attachDeviceProgram } from '../sys/bpf.ts';
 import { refuse } from '../sys/ffi.ts';
 import * as mounts from '../sys/mount.ts';
+import * as net from '../sys/netlink.ts';
 import { makeNode } from '../sys/node.ts';
 import { joinNamespaces } from '../sys/pidfd.ts';
 import * as processes from '../sys/process.ts';
@@ -115,6 +116,12 @@ function setattr(step: StepOf<'mount_setattr'>, context: Context): void {
   mounts.mountSetattr(target, bits(AT, at), bits(MOUNT_ATTR, set), bits(MOUNT_ATTR, clear), bits(MS, propagation));
 }
 
+function addLink(step: StepOf<'link_add'>, context: Context): void {
+  const { text } = context;
+  const { name, type, peer, netns, mac, mtu } = step;
+  net.addLink({ name: text(name), type: text(type), peer: text(peer), netns: text(netns), mac: text(mac), mtu });
+}
+
 /** As execvp(3) looks it up, in the PATH that the program will have. */
 function execProgram(step: StepOf<'exec'>, context: Context): void {
   const args = step.args.map(context.text);
@@ -184,6 +191,11 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   kill_cgroup: (s, c) => processes.killCgroup(c.text(s.path)),
   bpf_device: (s, c) => attachDeviceProgram(c.text(s.cgroup), s.program),
   copy: copySmall,
+  link_add: addLink,
+  link_set: (s, c) => net.setMaster(c.text(s.name), c.text(s.master)),
+  link_delete: (s, c) => net.deleteLink(c.text(s.name)),
+  address_add: (s, c) => net.addAddress(c.text(s.link), c.text(s.address)),
+  route_add: (s, c) => net.addRoute(c.text(s.to), c.text(s.via), c.text(s.link)),
 };
 
 /** Operations that only the executor can run. */

@@ -23,6 +23,7 @@ import { EXECUTOR_ONLY } from '../../src/runtime/interpret.ts';
 import { executorPath } from '../../src/runtime/launch.ts';
 import { hostFacts } from '../../src/sys/probe.ts';
 import { requires } from '../requires.ts';
+import { networkCases, networkRefusals } from './network-cases.ts';
 
 const INTERPRET = new URL('../../src/runtime/interpret.ts', import.meta.url).href;
 const SH = '/bin/sh';
@@ -54,7 +55,7 @@ function tmpfs(at: string): Step[] {
   ];
 }
 
-/** @param other a process whose UTS namespace is not ours
+/** @param other a process whose UTS and network namespaces are not ours
  *  @param mapped one in a user namespace where 0 is 100000 outside
  *  @param cgroup one of version 2 with nobody in it */
 function cases(dir: string, other: number, mapped: number, cgroup: string): Partial<Record<OpName, Case>> {
@@ -283,6 +284,7 @@ function cases(dir: string, other: number, mapped: number, cgroup: string): Part
       steps: [{ op: 'keyctl_join', name: '_tsbox_test', why }],
       show: 'grep -q _tsbox_test /proc/keys && echo joined',
     },
+    ...networkCases(other),
   };
 }
 
@@ -328,9 +330,9 @@ function throughExecutor(steps: readonly Step[], planFile: string): string {
   }
 }
 
-/** A process of ours whose UTS namespace is another one. */
+/** A process of ours whose UTS and network namespaces are others. */
 async function elsewhere(t: TestContext): Promise<number> {
-  const holder = spawn('unshare', ['--uts', 'sh', '-c', 'hostname elsewhere; echo; exec sleep 60']);
+  const holder = spawn('unshare', ['--uts', '--net', 'sh', '-c', 'hostname elsewhere; echo; exec sleep 60']);
   t.after(() => holder.kill());
   await once(holder.stdout, 'data');
   return holder.pid ?? 0;
@@ -435,6 +437,7 @@ function refusals(dir: string, other: number): Record<string, { steps: Step[]; r
       refused: { op: 'join', pid: other, parent: 1, flags: ['CLONE_NEWUTS'], why },
       errno: 'ESRCH',
     },
+    ...networkRefusals(),
   };
 }
 

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { eventJson, eventText, explainLayout, planEvents, titleText, wrapCall } from '../../src/cli/explain.ts';
 import { noColours, withColours } from '../../src/cli/screen.ts';
 import { displayWidth } from '../../src/cli/width.ts';
-import { callText, capabilityText, quote, seeText, stepJson } from '../../src/plan/explain.ts';
+import { callText, capabilityText, commandLines, quote, seeText, stepJson } from '../../src/plan/explain.ts';
 import { OPS } from '../../src/plan/ops.ts';
 import type { Plan, Step } from '../../src/plan/step.ts';
 import { hole, text } from '../../src/plan/text.ts';
@@ -136,12 +136,74 @@ const GOLDEN: [Step, string][] = [
   ],
   [{ op: 'repeat', every: 500, args: ['/bin/node', 'x'], why }, 'every 500 ms: execve ["/bin/node", "x"]'],
   [{ op: 'birth_cgroup', path: '/sys/fs/cgroup/x', why }, 'open("/sys/fs/cgroup/x", O_PATH)'],
+  [
+    { op: 'link_add', name: 'tsbox0', type: 'bridge', peer: '', netns: '', mac: '02:42:00:00:00:01', mtu: 1500, why },
+    'send(RTM_NEWLINK, {IFLA_IFNAME="tsbox0", IFLA_ADDRESS=02:42:00:00:00:01, IFLA_MTU=1500, IFLA_INFO_KIND="bridge"})',
+  ],
+  [
+    {
+      op: 'link_add',
+      name: 'vethab',
+      type: 'veth',
+      peer: 'eth0',
+      netns: text`/proc/${hole('pid')}/ns/net`,
+      mac: '02:42:ac:11:00:02',
+      mtu: 1400,
+      why,
+    },
+    'send(RTM_NEWLINK, {IFLA_IFNAME="vethab", IFLA_MTU=1400, IFLA_INFO_KIND="veth", VETH_INFO_PEER={IFLA_IFNAME="eth0", IFLA_ADDRESS=02:42:ac:11:00:02, IFLA_MTU=1400, IFLA_NET_NS_FD=open("/proc/{pid}/ns/net")}})',
+  ],
+  [
+    { op: 'link_set', name: 'vethab', master: 'tsbox0', why },
+    'send(RTM_SETLINK, {IFLA_IFNAME="vethab", IFLA_MASTER="tsbox0"})',
+  ],
+  [{ op: 'link_delete', name: 'tsbox0', why }, 'send(RTM_DELLINK, {IFLA_IFNAME="tsbox0"})'],
+  [
+    { op: 'address_add', link: 'eth0', address: '172.17.0.2/16', why },
+    'send(RTM_NEWADDR, {"eth0", IFA_LOCAL=172.17.0.2/16})',
+  ],
+  [
+    { op: 'route_add', to: 'default', via: '172.17.0.1', link: 'eth0', why },
+    'send(RTM_NEWROUTE, {RTA_DST=default, RTA_GATEWAY=172.17.0.1, RTA_OIF="eth0"})',
+  ],
   [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],
   [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, attrs: '', why }, 'log("/log", -1, 1, "")'],
 ];
 
 for (const [step, expected] of GOLDEN) {
   test(`explain: ${expected.slice(0, 60)}`, () => assert.equal(callText(step), expected));
+}
+
+/** Steps by their calls above, and what does the same in a shell. */
+const TYPED: readonly (readonly [call: string, commands: readonly string[]])[] = [
+  ['chdir("/")', []],
+  ['ioctl(SIOCSIFFLAGS, "lo", IFF_UP)', ['ip link set lo up']],
+  [
+    'send(RTM_NEWLINK, {IFLA_IFNAME="tsbox0", IFLA_ADDR',
+    ['ip link add tsbox0 address 02:42:00:00:00:01 mtu 1500 type bridge'],
+  ],
+  [
+    'send(RTM_NEWLINK, {IFLA_IFNAME="vethab"',
+    ['ip link add vethab mtu 1400 type veth peer name eth0 netns {pid} address 02:42:ac:11:00:02 mtu 1400'],
+  ],
+  ['send(RTM_SETLINK', ['ip link set vethab master tsbox0']],
+  ['send(RTM_DELLINK', ['ip link delete tsbox0']],
+  ['send(RTM_NEWADDR', ['ip addr add 172.17.0.2/16 brd + dev eth0']],
+  ['send(RTM_NEWROUTE', ['ip route add default via 172.17.0.1 dev eth0']],
+];
+
+for (const [call, commands] of TYPED) {
+  test(`explain: what a person would type for ${call}`, () => {
+    const [step] = GOLDEN.find(([, expected]) => expected.startsWith(call)) ?? [];
+    assert.ok(step);
+    assert.deepEqual(commandLines(step), commands);
+    assert.deepEqual(stepJson(step)['commands'] ?? [], commands);
+    for (const width of [undefined, 60, 160]) {
+      const event = { list: 'init', number: 1, depth: 0, step } as const;
+      const shown = eventText(event, explainLayout(width), noColours);
+      assert.equal(shown.includes('= ip'), commands.length > 0);
+    }
+  });
 }
 
 test('explain: there is an example of every operation', () => {

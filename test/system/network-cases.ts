@@ -1,0 +1,134 @@
+/** For interpreters.test.ts: the operations about networks. Each case has a network namespace of its own. */
+import type { OpName } from '../../src/plan/ops.ts';
+import type { Step } from '../../src/plan/step.ts';
+
+const why = 'test';
+const MAC = '02:42:ac:11:00:02';
+
+/** @param other a process in another network namespace */
+export function networkCases(other: number): Partial<Record<OpName, { steps: Step[]; show: string }>> {
+  const own: Step[] = [
+    { op: 'unshare', flags: ['CLONE_NEWNET'], why },
+    { op: 'link_up', name: 'lo', why },
+  ];
+  const link = (
+    name: string,
+    type: string,
+    more: { peer?: string; netns?: string; mac?: string; mtu?: number },
+  ): Step => ({
+    op: 'link_add',
+    name,
+    type,
+    peer: '',
+    netns: '',
+    mac: '',
+    mtu: 0,
+    ...more,
+    why,
+  });
+  const pair: Step[] = [...own, link('a', 'veth', { peer: 'eth0', mac: MAC })];
+  const up = (name: string): Step => ({ op: 'link_up', name, why });
+  const address = (name: string, text: string): Step => ({ op: 'address_add', link: name, address: text, why });
+  const route = (to: string, via: string): Step => ({ op: 'route_add', to, via, link: 'eth0', why });
+  const addressed = [up('a'), up('eth0'), address('eth0', '172.17.0.2/16'), address('eth0', 'fd00:1::2/64')];
+  // What the kernel chose by chance is not compared: addresses of links, and what it makes of them.
+  const links = (run = '') =>
+    `${run} ip -j -d link | grep -oE '"(ifname|mtu|master|info_kind|link)":[^,}]*|"address":"${MAC}"'`;
+  return {
+    link_add: {
+      steps: [
+        ...own,
+        link('tsbox0', 'bridge', { mac: '02:42:00:00:00:01', mtu: 1400 }),
+        link('a', 'veth', { peer: 'eth0', netns: `/proc/${other}/ns/net`, mac: MAC, mtu: 1300 }),
+        link('b', 'veth', { peer: 'c' }),
+      ],
+      show: `${links()}; ${links(`nsenter -t ${other} -n`)}; ip link show tsbox0 | grep -o 02:42:00:00:00:01`,
+    },
+    link_set: {
+      steps: [
+        ...pair,
+        link('tsbox0', 'bridge', {}),
+        { op: 'link_set', name: 'a', master: 'tsbox0', why },
+        { op: 'link_set', name: 'eth0', master: 'tsbox0', why },
+        { op: 'link_set', name: 'eth0', master: '', why },
+      ],
+      show: links(),
+    },
+    link_delete: {
+      steps: [...pair, link('tsbox0', 'bridge', {}), { op: 'link_delete', name: 'a', why }],
+      show: links(),
+    },
+    address_add: {
+      steps: [
+        ...pair,
+        ...addressed,
+        address('a', '10.0.0.1/31'),
+        address('a', '10.0.0.9'),
+        address('lo', 'fd00::1/128'),
+      ],
+      show: 'ip -o addr | grep -v fe80:',
+    },
+    route_add: {
+      steps: [
+        ...pair,
+        ...addressed,
+        route('default', '172.17.0.1'),
+        route('default', 'fd00:1::1'),
+        route('10.1.0.0/16', ''),
+        route('fd00:2::/64', ''),
+        route('10.2.0.0/16', '172.17.0.3'),
+      ],
+      show: '(ip route; ip -6 route) | grep -v fe80:',
+    },
+  };
+}
+
+/** Steps that the kernel refuses, each after a preset, with the errno that says why. */
+export function networkRefusals(): Record<string, { steps: Step[]; refused: Step; errno: string }> {
+  const { steps } = networkCases(0).address_add ?? { steps: [] };
+  const link = { type: 'bridge', peer: '', netns: '', mac: '', mtu: 0, why } as const;
+  return {
+    'link_add of a name that is there': { steps, refused: { op: 'link_add', name: 'a', ...link }, errno: 'EEXIST' },
+    'link_add with half a MAC address': {
+      steps,
+      refused: { op: 'link_add', name: 'q', ...link, mac: '02:42:ac' },
+      errno: 'EINVAL',
+    },
+    'link_add of a kind that nobody knows': {
+      steps,
+      refused: { op: 'link_add', name: 'q', ...link, type: 'nosuch' },
+      errno: 'EOPNOTSUPP',
+    },
+    'link_add into a namespace that is not there': {
+      steps,
+      refused: { op: 'link_add', name: 'q', ...link, type: 'veth', peer: 'p', netns: '/proc/0/ns/net' },
+      errno: 'ENOENT',
+    },
+    'link_set to a bridge that is not there': {
+      steps,
+      refused: { op: 'link_set', name: 'a', master: 'tsbox9', why },
+      errno: 'ENODEV',
+    },
+    'link_delete of what is not there': { steps, refused: { op: 'link_delete', name: 'q', why }, errno: 'ENODEV' },
+    'link_delete of a name that is too long': {
+      steps,
+      refused: { op: 'link_delete', name: 'x'.repeat(16), why },
+      errno: 'ENAMETOOLONG',
+    },
+    'address_add of one that is there': {
+      steps,
+      refused: { op: 'address_add', link: 'eth0', address: '172.17.0.2/16', why },
+      errno: 'EEXIST',
+    },
+    'address_add of what is no address': {
+      steps,
+      refused: { op: 'address_add', link: 'eth0', address: '172.17.0.256/16', why },
+      errno: 'EINVAL',
+    },
+    'route_add by a gateway that is nowhere': {
+      steps,
+      refused: { op: 'route_add', to: '10.9.0.0/16', via: '192.168.1.1', link: 'eth0', why },
+      errno: 'ENETUNREACH',
+    },
+  };
+}
