@@ -51,7 +51,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'health-start-interval',
   'disable-content-trust',
   // network
-  'add-host dns dns-opt dns-option dns-search domainname expose ip ip6 link link-local-ip mac-address net-alias network-alias',
+  'expose ip ip6 link-local-ip mac-address',
   'publish/p publish-all/P',
 ].join(' ');
 

@@ -4,6 +4,7 @@ import type { FlagTable, FlagValues } from './args.ts';
 import { CONTAINER_FLAGS, containerRequest } from './container-flags.ts';
 import { ISOLATION_FLAGS, withIsolation } from './isolation-flags.ts';
 import { LIFE_FLAGS, withLife } from './life-flags.ts';
+import { NETWORK_FLAGS, withNetwork } from './network-flags.ts';
 import { DRY_RUN_FLAG } from './plan-flags.ts';
 import { RESOURCE_FLAGS, withResources } from './resource-flags.ts';
 import { VOLUME_FLAGS, withVolumes } from './volume-flags.ts';
@@ -12,6 +13,7 @@ export const CREATE_FLAGS = {
   ...CONTAINER_FLAGS,
   ...ISOLATION_FLAGS,
   ...LIFE_FLAGS,
+  ...NETWORK_FLAGS,
   ...RESOURCE_FLAGS,
   ...VOLUME_FLAGS,
   ...DRY_RUN_FLAG,
@@ -24,5 +26,5 @@ export async function requestOf(
   attached: boolean,
 ): Promise<ContainerRequest> {
   const asked = await withVolumes(withLife(containerRequest(flags, args, attached), flags), flags);
-  return withResources(await withIsolation(asked, flags), flags);
+  return withResources(await withNetwork(await withIsolation(asked, flags), flags), flags);
 }

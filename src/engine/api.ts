@@ -69,6 +69,17 @@ export interface ContainerRequest {
   /** `--volume-driver`: of the volumes of `-v` and the image that have to be made. */
   volumeDriver?: string;
   network: string;
+  /** Names for others in the network, which a user has made. */
+  networkAliases?: readonly string[];
+  /** `CONTAINER[:ALIAS]` */
+  links?: readonly string[];
+  domainname?: string;
+  /** `NAME:ADDRESS`, or `host-gateway` as the address. */
+  extraHosts?: readonly string[];
+  /** Servers, domains to search and options of resolv.conf(5): each, when there is one, instead of the host's. */
+  dns?: readonly string[];
+  dnsSearch?: readonly string[];
+  dnsOptions?: readonly string[];
   /** `--userns`: `host`, or whose subordinate ids; absent for the engine's own choice. */
   userns?: string;
   capAdd: readonly string[];

@@ -1,7 +1,8 @@
 /** The plan of a container's start, from its record. Reads facts of the host and of the image; changes nothing. */
 import { readFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
-import { type NetworkMode, networkFiles } from '../network/files.ts';
+import { networkFiles } from '../network/files.ts';
+import { nameservers } from '../network/resolv-conf.ts';
 import { compilePlan } from '../plan/compile.ts';
 import type { MonitorInput } from '../plan/monitor.ts';
 import { makeDirectories, type PathKind } from '../plan/mounts.ts';
@@ -79,11 +80,29 @@ function hostFile(path: string): string {
   }
 }
 
+/** Where systemd-resolved, which answers at 127.0.0.53, has the servers that it asks itself. */
+const RESOLVED_SERVERS = '/run/systemd/resolve/resolv.conf';
+
+/** The file with servers that a container can reach. Who has the host's network reaches all of them. */
+export function hostResolvConf(mode: string): string {
+  const own = hostFile('/etc/resolv.conf');
+  if (mode === 'host' || nameservers(own).join() !== '127.0.0.53') return own;
+  return hostFile(RESOLVED_SERVERS) || own;
+}
+
+function namesAsked({ Dns = [], DnsSearch = [], DnsOptions = [], ExtraHosts = [] }: HostConfig) {
+  return { dns: Dns, dnsSearch: DnsSearch, dnsOptions: DnsOptions, extraHosts: ExtraHosts };
+}
+
 /** hosts, hostname and resolv.conf are written anew for each start. */
 function fileSteps(record: ContainerRecord, hostConfig: HostConfig, maps: IdMaps | undefined): Step[] {
-  const files = networkFiles(hostConfig.NetworkMode as NetworkMode, record.Config.Hostname, {
-    hosts: hostFile('/etc/hosts'),
-    resolvConf: hostFile('/etc/resolv.conf'),
+  const files = networkFiles({
+    mode: hostConfig.NetworkMode,
+    hostname: record.Config.Hostname,
+    domainname: record.Config.Domainname,
+    endpoints: [],
+    ...namesAsked(hostConfig),
+    host: { hosts: hostFile('/etc/hosts'), resolvConf: hostResolvConf(hostConfig.NetworkMode) },
   });
   const write = (path: string, data: string, why: string): Step => ({
     op: 'write',

@@ -1,7 +1,6 @@
 /** Makes a container: its read-write layer, its files and its name. Nothing runs yet. */
 import { hostname } from 'node:os';
 import { TsboxError } from '../errors.ts';
-import { NETWORK_MODES } from '../network/files.ts';
 import { withHoles } from '../plan/holes.ts';
 import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
 import { parseReference } from '../spec/reference.ts';
@@ -17,7 +16,9 @@ import type { ContainerRequest, OnProgress, PlanPreview } from './api.ts';
 import { type ContainerMounts, checkMounts, type MountPoints, makeMounts, plannedMounts } from './container-mounts.ts';
 import { containerPlan } from './container-plan.ts';
 import { makeHostConfig, securityModules, securityNotes } from './host-config.ts';
+import { keptLinks } from './links.ts';
 import { commandLine, mergeConfig } from './merge.ts';
+import { nameNotes } from './name-options.ts';
 import { checkJoined } from './namespaces.ts';
 import { boundingSet } from './oci.ts';
 import type { Engine } from './open.ts';
@@ -49,7 +50,7 @@ async function checkResources(request: ContainerRequest): Promise<{ request: Con
 async function checkRequest(engine: Engine, request: ContainerRequest): Promise<void> {
   const { name, network } = request;
   if (name !== undefined) checkName(name);
-  if (!(NETWORK_MODES as readonly string[]).includes(network)) {
+  if (!['none', 'host'].includes(network)) {
     const message = `network ${network}: not supported yet`;
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message, {
       exitCode: FAILED,
@@ -100,6 +101,11 @@ async function withMaps<T>(engine: Engine, hostConfig: HostConfig, make: (final:
   if (!isAuto(hostConfig.UsernsMode)) return make(hostConfig);
   const { withAutoMaps } = await import('./userns-auto.ts');
   return withAutoMaps(engine.store, hostConfig, engine.options.usernsRemap, make);
+}
+
+/** In networks that somebody has made a link is a matter of names there, and looked at no sooner than it is used. */
+function defaultLinks(engine: Engine, { network, links = [] }: ContainerRequest): string[] {
+  return ['default', 'bridge', 'none'].includes(network) ? keptLinks(engine.store, links) : [];
 }
 
 /** As Docker: who shares the host's network has the host's name too. */
@@ -184,7 +190,7 @@ export async function createContainer(
 ): Promise<{ id: string; warnings: string[] }> {
   await checkRequest(engine, asked);
   const { request, warnings } = await checkResources(asked);
-  const hostConfig = makeHostConfig(request, usernsMode(engine, request));
+  const hostConfig = makeHostConfig(request, usernsMode(engine, request), defaultLinks(engine, request));
   const notes = securityNotes(hostConfig, securityModules());
   if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
   checkJoined(engine.store, hostConfig);
@@ -194,7 +200,7 @@ export async function createContainer(
   const record = makeRecord(engine, id, image, request, mounts.points);
   const made = await makeContainer(engine, record, hostConfig, mounts, image);
   noteContainer(engine.store, made, 'create');
-  return { id, warnings: [...warnings, ...notes] };
+  return { id, warnings: [...warnings, ...notes, ...nameNotes(request)] };
 }
 
 /** The plan that `createContainer` and `startContainer` would run for this request. Changes nothing: not even a missing image is pulled.
@@ -212,7 +218,7 @@ export async function previewContainer(
   const points = plannedMounts(engine, request, imageVolumes(image));
   const record = makeRecord(engine, id, image, { ...request, name }, points);
   const layer = plannedRwLayer(engine.store, image.chainId);
-  const wanted = makeHostConfig(request, usernsMode(engine, request));
+  const wanted = makeHostConfig(request, usernsMode(engine, request), defaultLinks(engine, request));
   const hostConfig = await withMaps(engine, wanted, (final) => final);
   const { plan } = await containerPlan(engine, { record, hostConfig, layer, preview: true });
   const { mountId, initLink, link } = layer;

@@ -7,6 +7,7 @@ import { logConfig } from '../spec/log-config.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import type { ContainerRequest } from './api.ts';
 import { bindSpecs } from './binds.ts';
+import { checkNameOptions, nameOptions } from './name-options.ts';
 import { checkIpcMode } from './namespaces.ts';
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from './oci.ts';
 import { checkRestartPolicy, parseRestartPolicy, restarts } from './restart-policy.ts';
@@ -37,6 +38,7 @@ function usage(message: string): TsboxError {
 /** What cannot be had together. */
 function checkNamespaces(request: ContainerRequest): void {
   checkIpcMode(request.ipc ?? '');
+  checkNameOptions(request);
   if (request.uts === 'host' && request.hostname !== undefined) {
     throw usage('conflicting options: hostname and the UTS mode');
   }
@@ -70,14 +72,16 @@ function mountRequests(request: ContainerRequest): Pick<HostConfig, 'Binds' | 'M
 }
 
 /** @param userns what the request and the engine's own choice come to
+ *  @param links of the default network, as they are kept
  *  @throws ERR_TSBOX_USAGE on a value that Docker refuses too, in its words */
-export function makeHostConfig(request: ContainerRequest, userns: string): HostConfig {
+export function makeHostConfig(request: ContainerRequest, userns: string, links: readonly string[] = []): HostConfig {
   checkNamespaces(request);
   return {
     ...mountRequests(request),
     ContainerIDFile: '',
     LogConfig: logConfig(request.logDriver ?? '', request.logOptions ?? []),
     NetworkMode: request.network,
+    ...nameOptions(request, links),
     AutoRemove: request.autoRemove,
     RestartPolicy: restartPolicy(request),
     ...(request.init !== undefined && { Init: request.init }),

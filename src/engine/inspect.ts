@@ -10,6 +10,7 @@ import { containerState } from '../store/state.ts';
 import { readVolume } from '../store/volumes.ts';
 import { HOST_CONFIG_DEFAULTS, networkSettings } from './inspect-defaults.ts';
 import { inspectImage } from './inspect-image.ts';
+import { shownLinks } from './links.ts';
 import type { Engine } from './open.ts';
 import { inspectVolume } from './volumes.ts';
 
@@ -51,7 +52,11 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
     ProcessLabel: '',
     AppArmorProfile: securityOptions(hostConfig.SecurityOpt ?? []).apparmor ?? '',
     ExecIDs: null,
-    HostConfig: { ...HOST_CONFIG_DEFAULTS, ...hostConfig },
+    HostConfig: {
+      ...HOST_CONFIG_DEFAULTS,
+      ...hostConfig,
+      ...(hostConfig.Links !== undefined && { Links: shownLinks(store, record.Name, hostConfig.Links) }),
+    },
     GraphDriver: graphDriver(record.Driver, rwLayer(store, record.ID)),
     Mounts: Object.values(record.MountPoints).map(shownMount),
     Config: record.Config,

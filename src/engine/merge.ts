@@ -51,7 +51,7 @@ export function mergeConfig(hostname: string, request: ContainerRequest, image: 
   }
   const config: ContainerConfig = {
     Hostname: request.hostname ?? hostname,
-    Domainname: '',
+    Domainname: request.domainname ?? '',
     User: request.user ?? image.User ?? '',
     AttachStdin: request.attached && (request.openStdin || request.attach?.includes('stdin') === true),
     AttachStdout: request.attached && (request.attach?.includes('stdout') ?? true),

@@ -18,7 +18,8 @@ export interface Joined {
   ipc?: { pid: number; shm: string };
 }
 
-function otherContainer(mode: string | undefined): string | undefined {
+/** Whose namespace is shared, by a mode `container:NAME`. */
+export function otherContainer(mode: string | undefined): string | undefined {
   return mode?.startsWith(OTHER) === true ? mode.slice(OTHER.length) : undefined;
 }
 

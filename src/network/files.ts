@@ -1,27 +1,24 @@
-/** The three files that a container's network gives it in /etc. Pure. @see hosts(5), resolv.conf(5) */
-
-export type NetworkMode = 'none' | 'host';
-
-export const NETWORK_MODES: readonly NetworkMode[] = ['none', 'host'];
-
-const LOCALHOST = `127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::0\tip6-localnet
-ff00::0\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-`;
+/** The three files that a container's network gives it in /etc, as Docker fills them. Pure. @see hosts(5), hostname(5), resolv.conf(5) */
+import { type HostsInput, hostsFile } from './hosts.ts';
+import { type ResolvConfInput, resolvConfFile } from './resolv-conf.ts';
 
 export interface HostFiles {
   hosts: string;
   resolvConf: string;
 }
 
-/** Contents of hosts, hostname and resolv.conf. With `host` the container has the host's own; with `none` only itself. */
-export function networkFiles(mode: NetworkMode, hostname: string, host: HostFiles) {
+export interface NetworkFilesInput extends HostsInput, ResolvConfInput {
+  /** The host's own. */
+  host: HostFiles;
+}
+
+/** Contents of hosts, hostname and resolv.conf of a container with a network of its own or the host's. One that shares that of another
+ *  container (`container:NAME`) has the very files of that one instead.
+ *  @throws ERR_TSBOX_USAGE for `host-gateway` where the host cannot be reached */
+export function networkFiles(input: NetworkFilesInput) {
   return {
-    hostname: `${hostname}\n`,
-    hosts: mode === 'host' ? host.hosts : LOCALHOST,
-    resolvConf: host.resolvConf,
+    hostname: `${input.hostname}\n`,
+    hosts: hostsFile(input, input.host.hosts),
+    resolvConf: resolvConfFile(input, input.host.resolvConf),
   };
 }

@@ -57,6 +57,13 @@ export interface HostConfig extends Partial<Resources> {
   ContainerIDFile: string;
   LogConfig: LogConfig;
   NetworkMode: string;
+  /** Servers, domains to search and options of resolv.conf(5), absent when there was none; `NAME:ADDRESS` for hosts(5). */
+  Dns?: string[];
+  DnsOptions?: string[];
+  DnsSearch?: string[];
+  ExtraHosts?: string[];
+  /** `ID:ALIAS`: containers that are linked in the default network. */
+  Links?: string[];
   AutoRemove: boolean;
   /** Docker's first process of its own is in front of the command. */
   Init?: boolean;

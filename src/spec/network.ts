@@ -54,6 +54,8 @@ export interface Endpoint {
   gateway6?: string;
   /** By which others in the network find it, besides its address: name, short id, aliases. None in the default network. */
   names: readonly string[];
+  /** By which this container alone finds others, besides their names: `NAME[:ALIAS]` of `--link`. */
+  links?: readonly string[];
 }
 
 /** A port of the container that is reached on the host. */
