@@ -1,5 +1,6 @@
 /**
- * Bundles src/ into dist/: `main.js`, which is src/cli/boot.ts, and `tsbox-<digest>.cjs`, which is all the rest. Run by `make build`.
+ * Bundles src/ into dist/: `main.js`, which is src/cli/boot.ts, `tsbox-<digest>.cjs`, which is all the rest, and its map, which only
+ * reports of errors read. Run by `make build`.
  *
  * One bundle, not one for each verb: a run would open forty files, and with the code cache a part that is not used costs nothing.
  * `main.js` is replaced last and the files of earlier builds go after that, so that a tsbox that starts meanwhile finds a whole one.
@@ -48,23 +49,28 @@ function ascii(text: string): string {
   return text.replace(/[^\x00-\x7f]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** One bundle as text: ASCII, which boot.ts counts on. */
-async function bundle(entry: string, options: BuildOptions): Promise<string> {
+/** One script, no module: only a script takes a code cache, and Node starts one sooner. The text is ASCII, which boot.ts counts on. */
+async function bundle(entry: string, options: BuildOptions): Promise<{ text: string; map: string }> {
   const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: [entry],
+    outdir: dist,
     bundle: true,
     platform: 'node',
+    format: 'cjs',
     target: 'node24',
     charset: 'ascii',
-    minifyWhitespace: true,
+    minify: true,
+    sourcemap: 'external',
+    sourcesContent: false,
     legalComments: 'none',
     logLevel: 'warning',
     plugins: [builtins],
     ...options,
     write: false,
   });
-  return ascii(outputFiles![0]!.text);
+  const text = (ending: string) => outputFiles!.find(({ path }) => path.endsWith(ending))!.text;
+  return { text: ascii(text('.js')), map: text('.map') };
 }
 
 function place(name: string, contents: string | Uint8Array): void {
@@ -73,16 +79,24 @@ function place(name: string, contents: string | Uint8Array): void {
   renameSync(`${path}.new`, path);
 }
 
-// A script and no module: only a script takes a code cache. boot.ts calls it with the URL that import.meta.url stands for.
-const body = await bundle('src/cli/main.ts', { format: 'cjs', define: { 'import.meta.url': 'TSBOX_URL' } });
-const source = `(function(TSBOX_URL){${body}})`;
+// boot.ts calls it with the URL that import.meta.url stands for.
+const { text: source, map } = await bundle('src/cli/main.ts', {
+  banner: { js: '(function(TSBOX_URL){' },
+  footer: { js: '})' },
+  define: { 'import.meta.url': 'TSBOX_URL' },
+});
 const name = `tsbox-${createHash('sha256').update(source).digest('hex').slice(0, 12)}`;
-const main = await bundle('src/cli/boot.ts', { format: 'esm', define: { TSBOX_BUNDLE: JSON.stringify(name) } });
+const main = await bundle('src/cli/boot.ts', {
+  banner: { js: 'const TSBOX_URL = require("node:url").pathToFileURL(__filename).href;' },
+  define: { 'import.meta.url': 'TSBOX_URL', 'import.meta.dirname': '__dirname', TSBOX_BUNDLE: JSON.stringify(name) },
+});
 
 mkdirSync(dist, { recursive: true });
 place(`${name}.cjs`, source);
+place(`${name}.map`, map);
 place(`${name}.cache`, new Script(source, { filename: join(dist, `${name}.cjs`) }).createCachedData());
-place('main.js', main);
+place('package.json', '{ "type": "commonjs" }\n');
+place('main.js', main.text);
 for (const old of readdirSync(dist)) {
-  if (old !== 'main.js' && !old.startsWith(name)) rmSync(join(dist, old), { recursive: true });
+  if (!['main.js', 'package.json'].includes(old) && !old.startsWith(name)) rmSync(join(dist, old), { recursive: true });
 }

@@ -4,6 +4,7 @@ import { errnoNumber, errnoOf } from '../spec/errno.ts';
 import { UsageError } from './args.ts';
 import { hintFor } from './hints.ts';
 import { complain } from './output.ts';
+import { sourceStack } from './stack.ts';
 
 let stacks = false;
 
@@ -26,7 +27,7 @@ export function reportText(error: unknown, uid: number): string {
   }
   const known = asKnown(error);
   if (known === undefined) {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const text = error instanceof Error ? sourceStack(error.stack ?? error.message) : String(error);
     return `tsbox: internal error: ${text}\nhint: This is a bug in tsbox. Please report it with the command that led to it.\n`;
   }
   const hint = known.hint ?? hintFor(known, uid);
@@ -54,5 +55,5 @@ function asKnown(error: unknown): TsboxError | undefined {
 function stackText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const cause = error.cause === undefined ? '' : `\ncaused by: ${stackText(error.cause)}`;
-  return `${error.stack ?? error.message}${cause}`;
+  return `${sourceStack(error.stack ?? error.message)}${cause}`;
 }

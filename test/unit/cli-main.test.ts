@@ -127,6 +127,13 @@ test('main: --debug shows where an error comes from', async () => {
   assert.match((await tsbox('--debug', 'history', 'nosuch')).stderr, / at /);
 });
 
+test('main: --debug names the place in src/, of the bundle too', { skip: !existsSync(DIST) && 'not built' }, () => {
+  const env = { ...process.env, TSBOX_ROOT: join(directory, 'root'), TSBOX_RUN_ROOT: join(directory, 'run') };
+  const argv = ['--', join(DIST, 'main.js'), '--debug', 'history', 'nosuch'];
+  const { stderr } = spawnSync(process.execPath, argv, { env, encoding: 'utf8' });
+  assert.match(stderr, /^ +at src\/store\/images\.ts:\d+:\d+$/m);
+});
+
 test('main: nobody reading standard output is no error to talk about', () => {
   const env = { ...process.env, TSBOX_ROOT: join(directory, 'root'), TSBOX_RUN_ROOT: join(directory, 'run') };
   // The reader has ended long before tsbox writes.
