@@ -51,8 +51,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'health-start-interval',
   'disable-content-trust',
   // network
-  'expose ip ip6 link-local-ip mac-address',
-  'publish/p publish-all/P',
+  'ip ip6 link-local-ip mac-address',
 ].join(' ');
 
 type Values = FlagValues<typeof CONTAINER_FLAGS>;

@@ -6,6 +6,7 @@ import { ISOLATION_FLAGS, withIsolation } from './isolation-flags.ts';
 import { LIFE_FLAGS, withLife } from './life-flags.ts';
 import { NETWORK_FLAGS, withNetwork } from './network-flags.ts';
 import { DRY_RUN_FLAG } from './plan-flags.ts';
+import { PORT_FLAGS, withPorts } from './port-flags.ts';
 import { RESOURCE_FLAGS, withResources } from './resource-flags.ts';
 import { VOLUME_FLAGS, withVolumes } from './volume-flags.ts';
 
@@ -14,6 +15,7 @@ export const CREATE_FLAGS = {
   ...ISOLATION_FLAGS,
   ...LIFE_FLAGS,
   ...NETWORK_FLAGS,
+  ...PORT_FLAGS,
   ...RESOURCE_FLAGS,
   ...VOLUME_FLAGS,
   ...DRY_RUN_FLAG,
@@ -26,5 +28,6 @@ export async function requestOf(
   attached: boolean,
 ): Promise<ContainerRequest> {
   const asked = await withVolumes(withLife(containerRequest(flags, args, attached), flags), flags);
-  return withResources(await withNetwork(await withIsolation(asked, flags), flags), flags);
+  const isolated = await withIsolation(asked, flags);
+  return withResources(await withPorts(await withNetwork(isolated, flags), flags), flags);
 }

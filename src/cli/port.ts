@@ -10,9 +10,7 @@ export const verb = command({
   async run(context, _, [name, wanted]) {
     const engine = await context.engine();
     const { publishedPorts } = await import('../engine/port.ts');
-    for (const { port, host } of publishedPorts(engine, name!, wanted)) {
-      print(wanted === undefined ? `${port} -> ${host}\n` : `${host}\n`);
-    }
+    for (const line of publishedPorts(engine, name!, wanted)) print(`${line}\n`);
     return 0;
   },
 });

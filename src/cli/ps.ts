@@ -2,6 +2,7 @@
 import type { ContainerSummary, ImageSummary } from '../engine/api.ts';
 import { NEVER } from '../spec/container.ts';
 import { hasLabel } from '../spec/labels.ts';
+import { portsColumn } from '../spec/published.ts';
 import { LOCAL_DRIVER } from '../spec/volume.ts';
 import { UsageError } from './args.ts';
 import { type Context, command } from './command.ts';
@@ -43,7 +44,8 @@ export const verb = command({
     const all = flags.all || last > 0 || filters.has('status') || filters.has('exited');
     const ancestors = filters.has('ancestor') ? await loadImages(context) : [];
     const networks = /Networks|json/.test(flags.format ?? '');
-    const found = listContainers(engine, { all, networks }, (_, error) => complain(`tsbox: ${error.message}\n`))
+    const ports = flags.format === undefined ? !flags.quiet : /Ports|json|^table$/.test(flags.format);
+    const found = listContainers(engine, { all, networks, ports }, (_, error) => complain(`tsbox: ${error.message}\n`))
       .filter((summary) => fits(summary, filters, ancestors))
       .sort((a, b) => (a.record.Created < b.record.Created ? 1 : -1))
       .slice(0, last > 0 ? last : undefined);
@@ -103,7 +105,8 @@ export interface RowOptions {
 }
 
 /** A row of the list, by Docker's field names. Pure. */
-export function containerRow({ record, image, state, health, network }: ContainerSummary, options: RowOptions): Row {
+export function containerRow(summary: ContainerSummary, options: RowOptions): Row {
+  const { record, image, state, health, network, ports } = summary;
   const { now, whole, size } = options;
   const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
   const labels = record.Config.Labels ?? {};
@@ -125,7 +128,7 @@ export function containerRow({ record, image, state, health, network }: Containe
     Mounts: mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(','),
     Names: record.Name.replace(/^\//, ''),
     Networks: network ?? '',
-    Ports: '',
+    Ports: ports === undefined ? '' : portsColumn(ports.published, ports.exposed),
     RunningFor: humanAge(record.Created, now),
     Size: sizeText(size),
     State: state.Status,

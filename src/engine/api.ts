@@ -2,7 +2,8 @@
 import type { Plan, Step } from '../plan/step.ts';
 import type { ClientOptions } from '../registry/client.ts';
 import type { ExitStatus, StreamName } from '../runtime/session.ts';
-import type { ContainerRecord, ContainerState, Health } from '../spec/container.ts';
+import type { ContainerRecord, ContainerState, GoSet, Health, PortBinding } from '../spec/container.ts';
+import type { PublishedPort } from '../spec/network.ts';
 import type { Healthcheck, ImageConfig } from '../spec/oci-image.ts';
 import type { Resources } from '../spec/resources.ts';
 import type { MountSpec } from '../spec/volume.ts';
@@ -80,6 +81,12 @@ export interface ContainerRequest {
   dns?: readonly string[];
   dnsSearch?: readonly string[];
   dnsOptions?: readonly string[];
+  /** `80/tcp`: those that are published too. */
+  exposedPorts?: readonly string[];
+  /** By `80/tcp`. */
+  portBindings?: Readonly<Record<string, PortBinding[]>>;
+  /** `--publish-all` */
+  publishAllPorts?: boolean;
   /** `--userns`: `host`, or whose subordinate ids; absent for the engine's own choice. */
   userns?: string;
   capAdd: readonly string[];
@@ -189,6 +196,8 @@ export interface ContainerSummary {
   health?: Health;
   /** Docker's `NetworkMode`; absent when nobody asked. */
   network?: string;
+  /** Of one that runs; absent when nobody asked. */
+  ports?: { published: readonly PublishedPort[]; exposed: GoSet };
 }
 
 export interface ImageSummary {

@@ -15,7 +15,7 @@ import { randomHex } from '../sys/random.ts';
 import type { ContainerRequest, OnProgress, PlanPreview } from './api.ts';
 import { type ContainerMounts, checkMounts, type MountPoints, makeMounts, plannedMounts } from './container-mounts.ts';
 import { containerPlan } from './container-plan.ts';
-import { makeHostConfig, securityModules, securityNotes } from './host-config.ts';
+import { makeHostConfig, networkNotes, securityModules, securityNotes } from './host-config.ts';
 import { keptLinks } from './links.ts';
 import { commandLine, mergeConfig } from './merge.ts';
 import { nameNotes } from './name-options.ts';
@@ -191,7 +191,7 @@ export async function createContainer(
   await checkRequest(engine, asked);
   const { request, warnings } = await checkResources(asked);
   const hostConfig = makeHostConfig(request, usernsMode(engine, request), defaultLinks(engine, request));
-  const notes = securityNotes(hostConfig, securityModules());
+  const notes = [...securityNotes(hostConfig, securityModules()), ...networkNotes(hostConfig)];
   if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
   checkJoined(engine.store, hostConfig);
   const image = await findOrPull(engine, request, onProgress);

@@ -50,6 +50,30 @@ function checkNamespaces(request: ContainerRequest): void {
   }
 }
 
+/** Ports of one that has another's network are the other's. */
+function portRequests(request: ContainerRequest): Pick<HostConfig, 'PortBindings' | 'PublishAllPorts'> {
+  const { portBindings = {}, publishAllPorts = false, exposedPorts = [] } = request;
+  const isGiven = publishAllPorts || Object.keys(portBindings).length > 0;
+  if (request.network.startsWith('container:') && (isGiven || exposedPorts.length > 0)) {
+    throw usage(`conflicting options: port ${isGiven ? 'publishing' : 'exposing'} and the container type network mode`);
+  }
+  const sctp = Object.keys(portBindings).find((port) => port.endsWith('/sctp'));
+  if (sctp !== undefined) {
+    const hint = 'Only tcp and udp are published.';
+    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `publish ${sctp}: sctp is not supported`, { exitCode: 125, hint });
+  }
+  return {
+    ...(Object.keys(portBindings).length > 0 && { PortBindings: portBindings }),
+    ...(publishAllPorts && { PublishAllPorts: true }),
+  };
+}
+
+/** What was asked for and has no effect. */
+export function networkNotes({ NetworkMode, PortBindings = {} }: HostConfig): string[] {
+  if (NetworkMode !== 'host' || Object.keys(PortBindings).length === 0) return [];
+  return ['Published ports are discarded when using host network mode'];
+}
+
 function restartPolicy({ restart = 'no', autoRemove }: ContainerRequest): RestartPolicy {
   const policy = parseRestartPolicy(restart);
   if (autoRemove && restarts({ RestartPolicy: policy }))
@@ -84,6 +108,7 @@ export function makeHostConfig(request: ContainerRequest, userns: string, links:
     ...nameOptions(request, links),
     AutoRemove: request.autoRemove,
     RestartPolicy: restartPolicy(request),
+    ...portRequests(request),
     ...(request.init !== undefined && { Init: request.init }),
     CapAdd: parseCapabilities(request.capAdd, 'CapAdd'),
     CapDrop: parseCapabilities(request.capDrop, 'CapDrop'),

@@ -4,6 +4,7 @@ import type { ContainerRecord } from '../spec/container.ts';
 import { listContainers as listRecords, readContainer, readHostConfig } from '../store/containers.ts';
 import { healthOf } from '../store/health.ts';
 import { findImageId } from '../store/images.ts';
+import { readRunNetwork } from '../store/network-run.ts';
 import { containerState, runIds, stateAtRest } from '../store/state.ts';
 import type { Store } from '../store/store.ts';
 import type { ContainerSummary } from './api.ts';
@@ -14,6 +15,8 @@ export interface ListOptions {
   all: boolean;
   /** How each is connected. */
   networks?: boolean;
+  /** Of those that run. */
+  ports?: boolean;
 }
 
 /** The newest first. One that vanishes meanwhile is left out.
@@ -42,6 +45,7 @@ export function listContainers(
         image: imageName(record),
         state,
         ...(network !== undefined && { network }),
+        ...(options.ports && state.Running && { ports: portsOf(store, record) }),
         ...(health !== undefined && { health }),
       });
     } catch (error) {
@@ -50,6 +54,13 @@ export function listContainers(
     }
   }
   return summaries;
+}
+
+/** As with Docker one without a network of its own shows none: not those either that are only exposed. */
+function portsOf(store: Store, { ID, Config }: ContainerRecord): NonNullable<ContainerSummary['ports']> {
+  const { endpoints, ports } = readRunNetwork(store, ID);
+  const isConnected = endpoints.length > 0 || ports.length > 0;
+  return { published: ports, exposed: isConnected ? (Config.ExposedPorts ?? {}) : {} };
 }
 
 /** Finds out whether the names that containers have for their images still hold; each name is looked up once. */

@@ -2,6 +2,7 @@
 import { TsboxError } from '../errors.ts';
 import type { ContainerConfig, GoSet } from '../spec/container.ts';
 import type { ContainerConfig as ImageContainerConfig } from '../spec/oci-image.ts';
+import { portSet } from '../spec/ports.ts';
 import { parseSignal } from '../spec/signals.ts';
 import type { ContainerRequest } from './api.ts';
 import { anonymousPaths } from './binds.ts';
@@ -67,7 +68,9 @@ export function mergeConfig(hostname: string, request: ContainerRequest, image: 
     Labels: { ...(image.Labels ?? {}), ...request.labels },
     ...mergeCommand(request, image),
   };
-  if (image.ExposedPorts) config.ExposedPorts = goSet(image.ExposedPorts);
+  if (image.ExposedPorts || request.exposedPorts !== undefined) {
+    config.ExposedPorts = portSet([...Object.keys(image.ExposedPorts ?? {}), ...(request.exposedPorts ?? [])]);
+  }
   const signal = request.stopSignal ?? image.StopSignal;
   if (signal !== undefined && signal !== '') {
     parseSignal(signal);

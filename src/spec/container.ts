@@ -71,6 +71,8 @@ export interface HostConfig extends Partial<Resources> {
   RestartPolicy?: RestartPolicy;
   /** By `80/tcp`; absent: none. */
   PortBindings?: Record<string, PortBinding[] | null>;
+  /** Those that are exposed get ports of the host too. */
+  PublishAllPorts?: boolean;
   CapAdd: string[] | null;
   CapDrop: string[] | null;
   CgroupnsMode: string;

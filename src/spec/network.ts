@@ -66,3 +66,9 @@ export interface PublishedPort {
   hostPort: number;
   containerPort: number;
 }
+
+/** And where it leads: to an address of the same version of IP. */
+export interface ForwardedPort extends PublishedPort {
+  /** Of the container. */
+  address: string;
+}

@@ -61,7 +61,11 @@ const refusals: [string[], number, string][] = [
   [['constructor'], 1, "tsbox: 'constructor' is not a tsbox command.\nSee 'tsbox --help'.\n"],
   [['run', '--foo', 'x'], 125, "tsbox: unknown flag: --foo\nSee 'tsbox run --help'.\n"],
   [['run', '--kernel-memory', '1g', 'x'], 125, "tsbox: --kernel-memory: not supported yet\nSee 'tsbox run --help'.\n"],
-  [['container', 'run', '-p', '80', 'x'], 125, "tsbox: -p: not supported yet\nSee 'tsbox container run --help'.\n"],
+  [
+    ['container', 'run', '--gpus', 'all', 'x'],
+    125,
+    "tsbox: --gpus: not supported yet\nSee 'tsbox container run --help'.\n",
+  ],
   [['run'], 1, "tsbox: 'tsbox run' requires at least 1 argument\nSee 'tsbox run --help'.\n"],
   [['ps', 'x'], 1, "tsbox: 'tsbox ps' accepts no arguments\nSee 'tsbox ps --help'.\n"],
   [
