@@ -84,6 +84,8 @@ static const struct op table[] = {
     {62, ANY, "link_delete", "t", op_link_delete},
     {63, ANY, "address_add", "tt", op_address_add},
     {64, ANY, "route_add", "ttt", op_route_add},
+    /* what was counted */
+    {65, ANY, "write_counted", "ttttii", op_write_counted},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

@@ -73,6 +73,7 @@ OPERATION(become);
 OPERATION(repeat);
 OPERATION(bpf_device);
 OPERATION(copy);
+OPERATION(write_counted);
 OPERATION(write_proc);
 OPERATION(open_device);
 OPERATION(tree_setattr);

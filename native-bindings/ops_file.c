@@ -3,6 +3,7 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -45,25 +46,60 @@ static int write_all(int fd, const char *data, size_t length) {
   return error != 0 ? error : close_error;
 }
 
-/* What a small file says, as the kernel's own files are: it must fit into one read(2). Plain paths are safe: it goes from a cgroup, which has
- * no links, to the container's directory below the data root, and nobody in a container has a say in either. */
+enum { SMALL = 4096 };
+
+/* What a small file says, as the kernel's own files are: it must fit into one read(2). A plain path is safe: it leads into a cgroup, which
+ * has no links, and nobody in a container has a say in it. */
+static int read_small(const char *path, char data[SMALL], size_t *length) {
+  int in = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (in < 0) return errno;
+  ssize_t got = read(in, data, SMALL);
+  int error = got < 0 ? errno : got == SMALL ? EFBIG : 0;
+  close(in);
+  *length = got < 0 ? 0 : (size_t)got;
+  return error;
+}
+
+/* To the container's directory below the data root, which is safe as above. */
 OPERATION(copy) {
   const char *from, *to;
-  char data[4096];
+  char data[SMALL];
+  size_t length;
   int error = two_strings(run, args, &from, &to);
-  if (error != 0) return error;
-  int in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (in < 0) return errno;
-  ssize_t length = read(in, data, sizeof data);
-  error = length < 0 ? errno : (size_t)length == sizeof data ? EFBIG : 0;
-  close(in);
+  if (error == 0) error = read_small(from, data, &length);
   if (error != 0) return error;
   int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
   if (out < 0) return errno;
-  ssize_t written = write(out, data, (size_t)length);
-  error = written < 0 ? errno : written == length ? 0 : ENOSPC;
+  ssize_t written = write(out, data, length);
+  error = written < 0 ? errno : (size_t)written == length ? 0 : ENOSPC;
   int close_error = ERRNO_OF(close(out));
   return error != 0 ? error : close_error;
+}
+
+/* Is a line `name N`, N above 0? `text` ends with a null byte. */
+static bool is_counted(const char *text, const char *name) {
+  size_t length = strlen(name);
+  for (const char *line = text; line != NULL && *line != 0;) {
+    if (strncmp(line, name, length) == 0 && line[length] == ' ') {
+      const char *digits = line + length + 1;
+      digits += strspn(digits, "0");
+      if (*digits >= '1' && *digits <= '9') return true;
+    }
+    line = strchr(line, '\n');
+    if (line != NULL) line++;
+  }
+  return false;
+}
+
+OPERATION(write_counted) {
+  const char *from, *name;
+  char data[SMALL + 1];
+  size_t length = 0;
+  int error = two_strings(run, args, &from, &name);
+  if (error == 0) error = read_small(from, data, &length);
+  if (error != 0) return error;
+  data[length] = 0;
+  return is_counted(data, name) ? op_write(run, args + 2) : 0;
 }
 
 OPERATION(write) {

@@ -2,16 +2,32 @@
 
 import { TsboxError } from '../errors.ts';
 import { connectMonitor, type MonitorClient } from '../runtime/session.ts';
+import type { ContainerRecord } from '../spec/container.ts';
 import { requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
-import { runDirectory } from '../store/store.ts';
+import { runDirectory, type Store } from '../store/store.ts';
 import type { Session, StartOptions } from './api.ts';
 import type { Engine } from './open.ts';
 
 /** A monitor's client as the engine's callers see it. */
 export function session(id: string, pid: number, client: MonitorClient): Session {
   return { ...client, id, pid: () => pid };
+}
+
+/** The same of a container's own process: that its window changes is an event. */
+export function containerSession(store: Store, record: ContainerRecord, pid: number, client: MonitorClient): Session {
+  return {
+    ...session(record.ID, pid, client),
+    resize(size) {
+      client.resize(size);
+      noteResize(store, record, size);
+    },
+  };
+}
+
+export function noteResize(store: Store, record: ContainerRecord, size: { rows: number; columns: number }): void {
+  noteContainer(store, record, 'resize', { height: String(size.rows), width: String(size.columns) });
 }
 
 /** Of a container that waits to be started again. */
@@ -43,5 +59,5 @@ export async function attachContainer(
   const directory = runDirectory(engine.store, record.ID);
   const stdin = record.Config.OpenStdin && options.stdin !== false;
   const client = connectMonitor(directory, { output: true, stdin });
-  return session(record.ID, state.Pid, client);
+  return containerSession(engine.store, record, state.Pid, client);
 }

@@ -14,7 +14,7 @@ import type { HostFacts } from '../spec/host.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { type LogSubject, logFile } from '../spec/log-config.ts';
 import type { OciConfig, OciResources } from '../spec/oci-runtime.ts';
-import { eventPlace } from '../store/events.ts';
+import { eventPlace, volumePlaces } from '../store/events.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { needsOwner, shiftedHome } from '../store/shifted.ts';
@@ -305,6 +305,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     monitor: {
       runDirectory: run,
       events,
+      volumes: volumePlaces(store, record),
       removes: hostConfig.AutoRemove,
       ...(log === undefined ? {} : { log: { path: record.LogPath, ...log } }),
       ...(record.Config.Tty ? {} : { stdin: stdinMode(record.Config) }),

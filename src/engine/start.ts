@@ -8,7 +8,7 @@ import type { StepDone } from '../runtime/session.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
-import { noteContainer } from '../store/events.ts';
+import { noteContainer, noteMounts } from '../store/events.ts';
 import { beginHealth, isProbed } from '../store/health.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, DIED, foldHeld } from '../store/state.ts';
@@ -16,7 +16,7 @@ import { containerDirectory, memoryEventsFile, runDirectory } from '../store/sto
 import { askSuccession } from '../store/successor.ts';
 import { lock } from '../sys/lock.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
-import { attachContainer, session } from './attach.ts';
+import { attachContainer, containerSession, noteResize } from './attach.ts';
 import { containerPlan } from './container-plan.ts';
 import type { Engine } from './open.ts';
 import { restarts } from './restart-policy.ts';
@@ -129,11 +129,13 @@ export async function startLocked(
     phase('setup');
     const trace = options.explain === undefined ? {} : { onStep: explainer(plan, options.explain) };
     const startedAt = new Date().toISOString();
+    noteMounts(store, record);
     const { client, pid } = await launch(plan, { planFile: `${run}/plan`, ...trace });
     if (options.stdin === false) client.want({ output: true, stdin: false });
     if (!hostConfig.AutoRemove) recordStart(engine, record, pid, startedAt);
     phase('launch');
-    return session(record.ID, pid, client);
+    if (options.size !== undefined) noteResize(store, record, options.size);
+    return containerSession(store, record, pid, client);
   } catch (error) {
     await undo(engine, record.ID);
     if (!hostConfig.AutoRemove) recordFailure(engine, record, error);

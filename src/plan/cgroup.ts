@@ -1,11 +1,13 @@
 /** A cgroup of its own in every hierarchy: made on the host with its limits, joined by the new process, removed at the end. Pure.
  *  @see cgroups(7), cgroup-v2.rst */
+
 import { TsboxError } from '../errors.ts';
 import type { CgroupHierarchy, CgroupLevel, HostFacts } from '../spec/host.ts';
 import type { OciResources } from '../spec/oci-runtime.ts';
 import { deviceStepsV1, deviceStepsV2 } from './device-rules.ts';
 import { type CurrentLimits, limitSteps, placeLimits } from './limits.ts';
 import { cpusetFiles } from './limits-v1.ts';
+import { type EventPlace, eventStep } from './monitor.ts';
 import type { Step } from './step.ts';
 
 function directory(hierarchy: CgroupHierarchy, path: string): string {
@@ -168,22 +170,29 @@ export function cgroupKill(path: string, facts: HostFacts): Step[] {
 /** Where the kernel counts how often it has killed for want of memory, by version. */
 const MEMORY_EVENTS = { 1: 'memory.oom_control', 2: 'memory.events' } as const;
 
-/** Host side, at the end, before the cgroup is removed: what the kernel has counted is kept in `file`.
+/** Host side, at the end, before the cgroup is removed: what the kernel has counted is kept in `file`, and told.
  *  @see cgroup-v2.rst, memory.events; cgroup-v1/memory.rst, OOM Control */
-export function keepMemoryEvents(path: string, facts: HostFacts, file: string): Step[] {
+export function memoryEventSteps(
+  path: string,
+  facts: HostFacts,
+  file: string | undefined,
+  events: EventPlace | undefined,
+): Step[] {
   const v1 = facts.hierarchies.find((one) => one.controllers.includes('memory'));
   const hierarchy = v1 ?? facts.hierarchies.find((one) => one.version === 2);
   if (hierarchy === undefined) return [];
-  return [
-    {
-      op: 'copy',
-      from: `${directory(hierarchy, path)}/${MEMORY_EVENTS[hierarchy.version]}`,
-      to: file,
-      why: 'has the kernel killed one of its processes for want of memory?',
-      see: hierarchy.version === 2 ? 'cgroup-v2.rst, memory.events' : 'cgroup-v1/memory.rst, OOM Control',
-      onError: { ENOENT: 'skip' },
-    },
-  ];
+  const from = `${directory(hierarchy, path)}/${MEMORY_EVENTS[hierarchy.version]}`;
+  const see = hierarchy.version === 2 ? 'cgroup-v2.rst, memory.events' : 'cgroup-v1/memory.rst, OOM Control';
+  const steps: Step[] = [];
+  if (file !== undefined) {
+    const why = 'has the kernel killed one of its processes for want of memory?';
+    steps.push({ op: 'copy', from, to: file, why, see, onError: { ENOENT: 'skip' } });
+  }
+  if (events !== undefined) {
+    const why = 'if the kernel has killed one for want of memory, whoever follows the events is told';
+    steps.push({ ...eventStep(events, 'oom', 'none'), op: 'write_counted', from, count: 'oom_kill', why, see });
+  }
+  return steps;
 }
 
 /** Host side, at the end. A process that has just died may still hold its cgroup for a moment. */

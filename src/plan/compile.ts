@@ -6,7 +6,7 @@ import type { HostFacts } from '../spec/host.ts';
 import { type IdMaps, toHost } from '../spec/id-map.ts';
 import type { CLONE } from '../spec/linux.ts';
 import type { OciConfig, OciDevice, OciNamespaceType } from '../spec/oci-runtime.ts';
-import { cgroupCleanup, cgroupEntry, cgroupKill, cgroupSetup, deviceRuleSteps, keepMemoryEvents } from './cgroup.ts';
+import { cgroupCleanup, cgroupEntry, cgroupKill, cgroupSetup, deviceRuleSteps, memoryEventSteps } from './cgroup.ts';
 import {
   credentialSteps,
   execSteps,
@@ -321,7 +321,7 @@ export function compilePlan(input: CompileInput): Plan {
     monitor: monitorSteps(input.monitor, before, init),
     cleanup: [
       ...(ownsPids(input.config) ? [] : cgroupKill(path, facts)),
-      ...(memoryEvents === undefined ? [] : keepMemoryEvents(path, facts, memoryEvents)),
+      ...memoryEventSteps(path, facts, memoryEvents, input.monitor.events),
       ...cgroupCleanup(path, facts),
       ...mappedCleanup(input.config.mounts ?? [], input.mapping),
       ...input.cleanup,

@@ -1,6 +1,6 @@
 /** The executor's outer half: what it opens before it starts the container, and what it leaves on record. Pure. @see docs/monitor.md */
 import type { STDIN } from '../spec/linux.ts';
-import type { Step } from './step.ts';
+import type { Step, StepOf } from './step.ts';
 import { hole, type Text, text } from './text.ts';
 
 export interface MonitorInput {
@@ -14,6 +14,8 @@ export interface MonitorInput {
   exitRecord?: string;
   /** Where and how start and end are told to whoever follows the events. */
   events?: EventPlace;
+  /** What is told of each volume when the container has ended. */
+  volumes?: readonly EventPlace[];
   /** The container is removed with its end. */
   removes?: boolean;
   /** What goes on in the monitor's place when the container has ended and SUCCESSOR_FILE is there. */
@@ -24,8 +26,9 @@ export interface MonitorInput {
   end?: readonly Step[];
 }
 
-/** The journal of events, and what it says of the container with each. */
+/** The journal of events, and what it says of a container or volume with each. */
 export interface EventPlace {
+  type: 'container' | 'volume';
   path: string;
   id: string;
   attributes: Readonly<Record<string, string>>;
@@ -33,8 +36,12 @@ export interface EventPlace {
 
 /** Adds an event to the journal, as src/spec/events.ts reads it.
  *  @param exit whether the exit code is told */
-export function eventStep({ path, id, attributes }: EventPlace, action: string, exit: 'exit' | 'none'): Step {
-  const json = JSON.stringify({ type: 'container', action, id, attributes });
+export function eventStep(
+  { type, path, id, attributes }: EventPlace,
+  action: string,
+  exit: 'exit' | 'none',
+): StepOf<'write'> {
+  const json = JSON.stringify({ type, action, id, attributes });
   const [head, tail] = [json.slice(0, -2), json.slice(-2, -1)];
   const comma = Object.keys(attributes).length > 0 ? ',' : '';
   const code = exit === 'exit' ? text`${comma}"exitCode":"${hole('exit')}"` : '';
@@ -91,11 +98,12 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
 
 /** The end of the cleanup list. */
 export function monitorCleanup(input: MonitorInput): Step[] {
-  const { runDirectory: run, exitRecord, events, successor, end = [] } = input;
+  const { runDirectory: run, exitRecord, events, volumes = [], successor, end = [] } = input;
   const exit = text`{"Pid":${hole('pid')},"ExitCode":${hole('exit')},"FinishedAt":"${hole('now')}"}\n`;
   return [
     ...(exitRecord === undefined ? [] : record(exitRecord, exit, 'how it ended, for whoever asks later')),
     ...(events === undefined ? [] : [eventStep(events, 'die', 'exit')]),
+    ...volumes.map((volume) => eventStep(volume, 'unmount', 'none')),
     ...(successor === undefined ? [] : succession(run, successor)),
     ...end,
     {

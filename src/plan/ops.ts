@@ -10,6 +10,7 @@
  * write_proc: `path` is below /proc, which must be a procfs with nothing mounted on the way: EXDEV.
  * open_device: as open_tree with OPEN_TREE_CLONE; what stands at `path` is that character device and no symlink, or the step fails: ENODEV.
  * tree_setattr: mount_setattr(2) on what is in the slot, before it can be reached by a path.
+ * write_counted: as write, where a line of the small file `from` is `count`, a blank and a number above 0; else nothing.
  * become: as rename; then the rest of the list is left out, and once its clients know the end the monitor becomes the program, which has its
  * lock as descriptor 3. ENOENT when `from` is not there: then nothing of that.
  * repeat: `every` milliseconds, from the end of the last one on, the program is started, while the container runs.
@@ -154,6 +155,12 @@ export const OPS = {
   link_delete: { number: 62, args: { name: 'text' }, see: 'rtnetlink(7), RTM_DELLINK' },
   address_add: { number: 63, args: { link: 'text', address: 'text' }, see: 'rtnetlink(7), RTM_NEWADDR' },
   route_add: { number: 64, args: { to: 'text', via: 'text', link: 'text' }, see: 'rtnetlink(7), RTM_NEWROUTE' },
+  // what was counted
+  write_counted: {
+    number: 65,
+    args: { from: 'text', count: 'text', path: 'text', data: 'text', flags: 'open', mode: 'mode' },
+    see: 'read(2), write(2)',
+  },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

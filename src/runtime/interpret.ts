@@ -66,14 +66,26 @@ function writeFile(step: StepOf<'write'>, context: Context): void {
  *  names that a container could give to files, to the container's own directory below the data root. Neither is in a root file system, nor
  *  on a way that an image or a container has a say in. What may be, is opened by `sys/walk.ts`. */
 function copySmall(step: StepOf<'copy'>, context: Context): void {
-  const from = openSync(context.text(step.from), 'r');
+  writeFileSync(context.text(step.to), readSmall('copy', context.text(step.from)), { mode: 0o644 });
+}
+
+function readSmall(op: OpName, path: string): Buffer {
+  const from = openSync(path, 'r');
   try {
     const data = Buffer.alloc(COPY_MOST);
     const length = readSync(from, data);
-    if (length === COPY_MOST) throw refuse('copy', `copy ${context.text(step.from)}`, 'EFBIG');
-    writeFileSync(context.text(step.to), data.subarray(0, length), { mode: 0o644 });
+    if (length === COPY_MOST) throw refuse(op, `${op} ${path}`, 'EFBIG');
+    return data.subarray(0, length);
   } finally {
     closeSync(from);
+  }
+}
+
+function writeCounted(step: StepOf<'write_counted'>, context: Context): void {
+  const lines = readSmall('write_counted', context.text(step.from)).toString('latin1').split('\n');
+  const name = `${context.text(step.count)} `;
+  if (lines.some((line) => line.startsWith(name) && /^0*[1-9]/.test(line.slice(name.length)))) {
+    walk.writeFile(context.text(step.path), context.text(step.data), bits(O, step.flags), step.mode);
   }
 }
 
@@ -191,6 +203,7 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   kill_cgroup: (s, c) => processes.killCgroup(c.text(s.path)),
   bpf_device: (s, c) => attachDeviceProgram(c.text(s.cgroup), s.program),
   copy: copySmall,
+  write_counted: writeCounted,
   link_add: addLink,
   link_set: (s, c) => net.setMaster(c.text(s.name), c.text(s.master)),
   link_delete: (s, c) => net.deleteLink(c.text(s.name)),

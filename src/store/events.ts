@@ -39,7 +39,12 @@ export function containerAttributes({ Config, Name }: ContainerRecord): Record<s
 
 /** What a monitor has to know to tell of its container. */
 export function eventPlace(store: Store, record: ContainerRecord, more: Record<string, string> = {}): EventPlace {
-  return { path: eventsFile(store), id: record.ID, attributes: { ...containerAttributes(record), ...more } };
+  return {
+    type: 'container',
+    path: eventsFile(store),
+    id: record.ID,
+    attributes: { ...containerAttributes(record), ...more },
+  };
 }
 
 /** @param more what is said of this event alone */
@@ -53,8 +58,25 @@ export function noteContainer(
   noteEvent(store, { type: 'container', action, id: record.ID, attributes });
 }
 
-export function noteVolume(store: Store, action: string, name: string): void {
-  noteEvent(store, { type: 'volume', action, id: name, attributes: { driver: LOCAL_DRIVER } });
+export function noteVolume(store: Store, action: string, name: string, more?: Record<string, string>): void {
+  noteEvent(store, { type: 'volume', action, id: name, attributes: { driver: LOCAL_DRIVER, ...more } });
+}
+
+const volumesOf = ({ MountPoints }: ContainerRecord) =>
+  Object.values(MountPoints).flatMap((point) =>
+    point.Type === 'volume' ? [{ ...point, Name: point.Name ?? '' }] : [],
+  );
+
+/** Tells that a container's volumes are mounted in it. */
+export function noteMounts(store: Store, record: ContainerRecord): void {
+  for (const { Name, Destination: destination, Propagation: propagation, RW } of volumesOf(record))
+    noteVolume(store, 'mount', Name, { container: record.ID, destination, propagation, 'read/write': String(RW) });
+}
+
+/** What a monitor has to know to tell that they no longer are. */
+export function volumePlaces(store: Store, record: ContainerRecord): EventPlace[] {
+  const attributes = { driver: LOCAL_DRIVER, container: record.ID };
+  return volumesOf(record).map(({ Name: id }) => ({ type: 'volume', path: eventsFile(store), id, attributes }));
 }
 
 /** None of an image that is gone. */

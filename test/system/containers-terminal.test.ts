@@ -65,6 +65,10 @@ test('terminal: run -it', async (t) => {
   await t.test('the window’s size is followed', async () => {
     await resize(tty, 70, 20);
     await resize(tty, 90, 28);
+    const now = String(Math.ceil(Date.now() / 1000));
+    const format = '{{.Actor.Attributes.height}} {{.Actor.Attributes.width}}';
+    const told = box.ok(['events', '--since', '1m', '--until', now, '--filter', 'event=resize', '--format', format]);
+    assert.deepEqual(told.split('\n'), ['28 90', '20 70', '28 90']);
   });
   await t.test('Ctrl-C goes to the foreground of the container', async () => {
     tty.clear();

@@ -17,6 +17,7 @@ test('events: beside docker the same is told of containers and images', async (t
   await both('volume', 'create', 'vol');
   await both('volume', 'create', 'vol');
   await both('volume', 'rm', 'vol');
+  await both('volume', 'create', 'kept');
   await both('tag', 'base:1', 'other/name:2');
   const flags = ['--network', 'none', '--label', 'b=2', '--label', 'a=1 < 2'];
   await both('create', '--name', 'one', ...flags, 'base:1', 'sleep', '1000');
@@ -37,8 +38,12 @@ test('events: beside docker the same is told of containers and images', async (t
   await both('commit', '-m', 'as it is', 'one', 'made:3');
   await both('rm', 'one');
   await compare('run', '--rm', '--name', 'two', ...flags, 'base:1', 'sh', '-c', 'exit 7');
-  await both('run', '-d', '--name', 'three', ...flags, 'base:1', 'sleep', '1000');
+  await both('run', '-d', '--name', 'three', ...flags, '-v', 'kept:/k:ro', 'base:1', 'sleep', '1000');
   await both('rm', '-f', 'three');
+  const eats = ['sh', '-c', 'x=1234567890; while :; do x=$x$x; done'];
+  await compare('run', '--name', 'four', ...flags, '-m', '16m', '--memory-swap', '16m', 'base:1', ...eats);
+  await both('rm', 'four');
+  await both('volume', 'rm', 'kept');
   await both('rmi', 'made:3', 'other/name:2');
   await both('container', 'prune', '-f');
   const end = String(Math.ceil(Date.now() / 1000) + 1);
@@ -54,6 +59,7 @@ test('events: beside docker the same is told of containers and images', async (t
     const plain = (text: string) =>
       text
         .replace(/"execID":"[0-9a-f]{64}"/g, '"execID":"E"')
+        .replace(/"container":"[0-9a-f]{64}"/g, '"container":"C"')
         .replace(/"reclaimed":"\d+"/g, '"reclaimed":"N"')
         .replace(/"ID":"[0-9a-f]{64}"/g, '"ID":"(two)"');
     // Docker wakes whoever waits for an end before it tells of that end: where that stands is chance.
@@ -70,6 +76,7 @@ test('events: beside docker the same is told of containers and images', async (t
   await told(...own, '--filter', 'container=one');
   await told(...own, '--filter', 'event=die', '--filter', 'event=exec_start');
   await told(...own, '--filter', 'label=b=2', '--filter', 'image=base:1');
+  assert.ok(all.some((line) => line.startsWith('container oom ')));
   await told('--filter', 'type=image');
   await told('--filter', 'type=volume');
   await same('events', '--filter', 'nothing');

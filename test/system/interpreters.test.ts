@@ -246,6 +246,24 @@ function cases(dir: string, other: number, mapped: number, cgroup: string): Part
       steps: [file('f'), { op: 'copy', from: `${dir}/f`, to: `${dir}/g`, why }],
       show: `cat ${dir}/g; stat -c %a ${dir}/g`,
     },
+    write_counted: {
+      steps: [
+        { op: 'write', path: `${dir}/c`, data: 'zero 00\nmore 1\nmo 2x\n m 3', flags: ['O_CREAT'], mode: 0o644, why },
+        ...['zero', 'more', 'mo', 'm', 'none'].map(
+          (count): Step => ({
+            op: 'write_counted',
+            from: `${dir}/c`,
+            count,
+            path: `${dir}/${count}`,
+            data: count,
+            flags: ['O_CREAT'],
+            mode: 0o600,
+            why,
+          }),
+        ),
+      ],
+      show: `ls ${dir}; cat ${dir}/more; stat -c %a ${dir}/more`,
+    },
     write_proc: {
       steps: [...unshare('CLONE_NEWUTS'), { op: 'write_proc', path: 'sys/kernel/hostname', data: 'three', why }],
       show: 'uname -n',

@@ -131,6 +131,19 @@ const GOLDEN: [Step, string][] = [
   ],
   [{ op: 'copy', from: '/a', to: '/b', why }, 'copy("/a", "/b")'],
   [
+    {
+      op: 'write_counted',
+      from: '/c',
+      count: 'oom_kill',
+      path: '/e',
+      data: 'x',
+      flags: ['O_APPEND'],
+      mode: 0o600,
+      why,
+    },
+    'write_counted("/c", "oom_kill", "/e", "x", O_APPEND, 0600)',
+  ],
+  [
     { op: 'become', from: '/run/a', to: '/run/b', args: ['/bin/node', 'x'], why },
     'rename("/run/a", "/run/b"), at the end execve ["/bin/node", "x"]',
   ],
