@@ -13,7 +13,7 @@ const FILTERS = ['container', 'daemon', 'event', 'image', 'label', 'network', 's
 
 export const verb = command({
   usage: '[OPTIONS]',
-  summary: 'Show what happens to containers, images and volumes',
+  summary: 'Show what happens to containers, images, networks and volumes',
   count: [0, 0],
   flags: {
     filter: { kind: 'list', short: 'f', help: `Show only what fits: ${FILTERS.join(', ')} (key=value)` },

@@ -1,22 +1,26 @@
 /** `tsbox inspect` */
+import type { ObjectType } from '../engine/inspect.ts';
 import { FLAG_ERROR, UsageError } from './args.ts';
 import { command } from './command.ts';
 import { print } from './output.ts';
 import { report } from './report.ts';
 
+const TYPES: readonly ObjectType[] = ['container', 'image', 'network', 'volume'];
+
+const isType = (text: string | undefined): text is ObjectType | undefined =>
+  text === undefined || (TYPES as readonly string[]).includes(text);
+
 export const verb = command({
   usage: '[OPTIONS] NAME|ID [NAME|ID...]',
-  summary: 'Show all that is known of containers, images and volumes',
+  summary: 'Show all that is known of containers, images, networks and volumes',
   count: [1, Number.POSITIVE_INFINITY],
   flags: {
     format: { kind: 'string', short: 'f', help: "'json', or a Go template for each object" },
-    type: { kind: 'string', help: "Look for a 'container', an 'image' or a 'volume' only" },
+    type: { kind: 'string', help: "Look for a 'container', an 'image', a 'network' or a 'volume' only" },
   },
   unsupported: 'size/s',
   async run(context, { format, type }, names) {
-    if (type !== undefined && type !== 'container' && type !== 'image' && type !== 'volume') {
-      throw new UsageError(`${JSON.stringify(type)} is not a type: container, image, volume`, FLAG_ERROR);
-    }
+    if (!isType(type)) throw new UsageError(`${JSON.stringify(type)} is not a type: ${TYPES.join(', ')}`, FLAG_ERROR);
     const engine = await context.engine();
     const { inspectObject } = await import('../engine/inspect.ts');
     return inspectAll(names, format, (name) => inspectObject(engine, name, type));

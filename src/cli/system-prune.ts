@@ -16,7 +16,7 @@ import {
 
 export const verb = command({
   usage: '[OPTIONS]',
-  summary: 'Remove what nobody uses: containers, images, layers',
+  summary: 'Remove what nobody uses: containers, networks, images, layers',
   count: [0, 0],
   flags: { ...PRUNE_IMAGES_FLAGS, volumes: { kind: 'bool', help: 'Remove volumes that no container has, too' } },
   ownsFiles: true,
@@ -31,13 +31,15 @@ export const verb = command({
     // Containers first: then their images are unused too.
     const containers = await pruneContainers(engine, filter);
     print(deletedText('Containers', containers.removed));
+    const networks = (await import('../engine/networks.ts')).pruneNetworks(engine, filter);
+    print(deletedText('Networks', networks.removed));
     const nothing: Pruned<string[]> = { removed: [], bytes: 0, errors: [] };
     const volumes = flags.volumes ? (await import('../engine/volumes.ts')).pruneVolumes(engine, filter) : nothing;
     print(deletedText('Volumes', volumes.removed));
     const images = await pruneImages(engine, { all: flags.all, filter });
     const bytes = containers.bytes + volumes.bytes + images.bytes;
     print(deletedText('Images', removedLines(images.removed)) + reclaimedText(bytes));
-    return reportErrors([...containers.errors, ...volumes.errors, ...images.errors]);
+    return reportErrors([...containers.errors, ...networks.errors, ...volumes.errors, ...images.errors]);
   },
 });
 
@@ -52,6 +54,7 @@ function warning({
 }): string {
   const what = [
     'all stopped containers',
+    'all networks not used by at least one container',
     ...(volumes ? ['all volumes not used by at least one container'] : []),
     whichImages(all),
     ...(filters.length === 0 ? ['layers that interrupted pulls have left'] : []),

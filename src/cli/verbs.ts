@@ -27,6 +27,11 @@ export const VERBS: Readonly<Record<string, Load>> = {
   logout: () => import('./logout.ts'),
   logs: () => import('./logs.ts'),
   'manifest inspect': () => import('./manifest-inspect.ts'),
+  'network create': () => import('./network-create.ts'),
+  'network inspect': () => import('./network-inspect.ts'),
+  'network ls': () => import('./network-ls.ts'),
+  'network prune': () => import('./network-prune.ts'),
+  'network rm': () => import('./network-rm.ts'),
   pause: () => import('./pause.ts'),
   port: () => import('./port.ts'),
   ps: () => import('./ps.ts'),
@@ -112,6 +117,7 @@ export const MANAGEMENT: Readonly<Record<string, string>> = {
   container: "The container commands by Docker's longer names",
   image: "The image commands by Docker's longer names",
   manifest: 'What registries have: inspect',
+  network: 'Networks that containers share: create, inspect, ls, prune, rm',
   system: 'What is used and what can go: df, prune, info',
   volume: 'Directories that outlive their containers: create, inspect, ls, prune, rm',
 };
@@ -164,6 +170,15 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     tag: 'tag',
   },
   manifest: { inspect: 'manifest inspect' },
+  network: {
+    create: 'network create',
+    inspect: 'network inspect',
+    ls: 'network ls',
+    list: 'network ls',
+    prune: 'network prune',
+    rm: 'network rm',
+    remove: 'network rm',
+  },
   system: {
     'after-exit': 'system after-exit',
     df: 'system df',
@@ -187,6 +202,6 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
 
 /** Verbs that Docker has and tsbox does not. */
 export const UNSUPPORTED_VERBS: readonly string[] = (
-  'build builder buildx checkpoint compose config context network node plugin ' +
+  'build builder buildx checkpoint compose config connect context disconnect node plugin ' +
   'search secret service stack swarm trust'
 ).split(' ');

@@ -11,6 +11,7 @@ import { readVolume } from '../store/volumes.ts';
 import { HOST_CONFIG_DEFAULTS, networkSettings } from './inspect-defaults.ts';
 import { inspectImage } from './inspect-image.ts';
 import { shownLinks } from './links.ts';
+import { inspectNetwork } from './networks.ts';
 import type { Engine } from './open.ts';
 import { inspectVolume } from './volumes.ts';
 
@@ -64,9 +65,11 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
   };
 }
 
-/** A container by that name, else an image, else a volume; `type` asks for one of them only.
+export type ObjectType = 'container' | 'image' | 'network' | 'volume';
+
+/** A container by that name, else an image, else a network, else a volume; `type` asks for one of them only.
  *  @throws ERR_TSBOX_NOT_FOUND */
-export function inspectObject(engine: Engine, name: string, type?: 'container' | 'image' | 'volume'): object {
+export function inspectObject(engine: Engine, name: string, type?: ObjectType): object {
   if (type === undefined || type === 'container') {
     const record = findContainer(engine.store, name);
     if (record !== undefined) return inspectContainer(engine, record);
@@ -75,8 +78,22 @@ export function inspectObject(engine: Engine, name: string, type?: 'container' |
     const image = findImage(engine.store, name);
     if (image !== undefined) return inspectImage(engine, image);
   }
-  const isVolume = type !== 'container' && type !== 'image' && readVolume(engine.store, name) !== undefined;
+  const isVolume = (type === undefined || type === 'volume') && readVolume(engine.store, name) !== undefined;
+  if (type === undefined || type === 'network') {
+    const network = found(() => inspectNetwork(engine, name));
+    // A volume's name may be how the id of some network begins.
+    if (network !== undefined && (!isVolume || [network.Name, network.Id].includes(name))) return network;
+  }
   if (isVolume) return inspectVolume(engine, name);
   const kind = type === undefined ? 'object' : type;
   throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such ${kind}: ${name}`);
+}
+
+function found<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof TsboxError && error.code === 'ERR_TSBOX_NOT_FOUND') return undefined;
+    throw error;
+  }
 }

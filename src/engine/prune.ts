@@ -41,7 +41,7 @@ export interface Pruned<T> {
 }
 
 /** @param created RFC 3339 */
-function fits(
+export function fits(
   filter: PruneFilter,
   created: string,
   labels: Readonly<Record<string, string>> | null | undefined,
@@ -128,7 +128,7 @@ function removeLayers(store: Store, remove: (path: string) => void): string[] {
   return chainIds;
 }
 
-function notePrune(store: Store, type: EventType, bytes: number): void {
+export function notePrune(store: Store, type: EventType, bytes: number): void {
   noteEvent(store, { type, action: 'prune', id: '', attributes: { reclaimed: String(bytes) } });
 }
 

@@ -25,6 +25,8 @@ export interface NetworkRecord {
   /** `com.docker.network.bridge.name` and its like. */
   Options: Record<string, string>;
   Labels: Record<string, string>;
+  /** The interface was there before the network, and stays when that goes. */
+  KeepsInterface?: boolean;
 }
 
 /** What was asked for: one for each network of a container. Docker's `EndpointSettings`, the part that lasts. */

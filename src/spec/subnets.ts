@@ -1,4 +1,5 @@
 /** Which subnet a network gets that nobody gave one. Pure. @see RFC 1918, RFC 4193 */
+import { TsboxError } from '../errors.ts';
 import { formatSubnet, overlap, type Subnet } from './ip.ts';
 
 /** What is in use: of which network or route, for the words of a refusal. */
@@ -37,4 +38,13 @@ export function takenBy(subnet: Subnet, taken: readonly TakenSubnet[]): TakenSub
 /** `172.17.0.0/16 (bridge)` */
 export function takenText({ subnet, by }: TakenSubnet): string {
   return `${formatSubnet(subnet)} (${by})`;
+}
+
+/** @returns Docker's refusal where nothing is left to be chosen from */
+export function noFreeSubnet(): TsboxError {
+  const message =
+    'could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network';
+  return new TsboxError('ERR_TSBOX_CONFLICT', message, {
+    hint: '`tsbox network prune` removes networks that nobody uses; --subnet gives one of your choice.',
+  });
 }

@@ -8,7 +8,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
-import { contains, formatAddress, formatSubnet, overlap, parseAddress, parseSubnet, type Subnet } from '../spec/ip.ts';
+import { formatAddress, formatSubnet, parseAddress, parseSubnet, type Subnet } from '../spec/ip.ts';
 import type { IpamConfig, NetworkRecord } from '../spec/network.ts';
 import {
   BRIDGE_NAME,
@@ -18,11 +18,11 @@ import {
   HOST_BINDING,
   PREDEFINED,
 } from '../spec/network-options.ts';
-import { freeSubnet, type TakenSubnet } from '../spec/subnets.ts';
+import { freeSubnet, noFreeSubnet, type TakenSubnet, takenBy } from '../spec/subnets.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { withLock } from '../sys/lock.ts';
+import { linkInfo, routes } from '../sys/netlink.ts';
 import { randomHex } from '../sys/random.ts';
-import { type Route, routes } from '../sys/routes.ts';
 import { sha256Hex } from '../sys/sha256.ts';
 import { noteEvent } from './events.ts';
 import { attempt, isObject, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
@@ -86,6 +86,7 @@ const FIELDS: Readonly<Record<keyof NetworkRecord, (value: unknown) => boolean>>
   Internal: (value) => typeof value === 'boolean',
   Options: isTexts,
   Labels: isTexts,
+  KeepsInterface: (value) => value === undefined || typeof value === 'boolean',
 };
 
 /** @returns undefined where there is none @throws ERR_TSBOX_DAMAGED naming the file, ERR_TSBOX_UNSUPPORTED for one of a later tsbox */
@@ -172,12 +173,6 @@ export function newNetworkRecord(
   };
 }
 
-/** Subnets that a new network cannot have: those of other networks, routes of the host, and where its name servers are.
- *  @param own an interface whose routes do not count */
-export function takenSubnets(others: readonly NetworkRecord[], own = ''): TakenSubnet[] {
-  return [...networkSubnets(others), ...hostSubnets(routes(), own)];
-}
-
 /** Subnets of networks, by their names. */
 export function networkSubnets(others: readonly NetworkRecord[]): TakenSubnet[] {
   return others.flatMap(({ Name, IPAM }) =>
@@ -188,9 +183,23 @@ export function networkSubnets(others: readonly NetworkRecord[]): TakenSubnet[] 
   );
 }
 
-function hostSubnets(found: readonly Route[], own: string): TakenSubnet[] {
-  const used = found
-    .filter(({ destination, device }) => destination.prefix > 0 && device !== own)
+interface DeviceSubnet {
+  destination: Subnet;
+  device: string;
+}
+
+/** Where the host's routes lead, but for the default ones. */
+function routedSubnets(): DeviceSubnet[] {
+  return routes().flatMap(({ to, device = '' }) => {
+    const destination = parseSubnet(to);
+    return destination === undefined || destination.prefix === 0 ? [] : [{ destination, device }];
+  });
+}
+
+/** Subnets that the host uses: its routes, and where its name servers are. @param own an interface that does not count */
+export function hostSubnets(own: string): TakenSubnet[] {
+  const used = routedSubnets()
+    .filter(({ device }) => device !== own)
     .map(({ destination: subnet, device }) => ({ subnet, by: `route through ${device}` }));
   return [...used, ...nameServers()];
 }
@@ -215,27 +224,22 @@ export function ipamConfig(subnet: Subnet): IpamConfig {
   return { Subnet: formatSubnet(subnet), Gateway: formatAddress(subnet.version, subnet.base + 1n) };
 }
 
-/** @returns Docker's refusal where nothing is left to be chosen from */
-export function noFreeSubnet(): TsboxError {
-  const message =
-    'could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network';
-  return new TsboxError('ERR_TSBOX_CONFLICT', message, {
-    hint: '`tsbox network prune` removes networks that nobody uses; --subnet gives one of your choice.',
-  });
-}
-
-/** What of its links is still there decides: the default network of a new data root gets the subnet that its interface has. */
-function defaultSubnet(others: readonly NetworkRecord[], name: string): Subnet {
-  const found = routes();
-  const others4 = networkSubnets(others);
-  const kept = found
-    .filter(({ destination, device }) => device === name && destination.version === 4 && destination.prefix <= 30)
-    .find(({ destination }) => !others4.some(({ subnet }) => overlap(subnet, destination)));
-  if (kept !== undefined && kept.destination.prefix > 0) return kept.destination;
-  const taken = [...others4, ...hostSubnets(found, name)].map(({ subnet }) => subnet);
-  const free = freeSubnet(taken);
+/** The subnet that its interface has, should that be there from another data root's time; else a free one. */
+function defaultSubnet(others: readonly NetworkRecord[], bridge: string): Subnet {
+  const most = 30; // with room for a gateway and a container
+  const subnets = networkSubnets(others);
+  const kept = routedSubnets()
+    .filter(({ destination, device }) => device === bridge && destination.version === 4 && destination.prefix <= most)
+    .find(({ destination }) => takenBy(destination, subnets) === undefined);
+  if (kept !== undefined) return kept.destination;
+  const free = freeSubnet([...subnets, ...hostSubnets(bridge)].map(({ subnet }) => subnet));
   if (free === undefined) throw noFreeSubnet();
   return free;
+}
+
+/** Is there an interface of the name that somebody chose? Then it is his, and stays. */
+export function keptInterface(name: string | undefined): Pick<NetworkRecord, 'KeepsInterface'> {
+  return name !== undefined && linkInfo(name) !== undefined ? { KeepsInterface: true } : {};
 }
 
 function predefinedRecord(store: Store, name: string, others: readonly NetworkRecord[]): NetworkRecord {
@@ -253,6 +257,7 @@ function predefinedRecord(store: Store, name: string, others: readonly NetworkRe
       [HOST_BINDING]: '0.0.0.0',
       [BRIDGE_NAME]: bridge,
     },
+    ...keptInterface(store.bridge),
   });
 }
 
@@ -315,18 +320,6 @@ export function readNetwork(store: Store, text: string): NetworkRecord {
   const [id] = [...damaged.keys()].filter((one) => isPrefix && one.startsWith(text));
   if (found[0] !== undefined) return found[0];
   throw (id === undefined ? undefined : damaged.get(id)) ?? noSuchNetwork(text);
-}
-
-/** The network in whose subnet an address is. */
-export function networkOf(all: readonly NetworkRecord[], address: string): NetworkRecord | undefined {
-  const parsed = parseAddress(address);
-  if (parsed === undefined) return undefined;
-  return all.find(({ IPAM }) =>
-    IPAM.Config.some(({ Subnet: text }) => {
-      const subnet = parseSubnet(text);
-      return subnet !== undefined && contains(subnet, parsed);
-    }),
-  );
 }
 
 function note(store: Store, action: string, { ID, Name, Driver }: NetworkRecord): void {

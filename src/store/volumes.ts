@@ -9,6 +9,7 @@
  */
 import { closeSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
+import { compareNaturally } from '../spec/natural-order.ts';
 import { isVolumeName, noSuchVolume, type Volume } from '../spec/volume.ts';
 import { type Lock, lock, tryLock } from '../sys/lock.ts';
 import { randomHex } from '../sys/random.ts';
@@ -103,7 +104,7 @@ export function requireVolume(store: Store, name: string): Volume {
 export function volumeNames(store: Store): string[] {
   return namesIn(volumesHome(store))
     .filter((name) => isVolumeName(name) && isDirectory(`${volumeDirectory(store, name)}/_data`))
-    .sort(compareNames);
+    .sort(compareNaturally);
 }
 
 function namesIn(directory: string): string[] {
@@ -122,20 +123,6 @@ function isDirectory(path: string): boolean {
     if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return false; // beside a file, as Docker's metadata.db
     throw error;
   }
-}
-
-/** `v2` before `v10`. */
-function compareNames(a: string, b: string): number {
-  const [left, right] = [a, b].map((name) => name.match(/\d+|\D+/g) ?? []);
-  for (const [index, one] of left!.entries()) {
-    const other = right![index];
-    if (other === undefined) return 1;
-    const numbers = /^\d/.test(one) && /^\d/.test(other);
-    const byValue = numbers ? Math.sign(Number(one) - Number(other)) : 0;
-    if (byValue !== 0) return byValue;
-    if (one !== other) return one < other ? -1 : 1;
-  }
-  return left!.length - right!.length;
 }
 
 export interface NewVolume {

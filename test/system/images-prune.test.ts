@@ -169,11 +169,11 @@ const WARNINGS: readonly [string, string][] = [
   ['container prune', 'WARNING! This will remove all stopped containers.\n'],
   [
     'system prune',
-    'WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n  - layers that interrupted pulls have left\n\n',
+    'WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  - all dangling images\n  - layers that interrupted pulls have left\n\n',
   ],
   [
     'system prune -a --filter until=1h --filter label=x',
-    'WARNING! This will remove:\n  - all stopped containers\n  - all images without at least one container associated to them\n\n' +
+    'WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  - all images without at least one container associated to them\n\n' +
       '  Items to be pruned will be filtered with:\n  - label=x\n  - until=1h\n\n',
   ],
 ];

@@ -120,7 +120,7 @@ test('main: an empty store has empty lists', async () => {
 });
 
 test('main: one name that is wrong does not keep the others from being tried', async () => {
-  const { status, stdout, stderr } = await tsbox('inspect', 'a', 'b');
+  const { status, stdout, stderr } = await tsbox('inspect', 'x', 'y'); // no beginnings of an id
   assert.equal(status, 1);
   assert.equal(stdout, '[]\n');
   assert.equal(stderr.match(/no such object/gi)?.length, 2);

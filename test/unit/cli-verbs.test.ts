@@ -28,6 +28,12 @@ const DOCKER: Record<string, string> = {
   logout: '',
   logs: 'details follow/f since tail/n timestamps/t until',
   'manifest inspect': 'insecure verbose/v',
+  'network create':
+    'attachable aux-address config-from config-only driver/d gateway ingress internal ip-range ipam-driver ipam-opt ipv4 ipv6 label opt/o scope subnet',
+  'network inspect': 'format/f verbose/v',
+  'network ls': 'filter/f format no-trunc quiet/q',
+  'network prune': 'filter force/f',
+  'network rm': 'force/f',
   pause: '',
   port: '',
   ps: 'all/a filter/f format last/n latest/l no-trunc quiet/q size/s',

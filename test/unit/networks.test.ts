@@ -18,7 +18,6 @@ import {
   readNetwork,
 } from '../../src/store/networks.ts';
 import { openStore } from '../../src/store/open.ts';
-import { route4, route6 } from '../../src/sys/routes.ts';
 
 function roots(t: TestContext) {
   const directory = mkdtempSync(join(tmpdir(), 'tsbox-networks-'));
@@ -50,18 +49,6 @@ test("networks: the first of Docker's subnets that nobody has", () => {
 
 test('networks: a unique local subnet has the forty bits that it is given', () => {
   assert.equal(formatSubnet(uniqueLocalSubnet(Buffer.from('0102030405', 'hex'))), 'fd01:203:405::/64');
-});
-
-test('networks: routes as procfs writes them', () => {
-  assert.equal(
-    route4('Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT'),
-    undefined,
-  );
-  const line = 'eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0  ';
-  assert.deepEqual(route4(line), { destination: subnet('192.0.2.0/24'), device: 'eth0' });
-  assert.equal(route4('eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0')?.destination.prefix, 0);
-  const six = `fd00${'0'.repeat(28)} 40 ${'0'.repeat(32)} 00 ${'0'.repeat(32)} 00000100 00000001 00000000 00000001     eth0`;
-  assert.deepEqual(route6(six), { destination: subnet('fd00::/64'), device: 'eth0' });
 });
 
 test('networks: bridge, host and none are there from the first look on, and keep their ids', (t) => {
