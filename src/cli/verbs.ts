@@ -66,6 +66,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
 
 /** Verbs that tsbox itself calls, for work that another process has to do. In no help. */
 export const INTERNAL_VERBS: Readonly<Record<string, Load>> = {
+  'exec-failed': () => import('./exec-failed.ts'),
   'volume-fill': () => import('./volume-fill.ts'),
   'volume-release': () => import('./volume-release.ts'),
 };

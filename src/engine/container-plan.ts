@@ -4,6 +4,7 @@ import { TsboxError } from '../errors.ts';
 import { networkFiles } from '../network/files.ts';
 import { nameservers } from '../network/resolv-conf.ts';
 import { compilePlan } from '../plan/compile.ts';
+import type { SeccompFilter } from '../plan/credentials.ts';
 import type { MonitorInput } from '../plan/monitor.ts';
 import { makeDirectories, type PathKind } from '../plan/mounts.ts';
 import type { Plan, Step } from '../plan/step.ts';
@@ -56,6 +57,10 @@ export interface ContainerPlanInput {
 export interface ContainerPlan {
   plan: Plan;
   config: OciConfig;
+  facts: HostFacts;
+  seccomp?: SeccompFilter;
+  /** Of its user namespace, if it has one. */
+  maps?: IdMaps;
 }
 
 /** Overlay's `volatile` option: Linux 5.10. */
@@ -317,5 +322,5 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       end,
     },
   });
-  return { plan, config };
+  return { plan, config, facts, ...(seccomp && { seccomp }), ...(maps && { maps }) };
 }

@@ -1,8 +1,12 @@
 /** A further process in a container that runs. */
 import { rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
-import { compileEnter } from '../plan/enter.ts';
+import { compileEnter, type EnterInput } from '../plan/enter.ts';
+import type { Plan } from '../plan/step.ts';
+import { encodePlan } from '../plan/wire.ts';
+import { startError } from '../runtime/failure.ts';
 import { launch } from '../runtime/launch.ts';
+import type { FailedStep } from '../runtime/session.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import type { OciProcess } from '../spec/oci-runtime.ts';
 import { securityOptions } from '../spec/security-options.ts';
@@ -10,7 +14,8 @@ import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { eventPlace, noteContainer } from '../store/events.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, readRun } from '../store/state.ts';
-import { runDirectory } from '../store/store.ts';
+import { runDirectory, type Store } from '../store/store.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
 import { mapsInUse } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
@@ -21,6 +26,7 @@ import { processEnv } from './merge.ts';
 import { namespaceFiles } from './namespaces.ts';
 import { boundingSet, oomScore, processCapabilities, rlimits } from './oci.ts';
 import type { Engine } from './open.ts';
+import { compileReplay, keepReplay } from './replay.ts';
 import { seccompFilter } from './seccomp.ts';
 
 function execProcess(
@@ -50,9 +56,14 @@ function execProcess(
   };
 }
 
-/** Starts the command in the container's namespaces and cgroup, with its capabilities.
- *  @throws ERR_TSBOX_CONFLICT when the container does not run; exit codes 126 and 127 as for a container's own command */
-export async function execContainer(engine: Engine, request: ExecRequest): Promise<Session> {
+/** What a command gets in a container that runs, and what the plan is compiled from. */
+interface Entrance {
+  record: ContainerRecord;
+  input: Omit<EnterInput, 'events' | 'stdin'>;
+}
+
+/** @throws ERR_TSBOX_CONFLICT when the container does not run */
+async function entrance(engine: Engine, request: ExecRequest): Promise<Entrance> {
   const record = requireContainer(engine.store, request.container);
   const state = containerState(engine.store, record);
   if (!state.Running) {
@@ -74,9 +85,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   const own = boundingSet(hostConfig, facts.capabilities);
   const seccomp = await seccompFilter(engine, hostConfig, facts, own);
   const maps = mapsInUse(state.Pid);
-  const execID = randomHex(32);
-  const plan = compileEnter({
-    events: eventPlace(engine.store, record, { execID }),
+  const input = {
     pid: state.Pid,
     monitor: readRun(engine.store, record.ID)?.Monitor ?? 0,
     process: execProcess(engine, record, hostConfig, request, request.privileged === true ? facts.capabilities : own),
@@ -85,16 +94,62 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
     cgroupsPath: cgroupsPath(record.ID, hostConfig.CgroupParent),
     namespaces: [...(maps === undefined ? [] : ['user' as const]), ...namespaceFiles(hostConfig)],
     ...(maps === undefined ? {} : { maps }),
+  };
+  return { record, input };
+}
+
+function execPlan(
+  { record, input }: Entrance,
+  store: Store,
+  execID: string,
+  request: Pick<ExecRequest, 'tty' | 'openStdin'>,
+): Plan {
+  return compileEnter({
+    ...input,
+    events: eventPlace(store, record, { execID }),
     ...(request.tty ? {} : { stdin: request.openStdin ? ('STDIN_ONCE' as const) : ('STDIN_NULL' as const) }),
   });
+}
+
+/** Would tsbox-replay take this one? */
+function isPlain({ tty, env, user, workdir, privileged }: ExecRequest): boolean {
+  return !tty && env.length === 0 && user === undefined && workdir === undefined && privileged !== true;
+}
+
+/** It has started Node, so there is no plan that it could have used. */
+function keepForNext({ store }: Engine, { record, input }: Entrance, since: Date): void {
+  const replay = compileReplay(store, record, input);
+  if (replay === undefined) return;
+  // Root of the host sees the tree where it is mounted, others only by a process in it.
+  const root = isHostRoot() ? rwLayer(store, record.ID).merged : `/proc/${input.pid}/root`;
+  const { pid, monitor } = input;
+  keepReplay(store, replay, { pid, monitor, root, capabilities: input.facts.capabilities, since, locked: false });
+}
+
+/** Starts the command in the container's namespaces and cgroup, with its capabilities.
+ *  @throws ERR_TSBOX_CONFLICT when the container does not run; exit codes 126 and 127 as for a container's own command */
+export async function execContainer(engine: Engine, request: ExecRequest): Promise<Session> {
+  const since = new Date();
+  const found = await entrance(engine, request);
+  const { record } = found;
+  const execID = randomHex(32);
+  const plan = execPlan(found, engine.store, execID, request);
   const command = request.command.join(' ');
   noteContainer(engine.store, record, `exec_create: ${command}`, { execID });
   noteContainer(engine.store, record, `exec_start: ${command}`, { execID });
   const planFile = `${runDirectory(engine.store, record.ID)}/exec-${randomHex(6)}.plan`;
   try {
     const { client, pid } = await launch(plan, { planFile });
+    if (isPlain(request)) keepForNext(engine, found, since);
     return session(record.ID, pid, client);
   } finally {
     rmSync(planFile, { force: true });
   }
+}
+
+/** For an exec whose steps somebody else has run: what to say of the one that failed.
+ *  @throws always, as {@link execContainer} does */
+export async function explainExec(engine: Engine, request: ExecRequest, failed: FailedStep): Promise<never> {
+  const plan = execPlan(await entrance(engine, request), engine.store, randomHex(32), request);
+  throw startError(encodePlan(plan).lists, failed);
 }

@@ -1,24 +1,28 @@
 /** Starts a container that was created. */
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
+import type { Replay } from '../plan/replay.ts';
 import { initList, type Plan, type Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import { launch } from '../runtime/launch.ts';
 import type { StepDone } from '../runtime/session.ts';
-import type { ContainerRecord } from '../spec/container.ts';
+import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import { saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteMounts } from '../store/events.ts';
 import { beginHealth, isProbed } from '../store/health.ts';
 import { rwLayer } from '../store/rw-layers.ts';
-import { containerState, DIED, foldHeld } from '../store/state.ts';
-import { containerDirectory, memoryEventsFile, runDirectory } from '../store/store.ts';
+import { containerState, DIED, foldHeld, readRun } from '../store/state.ts';
+import { containerDirectory, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
 import { lock } from '../sys/lock.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, containerSession, noteResize } from './attach.ts';
-import { containerPlan } from './container-plan.ts';
+import { cgroupsPath } from './cgroup-path.ts';
+import { type ContainerPlan, containerPlan } from './container-plan.ts';
+import { namespaceFiles } from './namespaces.ts';
 import type { Engine } from './open.ts';
+import { compileReplay, keepReplay, makeReplay } from './replay.ts';
 import { restarts } from './restart-policy.ts';
 import { settle } from './settle.ts';
 import { phase } from './timing.ts';
@@ -101,6 +105,26 @@ function recordFailure(engine: Engine, record: ContainerRecord, error: unknown):
   rmSync(memoryEventsFile(engine.store, record.ID), { force: true });
 }
 
+/** The plan of an exec: what a command gets there is what the container's own process gets. That is not quite so with a terminal or a user
+ *  namespace; there the first exec keeps one. */
+function firstReplay(
+  store: Store,
+  record: ContainerRecord,
+  hostConfig: HostConfig,
+  { config, facts, seccomp, maps }: ContainerPlan,
+): Replay | undefined {
+  if (record.Config.Tty || maps !== undefined) return undefined;
+  return compileReplay(store, record, {
+    pid: 0,
+    monitor: 0,
+    process: config.process,
+    ...(seccomp === undefined ? {} : { seccomp }),
+    facts,
+    cgroupsPath: cgroupsPath(record.ID, hostConfig.CgroupParent),
+    namespaces: namespaceFiles(hostConfig),
+  });
+}
+
 /** For who holds the container's lock and knows that it does not run.
  *  @param delay milliseconds for which its restart policy has held it back; 0 when somebody starts it */
 export async function startLocked(
@@ -116,7 +140,9 @@ export async function startLocked(
     const layer = rwLayer(store, record.ID);
     const size = options.size === undefined ? {} : { size: options.size };
     volumes = await useVolumes(engine, record);
-    const { plan, config } = await containerPlan(engine, { record: volumes.record, hostConfig, layer, ...size });
+    const since = new Date();
+    const compiled = await containerPlan(engine, { record: volumes.record, hostConfig, layer, ...size });
+    const { plan, config } = compiled;
     phase('plan');
     const run = runDirectory(store, record.ID);
     // The run directory may have gone with the monitor's host, or by somebody's hand.
@@ -130,10 +156,20 @@ export async function startLocked(
     const trace = options.explain === undefined ? {} : { onStep: explainer(plan, options.explain) };
     const startedAt = new Date().toISOString();
     noteMounts(store, record);
-    const { client, pid } = await launch(plan, { planFile: `${run}/plan`, ...trace });
+    makeReplay(store, record.ID);
+    const launching = launch(plan, { planFile: `${run}/plan`, ...trace });
+    // While the executor is at work there is nothing else to do.
+    const replay = firstReplay(store, record, hostConfig, compiled);
+    const { client, pid } = await launching;
     if (options.stdin === false) client.want({ output: true, stdin: false });
     if (!hostConfig.AutoRemove) recordStart(engine, record, pid, startedAt);
     phase('launch');
+    if (replay !== undefined) {
+      const monitor = readRun(store, record.ID)?.Monitor ?? 0;
+      const { capabilities } = compiled.facts;
+      keepReplay(store, replay, { pid, monitor, root: layer.merged, capabilities, since, locked: true });
+    }
+    phase('replay');
     if (options.size !== undefined) noteResize(store, record, options.size);
     return containerSession(store, record, pid, client);
   } catch (error) {

@@ -27,9 +27,13 @@ export interface EncodedPlan {
   readonly lists: readonly (readonly Step[])[];
 }
 
+/** Where in the bytes a step begins, by its operation (`exec`), and where its arguments do (`exec.args`); the last one of a name counts. */
+export type Places = Map<string, number>;
+
 interface Writer {
   buffer: Buffer;
   at: number;
+  places: Places | undefined;
 }
 
 function room(writer: Writer, bytes: number): void {
@@ -132,6 +136,7 @@ function step(writer: Writer, value: Step, lists: (readonly Step[])[]): void {
   const args = Object.entries(spec.args) as [string, Kind][];
   const rules = Object.entries(value.onError ?? {});
   const start = writer.at;
+  writer.places?.set(value.op, start);
   u32(writer, 0);
   u16(writer, spec.number);
   u8(writer, args.length);
@@ -140,15 +145,19 @@ function step(writer: Writer, value: Step, lists: (readonly Step[])[]): void {
     u16(writer, errnoNumber(name));
     u16(writer, ACTIONS[action]);
   }
-  for (const [name, kind] of args) arg(writer, kind, (value as unknown as Record<string, unknown>)[name], lists);
+  for (const [name, kind] of args) {
+    writer.places?.set(`${value.op}.${name}`, writer.at);
+    arg(writer, kind, (value as unknown as Record<string, unknown>)[name], lists);
+  }
   writer.buffer.writeUInt32LE(writer.at - start - 4, start);
 }
 
 /** The executor's share of a plan, monitor and cleanup and all lists below them, as bytes. Every known hole must be filled.
+ *  @param options `places` is filled, for who changes the bytes
  *  @throws Error (a bug) on an open hole or an unknown flag */
-export function encodePlan(plan: Plan, options: { trace?: boolean } = {}): EncodedPlan {
+export function encodePlan(plan: Plan, options: { trace?: boolean; places?: Places } = {}): EncodedPlan {
   const lists: (readonly Step[])[] = [plan.monitor, plan.cleanup];
-  const writer: Writer = { buffer: Buffer.alloc(16384), at: 0 };
+  const writer: Writer = { buffer: Buffer.alloc(16384), at: 0, places: options.places };
   writer.at = writer.buffer.write(PLAN_MAGIC, 'latin1');
   u32(writer, PLAN_VERSION);
   u32(writer, options.trace === true ? PLAN_TRACE : 0);

@@ -36,3 +36,10 @@ export function stepError(step: Step | undefined, failed: FailedStep): TsboxErro
   const what = failed.detail === undefined ? callText(step) : `${callText(step)}: ${failed.detail}`;
   return new SyscallError(step.op, `start the container: ${what}`, errnoOf(failed.errno), { exitCode: FAILED });
 }
+
+/** The error behind what a client was told before the command ran. @param lists as the plan was encoded */
+export function startError(lists: readonly (readonly Step[])[], failed: FailedStep | undefined): TsboxError {
+  const list = lists[failed?.list ?? -1];
+  if (failed !== undefined && list !== undefined) return stepError(list[failed.index], failed);
+  return new TsboxError('ERR_TSBOX_EXECUTOR', 'the executor ended before the command was started');
+}

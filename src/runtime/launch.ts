@@ -6,7 +6,7 @@ import { encodePlan } from '../plan/wire.ts';
 import { builtFile } from '../sys/built-file.ts';
 import { highDescriptor, socketPair, spawnProcess, waitPid } from '../sys/process.ts';
 import { readOnlyProgram } from '../sys/program.ts';
-import { stepError } from './failure.ts';
+import { startError } from './failure.ts';
 import { type FailedStep, type MonitorClient, monitorClient, type StepDone } from './session.ts';
 
 export interface LaunchOptions {
@@ -94,9 +94,7 @@ export async function launch(plan: Plan, options: LaunchOptions): Promise<Launch
       closed() {
         waitPid(executor, false);
         if (running) return;
-        const list = encoded.lists[failed?.list ?? -1];
-        if (failed !== undefined && list !== undefined) reject(stepError(list[failed.index], failed));
-        else reject(new TsboxError('ERR_TSBOX_EXECUTOR', 'the executor ended before the command was started'));
+        reject(startError(encoded.lists, failed));
       },
     });
   });

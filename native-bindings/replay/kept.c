@@ -1,0 +1,211 @@
+/* The file that is kept: found, read, taken apart, believed or not. Its form is in src/plan/replay.ts. */
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../format.h"
+#include "replay.h"
+
+enum { MOST = 4 << 20 };
+
+static bool is_id(const char *text) { return strlen(text) == ID_DIGITS && strspn(text, "0123456789abcdef") == ID_DIGITS; }
+
+/* May it be the name of a container? Then it is safe as the name of a file. */
+static bool is_name(const char *text) {
+  static const char more[] = "_.-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  size_t length = strlen(text);
+  return length > 1 && length < 256 && strspn(text, more) == length && strchr("_.-", text[0]) == NULL;
+}
+
+/* A root directory, by the environment or where root's is. NULL where it takes more to find out. */
+static const char *root(const char *variable, const char *otherwise) {
+  const char *given = getenv(variable);
+  if (given == NULL || given[0] == 0) return geteuid() == 0 ? otherwise : NULL;
+  return given[0] == '/' ? given : NULL;
+}
+
+static bool join(char path[PATH_MAX], const char *const *parts) {
+  struct out out = out_start(path, PATH_MAX);
+  for (; *parts != NULL; parts++) put(&out, *parts);
+  return out.at < out.end;
+}
+
+/* The id that a name leads to: the last part of what its symlink says. */
+static bool id_of_name(char id[ID_DIGITS + 1], const char *data, const char *name) {
+  char path[PATH_MAX], target[PATH_MAX];
+  if (!is_name(name) || !join(path, (const char *const[]){data, "/names/", name, NULL})) return false;
+  ssize_t length = readlink(path, target, sizeof target - 1);
+  if (length <= ID_DIGITS) return false;
+  target[length] = 0;
+  const char *last = target + length - ID_DIGITS;
+  if (last[-1] != '/' || !is_id(last)) return false;
+  memcpy(id, last, ID_DIGITS + 1);
+  return true;
+}
+
+/* Nobody else may have written it, and nobody may be writing. */
+static char *read_own(const char *path, size_t *size) {
+  struct stat status;
+  char *bytes = NULL;
+  int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return NULL;
+  bool own = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 022) == 0;
+  if (own && status.st_size > 0 && status.st_size < MOST && flock(fd, LOCK_SH | LOCK_NB) == 0)
+    bytes = malloc((size_t)status.st_size);
+  if (bytes != NULL && read(fd, bytes, (size_t)status.st_size) != status.st_size) {
+    free(bytes);
+    bytes = NULL;
+  }
+  *size = (size_t)status.st_size;
+  close(fd);
+  return bytes;
+}
+
+/* Does somebody hold the lock? Then the container's monitor lives. */
+static bool is_locked(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool locked = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+  close(fd);
+  return locked;
+}
+
+char *kept_read(const char *container, size_t *size) {
+  char id[ID_DIGITS + 1], path[PATH_MAX];
+  const char *remap = getenv("TSBOX_USERNS_REMAP");
+  const char *data = root("TSBOX_ROOT", "/var/lib/tsbox"), *run = root("TSBOX_RUN_ROOT", "/run/tsbox");
+  if (data == NULL || run == NULL || (remap != NULL && remap[0] != 0)) return NULL;
+  if (is_id(container)) strcpy(id, container);
+  else if (!id_of_name(id, data, container)) return NULL;
+  if (!join(path, (const char *const[]){run, "/", id, "/lock", NULL}) || !is_locked(path)) return NULL;
+  if (!join(path, (const char *const[]){run, "/", id, "/exec.replay", NULL})) return NULL;
+  return read_own(path, size);
+}
+
+/* The lines of the head, each ended with NUL instead of its line feed. */
+struct lines {
+  char *at;
+  char *end;
+};
+
+static char *next_line(struct lines *lines) {
+  char *line = lines->at;
+  char *feed = memchr(line, '\n', (size_t)(lines->end - line));
+  if (feed == NULL || memchr(line, 0, (size_t)(feed - line)) != NULL) return NULL;
+  *feed = 0;
+  lines->at = feed + 1;
+  return line;
+}
+
+/* What stands behind the word that the next line must begin with. */
+static char *value(struct lines *lines, const char *word) {
+  char *line = next_line(lines);
+  size_t length = strlen(word);
+  return line != NULL && strncmp(line, word, length) == 0 && line[length] == ' ' ? line + length + 1 : NULL;
+}
+
+static bool read_number(const char **text, size_t *number) {
+  char *end;
+  if (**text < '0' || **text > '9') return false;
+  *number = strtoul(*text, &end, 10);
+  *text = *end == ' ' ? end + 1 : end;
+  return (*end == ' ' || *end == 0) && *number < MOST;
+}
+
+/* The places must be in the plan, and be what they are said to be: an empty vector, and a number. */
+static bool places(struct kept *kept, const char *text) {
+  static const u8 empty[] = {'s', 0, 0, 0, 0};
+  if (!read_number(&text, &kept->step) || !read_number(&text, &kept->arguments) || !read_number(&text, &kept->stdin)) return false;
+  if (kept->step + 8 > kept->arguments || kept->arguments + sizeof empty > kept->plan_size) return false;
+  if (kept->stdin + 1 + sizeof(i64) > kept->plan_size || kept->plan[kept->stdin] != 'i') return false;
+  return memcmp(kept->plan + kept->arguments, empty, sizeof empty) == 0;
+}
+
+bool kept_parse(struct kept *kept, char *bytes, size_t size) {
+  struct lines lines = {.at = bytes, .end = bytes + size};
+  const char *version = value(&lines, "TSBXEXEC");
+  if (version == NULL || strcmp(version, "1") != 0) return false;
+  if ((kept->container = value(&lines, "container")) == NULL || !is_id(kept->container)) return false;
+  if ((kept->name = value(&lines, "name")) == NULL) return false;
+  if ((kept->id = value(&lines, "id")) == NULL || !is_id(kept->id)) return false;
+  const char *where = value(&lines, "places");
+  if (where == NULL) return false;
+  if ((kept->executor = value(&lines, "executor")) == NULL) return false;
+  if ((kept->events = value(&lines, "events")) == NULL) return false;
+  if ((kept->event = value(&lines, "event")) == NULL) return false;
+  if ((kept->event_end = value(&lines, "event")) == NULL) return false;
+  if ((kept->bounding = value(&lines, "bounding")) == NULL) return false;
+  kept->facts = lines.at;
+  char *line;
+  do {
+    kept->facts_end = lines.at;
+    if ((line = next_line(&lines)) == NULL) return false;
+  } while (strncmp(line, "plan ", 5) != 0);
+  const char *length = line + 5;
+  kept->plan = (u8 *)lines.at;
+  return read_number(&length, &kept->plan_size) && kept->plan_size <= (size_t)(lines.end - lines.at) && places(kept, where);
+}
+
+static i64 nanoseconds(struct timespec time) { return time.tv_sec * 1000000000 + time.tv_nsec; }
+
+static void put_field(struct out *out, i64 number) {
+  put_number(out, number);
+  put(out, " ");
+}
+
+/* Compared as text: what is there now is written down as it was then. */
+static bool same(const char *fact) {
+  char now[160];
+  struct stat status;
+  const char *path = fact;
+  for (int field = 0; field < 5; field++) {
+    path = strchr(path, ' ');
+    if (path == NULL) return false;
+    path++;
+  }
+  if (lstat(path, &status) < 0) return false;
+  struct out out = out_start(now, sizeof now);
+  put_field(&out, (i64)status.st_dev);
+  put_field(&out, (i64)status.st_ino);
+  put_field(&out, status.st_size);
+  put_field(&out, nanoseconds(status.st_mtim));
+  put_field(&out, nanoseconds(status.st_ctim));
+  size_t length = (size_t)(path - fact);
+  return out_length(&out) == length && memcmp(now, fact, length) == 0;
+}
+
+static bool absent(const char *path) { return access(path, F_OK) < 0 && errno == ENOENT; }
+
+static bool links(const char *fact) {
+  char target[256];
+  const char *path = strchr(fact, ' ');
+  if (path == NULL) return false;
+  ssize_t length = readlink(path + 1, target, sizeof target);
+  return length == path - fact && memcmp(target, fact, (size_t)length) == 0;
+}
+
+static bool holds(const char *line) {
+  if (strncmp(line, "same ", 5) == 0) return same(line + 5);
+  if (strncmp(line, "absent ", 7) == 0) return absent(line + 7);
+  return strncmp(line, "link ", 5) == 0 && links(line + 5);
+}
+
+/* Which capabilities a process of the caller's can have at the most. */
+static u64 bounding_set(void) {
+  u64 set = 0;
+  for (unsigned long number = 0; number <= CAP_LAST_CAP; number++)
+    if (prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1) set |= (u64)1 << number;
+  return set;
+}
+
+bool facts_hold(const struct kept *kept) {
+  for (const char *line = kept->facts; line < kept->facts_end; line += strlen(line) + 1)
+    if (!holds(line)) return false;
+  return strtoull(kept->bounding, NULL, 16) == bounding_set();
+}

@@ -1,0 +1,90 @@
+/* tsbox-replay COMMAND -- MAIN exec WORDS...
+ *
+ * Does what `exec WORDS...` asks for, if there is a plan for that, and else becomes the command behind it: Node. See README.md. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "replay.h"
+
+enum { WORDS_BEFORE = 4, EXIT_START = 125 };
+
+static void make_id(char id[ID_DIGITS + 1]) {
+  static const char digits[] = "0123456789abcdef";
+  u8 bytes[ID_DIGITS / 2];
+  if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) abort();
+  for (size_t at = 0; at < sizeof bytes; at++) {
+    id[2 * at] = digits[bytes[at] >> 4];
+    id[2 * at + 1] = digits[bytes[at] & 15];
+  }
+  id[ID_DIGITS] = 0;
+}
+
+static bool is_for(const struct kept *kept, const char *container) {
+  return strcmp(kept->container, container) == 0 || strcmp(kept->name, container) == 0;
+}
+
+/* Up to here nothing has happened that anybody could see. */
+static bool prepare(struct launch *launch, struct kept *kept, const struct call *call) {
+  char id[ID_DIGITS + 1];
+  size_t size;
+  char *bytes = kept_read(call->container, &size);
+  if (bytes == NULL || !kept_parse(kept, bytes, size) || !is_for(kept, call->container) || !facts_hold(kept)) return false;
+  make_id(id);
+  fill_id(kept, id);
+  u8 *plan = fill_words(kept, call->words, call->input, &size);
+  return plan != NULL && launch_prepare(launch, kept, plan, size) == 0;
+}
+
+static bool has_streams(void) {
+  for (int fd = 0; fd < 3; fd++)
+    if (fcntl(fd, F_GETFD) < 0) return false;
+  return true;
+}
+
+static int become(char **words) {
+  execv(words[0], words);
+  static const char text[] = "tsbox-replay: Node cannot be started\n";
+  ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+  (void)written;
+  return EXIT_START;
+}
+
+/* Errors are numbers here. Node knows the texts. */
+static int explain(char **node, const struct call *call, char *report) {
+  char verb[] = "exec-failed", none[] = "{}";
+  size_t count = 0;
+  while (call->words[count] != NULL) count++;
+  char **words = calloc(count + 7, sizeof *words);
+  if (words == NULL) return EXIT_START;
+  memcpy(words, node, 3 * sizeof *words);
+  words[3] = verb;
+  words[4] = report[0] == 0 ? none : report;
+  memcpy(words + 5, call->words - 1, (count + 1) * sizeof *words); /* the container stands before its command */
+  return become(words);
+}
+
+int main(int argc, char **argv) {
+  struct call call;
+  struct kept kept;
+  struct launch launch;
+  struct end end;
+  char **node = argv + 1;
+  if (argc < WORDS_BEFORE + 1) return EXIT_START;
+  if (strcmp(argv[WORDS_BEFORE], "exec") != 0 || !has_streams()) return become(node);
+  if (!call_parse(&call, argv + WORDS_BEFORE + 1) || !prepare(&launch, &kept, &call)) return become(node);
+  if (!call.detach) hold_signals();
+  launch_tell(&launch, &kept, call.words);
+  if (launch_start(&launch) != 0) {
+    if (!call.detach) release_signals();
+    return become(node);
+  }
+  serve(launch.ours, &call, &end);
+  if (end.failed) {
+    if (!call.detach) release_signals();
+    return explain(node, &call, end.report);
+  }
+  return call.detach ? 0 : end.code;
+}

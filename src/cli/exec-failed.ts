@@ -1,0 +1,17 @@
+/** `tsbox exec-failed`: what tsbox-replay, which has no texts, calls when a step has failed. Not for people; not in the help. */
+import { command } from './command.ts';
+
+export const verb = command({
+  usage: 'REPORT CONTAINER COMMAND [ARG...]',
+  summary: 'Say why a command could not be started (called by tsbox-replay alone)',
+  count: [3, Number.POSITIVE_INFINITY],
+  stopAtArgument: true,
+  failure: 1,
+  flags: {},
+  async run(context, _, [report = '', container = '', ...words]) {
+    const engine = await context.engine();
+    const { explainExec } = await import('../engine/exec.ts');
+    const request = { container, command: words, env: [], tty: false, openStdin: false, detach: false };
+    return explainExec(engine, request, JSON.parse(report));
+  },
+});
