@@ -23,17 +23,57 @@ static bool is_name(const char *text) {
   return length > 1 && length < 256 && strspn(text, more) == length && strchr("_.-", text[0]) == NULL;
 }
 
-/* A root directory, by the environment or where root's is. NULL where it takes more to find out. */
-static const char *root(const char *variable, const char *otherwise) {
-  const char *given = getenv(variable);
-  if (given == NULL || given[0] == 0) return geteuid() == 0 ? otherwise : NULL;
-  return given[0] == '/' ? given : NULL;
-}
-
 static bool join(char path[PATH_MAX], const char *const *parts) {
   struct out out = out_start(path, PATH_MAX);
   for (; *parts != NULL; parts++) put(&out, *parts);
   return out.at < out.end;
+}
+
+/* An absolute path of the environment; NULL without. */
+static const char *place(const char *variable) {
+  const char *given = getenv(variable);
+  return given != NULL && given[0] == '/' ? given : NULL;
+}
+
+static bool is_own(const char *path) {
+  struct stat status;
+  return lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 022) == 0;
+}
+
+/* Of an ordinary user, as src/engine/rootless.ts finds them. */
+static bool own_data_root(char path[PATH_MAX]) {
+  const char *data = place("XDG_DATA_HOME"), *home = place("HOME");
+  if (data != NULL) return join(path, (const char *const[]){data, "/tsbox", NULL});
+  return home != NULL && join(path, (const char *const[]){home, "/.local/share/tsbox", NULL});
+}
+
+static bool own_run_root(char path[PATH_MAX]) {
+  char uid[16], user[32];
+  const char *runtime = place("XDG_RUNTIME_DIR");
+  struct out number = out_start(uid, sizeof uid);
+  put_number(&number, geteuid());
+  if (!join(path, (const char *const[]){"/run/user/", uid, NULL})) return false;
+  if (runtime != NULL && is_own(runtime)) return join(path, (const char *const[]){runtime, "/tsbox", NULL});
+  if (is_own(path)) {
+    memcpy(user, path, strlen(path) + 1);
+    return join(path, (const char *const[]){user, "/tsbox", NULL});
+  }
+  return join(path, (const char *const[]){"/tmp/tsbox-", uid, NULL}) && is_own(path);
+}
+
+/* Where the environment says, or where they are without a word of it. One that is not absolute is Node's to resolve. */
+static bool find_roots(char data[PATH_MAX], char run[PATH_MAX]) {
+  const char *variables[] = {"TSBOX_ROOT", "TSBOX_RUN_ROOT"}, *roots[] = {"/var/lib/tsbox", "/run/tsbox"};
+  bool (*const own[])(char *) = {own_data_root, own_run_root};
+  char *paths[] = {data, run};
+  for (int index = 0; index < 2; index++) {
+    const char *given = getenv(variables[index]);
+    if (given != NULL && given[0] == 0) given = NULL;
+    if (given == NULL && geteuid() == 0) given = roots[index];
+    if (given == NULL && !own[index](paths[index])) return false;
+    if (given != NULL && (given[0] != '/' || !join(paths[index], (const char *const[]){given, NULL}))) return false;
+  }
+  return true;
 }
 
 /* The id that a name leads to: the last part of what its symlink says. */
@@ -77,10 +117,9 @@ static bool is_locked(const char *path) {
 }
 
 char *kept_read(const char *container, size_t *size) {
-  char id[ID_DIGITS + 1], path[PATH_MAX];
+  char id[ID_DIGITS + 1], path[PATH_MAX], data[PATH_MAX], run[PATH_MAX];
   const char *remap = getenv("TSBOX_USERNS_REMAP");
-  const char *data = root("TSBOX_ROOT", "/var/lib/tsbox"), *run = root("TSBOX_RUN_ROOT", "/run/tsbox");
-  if (data == NULL || run == NULL || (remap != NULL && remap[0] != 0)) return NULL;
+  if ((remap != NULL && remap[0] != 0) || !find_roots(data, run)) return NULL;
   if (is_id(container)) strcpy(id, container);
   else if (!id_of_name(id, data, container)) return NULL;
   if (!join(path, (const char *const[]){run, "/", id, "/lock", NULL}) || !is_locked(path)) return NULL;

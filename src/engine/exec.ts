@@ -116,7 +116,7 @@ function isPlain({ tty, env, user, workdir, privileged }: ExecRequest): boolean 
   return !tty && env.length === 0 && user === undefined && workdir === undefined && privileged !== true;
 }
 
-/** It has started Node, so there is no plan that it could have used. */
+/** As a rule there was no plan that could have been used, or this would not be Node. */
 function keepForNext({ store }: Engine, { record, input }: Entrance, since: Date): void {
   const replay = compileReplay(store, record, input);
   if (replay === undefined) return;

@@ -49,6 +49,8 @@ test('rootless: the life of a container', async (t) => {
       '33 b /tmp',
     );
     assert.equal(he.tsbox(['exec', 'life', 'sh', '-c', 'exit 9']).status, 9);
+    const replay = join(import.meta.dirname, '../../native-bindings/build/tsbox-replay');
+    assert.equal(he.shell(`${replay} /bin/false -- main exec life id -u`), '0', 'the next one needs no Node');
     he.ok(['stop', 'life']);
     assert.equal(he.ok(['wait', 'life']), '3');
     he.ok(['start', 'life']);
