@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,8 @@ struct zlib {
 struct inflater {
   struct zlib zlib;
   struct z_stream stream;
+  void *digest; /* NULL: none is wanted */
+  int (*update)(void *digest, const void *bytes, size_t length);
 };
 
 static int find(void *function, const char *name)
@@ -64,6 +67,16 @@ struct inflater *tsbox_inflate_open(void)
   return NULL;
 }
 
+int tsbox_inflate_sum(struct inflater *i, void *context)
+{
+  if (!find(&i->update, "EVP_DigestUpdate")) {
+    errno = ENOSYS;
+    return -1;
+  }
+  i->digest = context;
+  return 0;
+}
+
 int tsbox_inflate(struct inflater *i, const uint8_t *in, uint32_t from, uint32_t to, uint8_t *out, uint32_t size,
                   struct inflate_result *result)
 {
@@ -75,10 +88,11 @@ int tsbox_inflate(struct inflater *i, const uint8_t *in, uint32_t from, uint32_t
   int code = i->zlib.inflate(s, Z_NO_FLUSH);
   result->used = to - from - s->avail_in;
   result->made = size - s->avail_out;
+  bool summed = i->digest == NULL || i->update(i->digest, out, result->made) == 1;
   if (code == Z_STREAM_END) i->zlib.reset(s);
-  if (code == Z_STREAM_END) return INFLATE_END;
-  if (code == Z_OK || code == Z_BUF_ERROR) return INFLATE_MORE;
-  const char *message = s->msg != NULL ? s->msg : "damaged";
+  if (summed && code == Z_STREAM_END) return INFLATE_END;
+  if (summed && (code == Z_OK || code == Z_BUF_ERROR)) return INFLATE_MORE;
+  const char *message = !summed ? "no digest of it" : s->msg != NULL ? s->msg : "damaged";
   size_t length = strnlen(message, sizeof result->message - 1);
   memcpy(result->message, message, length);
   result->message[length] = 0;

@@ -25,6 +25,8 @@ struct inflater *tsbox_inflate_open(void);
    Returns an inflate_state. */
 int tsbox_inflate(struct inflater *i, const uint8_t *in, uint32_t from, uint32_t to, uint8_t *out, uint32_t size,
                   struct inflate_result *result);
+/* From now on all that comes out is added to a digest of OpenSSL's (EVP_MD_CTX). 0, or -1 with errno when there is no OpenSSL. */
+int tsbox_inflate_sum(struct inflater *i, void *context);
 void tsbox_inflate_close(struct inflater *i);
 
 #endif

@@ -1,10 +1,11 @@
-/* What of the library is not the writer: calls with their errno, checksums, base64, gzip. */
+/* What of the library is not the writer: calls with their errno, checksums, base64, gzip, plain files. */
 #include <errno.h>
 #include <fcntl.h>
 
 #include "library/bytes.h"
 #include "library/call.h"
 #include "library/inflate.h"
+#include "library/plain.h"
 #include "test.h"
 
 static void keeps_errno(void) {
@@ -105,11 +106,69 @@ static void inflates(void) {
   tsbox_inflate_close(inflater);
 }
 
+/* A header as most tars have it; the checksum is filled in. */
+static void put_header(u8 *to, const char *name, unsigned size) {
+  memset(to, 0, 512);
+  memcpy(to, name, strlen(name));
+  memcpy(to + 100, "0000644", 8);
+  memcpy(to + 108, "0000000", 8);
+  memcpy(to + 116, "0000000", 8);
+  snprintf((char *)to + 124, 12, "%011o", size);
+  memcpy(to + 136, "00000000007", 12);
+  memset(to + 148, ' ', 8);
+  memcpy(to + 156, "0", 1);
+  memcpy(to + 257, "ustar\00000", 8);
+  unsigned sum = 0;
+  for (int i = 0; i < 512; i++) sum += to[i];
+  snprintf((char *)to + 148, 8, "%06o", sum);
+}
+
+/* Whatever a header says, nothing is read or written beyond what was given. */
+static void takes_plain_files(void) {
+  static struct plain_run run;
+  u8 *chunk = malloc(1536), *raw = malloc(PLAIN_MOST_RAW + 512);
+  char *operations = malloc(256), *lines = malloc(1200);
+  put_header(chunk, "d/a", 5);
+  memset(chunk + 512, 0, 512);
+  memcpy(chunk + 512, "hello", 5);
+  put_header(chunk + 1024, "d/b", 0);
+  for (unsigned to = 0; to <= 1536; to++) {
+    run = (struct plain_run){.to = to, .operations_size = 256, .lines_size = 1200, .directory_fd = 3, .directory_length = 1};
+    run.directory[0] = 'd';
+    run.most_entries = 9;
+    run.most_bytes = 100;
+    tsbox_plain(&run, chunk, operations, lines, raw);
+    CHECK(run.count == (to < 1024 ? 0 : 1));
+    CHECK(run.end == (to < 1536 ? PLAIN_OTHER : PLAIN_OPERATIONS));
+  }
+  CHECK(run.entries[0].data == 517 && run.entries[0].next == 1024 && run.names_length == 4);
+  CHECK(memcmp(operations + 48, "d/a", 3) != 0 && memcmp(operations + 48, "a", 2) == 0);
+  for (int at = 0; at < 512; at++) {
+    for (int value = 0; value < 256; value += 51) {
+      put_header(chunk, "d/a", 5);
+      chunk[at] = (u8)value;
+      unsigned sum = 8 * ' ';
+      for (int i = 0; i < 512; i++) sum += i >= 148 && i < 156 ? 0 : chunk[i];
+      snprintf((char *)chunk + 148, 8, "%06o", sum);
+      run.operations = run.lines = run.raw = 0;
+      run.most_bytes = 1e9;
+      run.most_entries = 9;
+      tsbox_plain(&run, chunk, operations, lines, raw);
+      CHECK(run.count <= 2);
+    }
+  }
+  free(chunk);
+  free(raw);
+  free(operations);
+  free(lines);
+}
+
 int main(void) {
   keeps_errno();
   sums();
   encodes();
   encodes_zeros();
   inflates();
+  takes_plain_files();
   return 0;
 }

@@ -18,8 +18,9 @@ import { type LayerRecord, lowerFor, stackOf } from '../store/layers.ts';
 import { type Lease, useLayer } from '../store/leases.ts';
 import { commitLayers, discardStaged, type LayerTarget, type StagedLayer, stageLayer } from '../store/register.ts';
 import type { Store } from '../store/store.ts';
-import { keepYoungSpaceSmall } from '../sys/heap.ts';
+import { keepFreedMemory, keepYoungSpaceSmall } from '../sys/heap.ts';
 import { isHostRoot, maySetOwners } from '../sys/own-ids.ts';
+import { openSha256 } from '../sys/sha256.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 import type { LayerStatus, OnProgress, UnpackLimits } from './api.ts';
 import { inParallel } from './parallel.ts';
@@ -97,6 +98,7 @@ export async function installLayers(
   options: InstallOptions,
 ): Promise<void> {
   keepYoungSpaceSmall();
+  keepFreedMemory();
   const chain = chainIds(sources.map(({ diffId }) => diffId));
   let present = 0;
   while (present < chain.length && useLayer(store, lease, chain[present]!) !== undefined) present++;
@@ -211,10 +213,13 @@ function newStaging(run: Installation, lease: Lease, chain: readonly string[], p
 
   async function unpack(index: number): Promise<StagedLayer> {
     const source = sources[index]!;
+    const sum = openSha256();
     const apply = async (target: LayerTarget) => {
-      const layer = await applyLayer(decompress(counted(run, source), run.options.limits), target.dir, {
+      const tar = decompress(counted(run, source), { ...run.options.limits, sum });
+      const layer = await applyLayer(tar, target.dir, {
         ...unpackAs(),
         limits: run.options.limits ?? {},
+        diffId: sum.digest,
         tarSplit: target.tarSplit,
         lowers: () => lowersOf(index),
       });
@@ -228,6 +233,8 @@ function newStaging(run: Installation, lease: Lease, chain: readonly string[], p
       throw wrongDiffId(source, layer.diffId);
     } catch (error) {
       throw wrapError(source.what, error);
+    } finally {
+      sum.close();
     }
   }
 

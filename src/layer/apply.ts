@@ -10,7 +10,8 @@ import { createFileMaker, type FileMaker } from './files.ts';
 import { overLimit } from './limits.ts';
 import { createLinker, pathOfLink } from './links.ts';
 import { createMetadataWriter, type MetadataWriter } from './metadata.ts';
-import { createTarReader, type TarHandler } from './read.ts';
+import { createPlainTaker } from './plain.ts';
+import { createTarReader, type TakenEntries, type TarHandler } from './read.ts';
 import { createTarSplitWriter, type TarSplitWriter } from './tar-split.ts';
 import { openTarget, type Target } from './target.ts';
 import { type Whiteout, type WhiteoutForm, whiteoutOf } from './whiteout.ts';
@@ -29,6 +30,8 @@ export interface ApplyOptions {
   /** Where to write tar-split.json.gz; beside it temporary names with this prefix are used. */
   tarSplit?: string;
   limits?: LayerLimits;
+  /** The digest of the whole stream, asked for at its end, where somebody else sums it. */
+  diffId?: () => string;
   /** Directories of the layers below, the nearest first: for hard links to files in them, for directories that no entry describes,
    *  and to hide all of them. They are asked for after the stream's end, so they may be in the making while it runs. */
   lowers?: readonly string[] | (() => Promise<readonly string[]>);
@@ -77,14 +80,14 @@ export async function applyLayer(
       target,
       metadata,
       aside: options.whiteouts !== 'remove',
-      clear(path, entry, mark) {
+      clear(path, name, mark) {
         replacedAt = mark;
-        target!.clear(target!.directory(parentOf(path), entry.name), path);
+        target!.clear(target!.directory(parentOf(path), name), path);
         replacedAt = undefined;
       },
     });
     unpacker = createUnpacker(target, metadata, files, split, options, limits);
-    const { diffId, archiveSize } = await feed(stream, unpacker, split, limits.maxBytes);
+    const { diffId, archiveSize } = await feed(stream, unpacker, split, limits.maxBytes, options.diffId);
     await unpacker.finish();
     target.finish(metadata);
     await split?.finish();
@@ -112,19 +115,20 @@ async function feed(
   unpacker: Unpacker,
   split: TarSplitWriter | undefined,
   maxBytes: number,
+  sum: (() => string) | undefined,
 ): Promise<Pick<AppliedLayer, 'diffId' | 'archiveSize'>> {
-  const hash = createHash('sha256');
+  const hash = sum === undefined ? createHash('sha256') : undefined;
   const reader = createTarReader(unpacker.handler);
   let total = 0;
   for await (const chunk of stream) {
     total += chunk.length;
     if (total > maxBytes) throw tooLarge(maxBytes);
-    hash.update(chunk);
+    hash?.update(chunk);
     reader.push(chunk);
     await split?.drain();
   }
   reader.end();
-  return { diffId: `sha256:${hash.digest('hex')}`, archiveSize: total };
+  return { diffId: hash === undefined ? sum!() : `sha256:${hash.digest('hex')}`, archiveSize: total };
 }
 
 function tooLarge(maxBytes: number): TsboxError {
@@ -148,9 +152,17 @@ function createUnpacker(
   limits: Required<LayerLimits>,
 ): Unpacker {
   const linker = createLinker(target, metadata);
+  const plain = split === undefined ? undefined : createPlainTaker(target, metadata, files, split);
   let size = 0;
   let entries = 0;
   let opaqueRoot = false;
+
+  function take(chunk: Buffer, at: number): TakenEntries | undefined {
+    const taken = plain?.take(chunk, at, limits.maxEntries - entries, limits.maxBytes - size);
+    entries += taken?.entries ?? 0;
+    size += taken?.size ?? 0;
+    return taken;
+  }
 
   function entry(found: TarEntry): void {
     if (++entries > limits.maxEntries) {
@@ -256,6 +268,7 @@ function createUnpacker(
   return {
     handler: {
       raw: (chunk, start, end) => split?.raw(chunk, start, end),
+      take,
       entry(found) {
         try {
           entry(found);

@@ -3,6 +3,7 @@ import type { Transform } from 'node:stream';
 import { createZstdDecompress } from 'node:zlib';
 import { TsboxError } from '../errors.ts';
 import { InflateError, openInflater } from '../sys/inflate.ts';
+import type { Sha256 } from '../sys/sha256.ts';
 import { runDecompressor } from './decompress-command.ts';
 import { overLimit } from './limits.ts';
 
@@ -11,6 +12,8 @@ export interface DecompressOptions {
   maxBytes?: number;
   /** How many times larger than what went in, judged once {@link RATIO_FROM} bytes are out; 500 when absent. Gzip reaches 1030. */
   maxRatio?: number;
+  /** Gets all that comes out, before or after it is given away: where there is a thread for it anyhow, on that. */
+  sum?: Sha256;
 }
 
 export type Compression = 'gzip' | 'zstd' | 'bzip2' | 'xz' | 'none';
@@ -59,7 +62,8 @@ export async function* decompress(
   let out = 0;
   try {
     const kind = detectCompression(await input.peek(MAGIC));
-    for await (const chunk of unpackedBy(kind, input)) {
+    for await (const chunk of unpackedBy(kind, input, options.sum)) {
+      if (kind !== 'gzip') options.sum?.addHere(chunk);
       out += chunk.length;
       if (out > limits.maxBytes)
         throw overLimit(`the archive unpacks to more than ${limits.maxBytes} bytes`, '--max-layer-size');
@@ -73,9 +77,9 @@ export async function* decompress(
   }
 }
 
-function unpackedBy(kind: Compression, input: Input): AsyncGenerator<Buffer> {
+function unpackedBy(kind: Compression, input: Input, sum?: Sha256): AsyncGenerator<Buffer> {
   if (kind === 'none') return input.rest();
-  if (kind === 'gzip') return gunzip(input);
+  if (kind === 'gzip') return gunzip(input, sum);
   return kind === 'zstd' ? unzstd(input) : runDecompressor(kind, input.rest());
 }
 
@@ -138,8 +142,8 @@ function createInput(stream: AsyncIterable<Buffer>): Input {
 }
 
 /** Two outputs: while one is looked at, the other one is filled, in one call as a rule: that thread must not wait for this one. */
-async function* gunzip(input: Input): AsyncGenerator<Buffer> {
-  const inflater = openInflater();
+async function* gunzip(input: Input, sum?: Sha256): AsyncGenerator<Buffer> {
+  const inflater = openInflater(sum);
   const outputs = [takeMemory(), takeMemory()] as const;
   const inputs = [takeMemory(), takeMemory()] as const;
   const pieces = readAhead(input, inputs);

@@ -17,6 +17,12 @@ export interface FileMaker {
   /** Data of the file in hand; nothing when there is none. */
   data(chunk: Buffer, start: number, end: number): void;
   done(): void;
+  /** The thread, for files that nothing speaks against; undefined when there is none. */
+  thread(): BatchWriter | undefined;
+  /** May the thread be given a file of this path without further thought? */
+  isFree(path: string): boolean;
+  /** Notes a file that the thread is about to be given. */
+  note(path: string, mark: number): void;
   /** Is a file of this path perhaps under way? */
   holds(path: string): boolean;
   /** Waits until all files are there. */
@@ -31,8 +37,8 @@ export interface FileOptions {
   metadata: MetadataWriter;
   /** May a thread make the files? Not where the target has files of others. */
   aside: boolean;
-  /** Takes away what is at `path`, which is no directory. */
-  clear(path: string, entry: TarEntry, mark: number): void;
+  /** Takes away what is at `path`, which is no directory, for an entry of this name. */
+  clear(path: string, name: string, mark: number): void;
 }
 
 /** The file that is being made here, without the thread. */
@@ -61,16 +67,16 @@ export function createFileMaker(options: FileOptions): FileMaker {
   let inHand: InHand | undefined;
   let aside: TarEntry | undefined; // the entry that the thread is being told of
   /** What the thread may not have made yet, in order: the first has the number `first`. */
-  let queue: { path: string; entry: TarEntry; mark: number }[] = [];
+  let queue: { path: string; name: string; mark: number }[] = [];
   let first = 0;
   const paths = new Set<string>();
 
   function onRefused(refused: Refused): true {
-    const { path, entry, mark } = queue[refused.file - first] ?? {};
+    const { path, name, mark } = queue[refused.file - first] ?? {};
     if (path === undefined) throw refusalOf(refused, 'a directory');
     if (refused.errno === ENAMETOOLONG) throw nameTooLong(path);
     if (refused.step !== 'open' || refused.errno !== EEXIST) throw refusalOf(refused, quoted(path));
-    options.clear(path, entry!, mark!);
+    options.clear(path, name!, mark!);
     return true;
   }
 
@@ -88,23 +94,34 @@ export function createFileMaker(options: FileOptions): FileMaker {
     return entry.sparse === undefined && entry.xattrs === undefined && entry.acls === undefined;
   }
 
+  function start(): BatchWriter | undefined {
+    if (!started) thread = openWriter(onRefused);
+    started = true;
+    return thread;
+  }
+
+  /** Twice the same path would make `paths` wrong, and what replaces a directory has to close it first. */
+  function isFree(path: string): boolean {
+    return !paths.has(path) && !target.isMadeDirectory(path);
+  }
+
+  function note(path: string, name: string, mark: number): void {
+    queue.push({ path, name, mark });
+    paths.add(path);
+    if (queue.length >= MOST_NOTED) forget();
+  }
+
   function create(path: string, entry: TarEntry, mark: number): void {
-    if (!started) {
-      thread = openWriter(onRefused);
-      started = true;
-    }
+    start();
     const dirfd = target.directory(parentOf(path), entry.name);
-    // Twice the same path would make `paths` wrong, and what replaces a directory has to close it first.
-    if (thread === undefined || !isPlain(entry) || paths.has(path) || target.isMadeDirectory(path)) {
+    if (thread === undefined || !isPlain(entry) || !isFree(path)) {
       settle();
       createHere(path, entry, mark);
       return;
     }
-    queue.push({ path, entry, mark });
-    paths.add(path);
+    note(path, entry.name, mark);
     aside = entry;
     thread.create(dirfd, baseOf(path), entry.mode & 0o777);
-    if (queue.length >= MOST_NOTED) forget();
   }
 
   function createHere(path: string, entry: TarEntry, mark: number): void {
@@ -118,7 +135,7 @@ export function createFileMaker(options: FileOptions): FileMaker {
       fd = open();
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
-      options.clear(path, entry, mark);
+      options.clear(path, entry.name, mark);
       fd = open();
     }
     // Elsewhere than in a fresh directory a default ACL may have had its say too.
@@ -161,6 +178,9 @@ export function createFileMaker(options: FileOptions): FileMaker {
     create,
     data,
     done,
+    thread: start,
+    isFree,
+    note: (path, mark) => note(path, path, mark),
     holds: (path) => paths.has(path),
     settle,
     closeDirectory(fd) {

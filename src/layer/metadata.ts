@@ -12,6 +12,7 @@ export type Attributes = Pick<TarEntry, 'name' | 'mode' | 'uid' | 'gid' | 'mtime
 };
 
 export interface MetadataWriter {
+  readonly options: MetadataOptions;
   /** By an open descriptor. `created` are the permission bits that the file was made with, the umask included. */
   toFile(fd: number, attributes: Attributes, created: number): void;
   /** The owner that a new file has to be given; undefined when it has the right one anyhow. */
@@ -100,5 +101,5 @@ export function createMetadataWriter(options: MetadataOptions): MetadataWriter {
     return [...refused].map(([what, count]) => `left out of ${count} ${count === 1 ? 'entry' : 'entries'}: ${what}`);
   }
 
-  return { toFile, ownerOf, toName, leaveOut, notices };
+  return { options, toFile, ownerOf, toName, leaveOut, notices };
 }

@@ -20,12 +20,20 @@ import {
 export interface TarHandler {
   /** Bytes of the archive that are no file's data, from `start` to `end` of `chunk`; with `data` they are the whole stream. */
   raw?(chunk: Buffer, start: number, end: number): void;
+  /** Takes entries from `at` on, where a header is, that it need not be told of; undefined for none. */
+  take?(chunk: Buffer, at: number): TakenEntries | undefined;
   /** An entry, before its data. */
   entry(entry: TarEntry): void;
   /** A piece of the current entry's stored data. */
   data(chunk: Buffer, start: number, end: number): void;
   /** All data of the current entry was given; called for every entry. */
   done(entry: TarEntry): void;
+}
+
+/** Entries that were taken without being told of: where the next header is, and the name of the last one. */
+export interface TakenEntries {
+  end: number;
+  name: string;
 }
 
 export interface TarReader {
@@ -176,6 +184,19 @@ export function createTarReader(handler: TarHandler): TarReader {
     }
   }
 
+  /** Nothing of an entry is in hand, and nothing is known of the next. */
+  function isBetween(): boolean {
+    return state === 'header' && have === 0 && !(globals ?? pending.pax ?? pending.longName ?? pending.longLink);
+  }
+
+  /** @returns where the next header is */
+  function takeEntries(chunk: Buffer, at: number): number {
+    const taken = handler.take?.(chunk, at);
+    if (taken === undefined) return at;
+    previous = taken.name;
+    return taken.end;
+  }
+
   /** Passes bytes of a block on; a block in one piece is read in place. @returns where the next begins */
   function pushBlock(chunk: Buffer, at: number): number {
     const end = Math.min(at + BLOCK - have, chunk.length);
@@ -212,6 +233,8 @@ export function createTarReader(handler: TarHandler): TarReader {
   function push(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length) {
+      if (isBetween()) at = takeEntries(chunk, at);
+      if (at === chunk.length) return;
       if (state === 'data' || state === 'padding' || state === 'extended') at = pushCounted(chunk, at);
       else if (state === 'trailer') {
         handler.raw?.(chunk, at, chunk.length);

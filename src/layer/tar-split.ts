@@ -11,6 +11,7 @@ import { createGzip } from 'node:zlib';
 import { writeBase64 } from '../sys/bytes.ts';
 import { close, OPEN, openat, pread } from '../sys/file.ts';
 import { refusal } from '../sys/node-error.ts';
+import type { PlainRun } from '../sys/plain.ts';
 import { type Crc64, newCrc64, resetCrc64, updateCrc64, writeCrc64 } from './crc64.ts';
 import { bytesOf, pathOf } from './entry.ts';
 import { readTarSplit } from './tar-split-read.ts';
@@ -32,6 +33,12 @@ interface LineWriter {
   /** A segment with the bytes up to `end`, which may change as soon as this returns. */
   segment(bytes: Buffer, end: number): void;
   file(name: string, size: number, crc: Buffer | undefined): void;
+  /** Lines in hand, for who adds some in C, and the number of the next. */
+  inHand(): { bytes: Buffer; filled: number; position: number };
+  /** So many were added, and end there. */
+  added(end: number, count: number): void;
+  /** Sends them on their way. */
+  flush(): void;
   /** Waits while too much is under way. */
   drain(): Promise<void>;
   finish(): Promise<void>;
@@ -115,6 +122,12 @@ function createLineWriter(path: string): LineWriter {
       reserve(3 * line.length);
       filled += batch.write(line, filled);
     },
+    inHand: () => ({ bytes: batch, filled, position }),
+    added(end, count) {
+      filled = end;
+      position += count;
+    },
+    flush: () => flush(0),
     drain,
     finish,
     abort() {
@@ -132,6 +145,12 @@ export interface TarSplitWriter {
   /** Data of the entry. */
   data(chunk: Buffer, start: number, end: number): void;
   done(): void;
+  /** What is in hand, for who adds lines in C: see sys/plain.ts. */
+  inHand(): PlainRun['lines'];
+  /** Lines of so many entries were added, each with all raw bytes before its data. @param added `files`: entries with data */
+  added(added: { lines: number; entries: number; files: number }): void;
+  /** Makes room for lines. */
+  flush(): void;
   /** Where the archive stands, at the begin of an entry; for `lost`. */
   mark(): number;
   /** A file of this layer is about to be replaced by the entry at `mark`: its data moves into the tar-split file. */
@@ -243,7 +262,24 @@ export function createTarSplitWriter(path: string): TarSplitWriter {
     for (const name of [path, `${path}.lost`, `${path}.inlined`]) rmSync(name, { force: true });
   }
 
-  return { raw, entry, data, done, mark, lost, drain: lines.drain, finish, abort };
+  return {
+    raw,
+    entry,
+    data,
+    done,
+    inHand: () => ({ ...lines.inHand(), raw: segment, rawFilled: filled }),
+    added(added) {
+      lines.added(added.lines, 2 * added.entries);
+      ordinal += added.files;
+      filled = 0;
+    },
+    flush: lines.flush,
+    mark,
+    lost,
+    drain: lines.drain,
+    finish,
+    abort,
+  };
 }
 
 /** The last of ascending numbers that is less than `bound`. A layer may have one name a million times. */

@@ -49,6 +49,8 @@ export interface Target {
   /** Descriptor of a directory, made with its parents when missing. Good until two other directories were asked for. `entry`
    *  is the name of the tar entry in need. @throws ERR_TSBOX_DAMAGED when a parent is a symlink or no directory */
   directory(path: string, entry: string): number;
+  /** The directory that was asked for last. */
+  current(): { path: string; fd: number };
   /** As `directory`, but makes nothing: undefined when it is not there. */
   find(path: string): number | undefined;
   /** Makes a directory, or keeps the one that is there; its attributes are set at the end. */
@@ -309,6 +311,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
   return {
     root,
     directory,
+    current: () => ({ path: lastPath, fd: lastFd }),
     find,
     makeDirectory,
     clear,

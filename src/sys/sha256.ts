@@ -2,6 +2,10 @@
 import { bind, bindSlow, check } from './ffi.ts';
 
 export interface Sha256 {
+  /** OpenSSL's, for functions in C. */
+  readonly context: number;
+  /** Adds bytes on this thread. */
+  addHere(bytes: Buffer): void;
   /** Adds bytes, which may not change until it is fulfilled. One call at a time. */
   add(bytes: Buffer): Promise<void>;
   /** `sha256:...` of all that was added; the last call but for `close`. */
@@ -13,6 +17,7 @@ export interface Sha256 {
 const newContext = bind('int64_t', 'EVP_MD_CTX_new', []);
 const sha256 = bind('int64_t', 'EVP_sha256', []);
 const init = bind('int', 'EVP_DigestInit_ex', ['int64_t', 'int64_t', 'int64_t']);
+const updateHere = bind('int', 'EVP_DigestUpdate', ['int64_t', 'const void *', 'size_t']);
 const update = bindSlow('int', 'EVP_DigestUpdate', ['int64_t', 'const void *', 'size_t']);
 const final = bind('int', 'EVP_DigestFinal_ex', ['int64_t', 'void *', 'int64_t']);
 const digestOnce = bind('int', 'EVP_Digest', ['const void *', 'size_t', 'void *', 'void *', 'int64_t', 'int64_t']);
@@ -27,6 +32,8 @@ export function openSha256(): Sha256 {
   };
   must(init(context, sha256(), 0));
   return {
+    context,
+    addHere: (bytes) => must(updateHere(context, bytes, bytes.length)),
     async add(bytes) {
       must(await update('add to a digest', context, bytes, bytes.length));
     },

@@ -29,6 +29,12 @@ export interface BatchWriter {
   /** Adds to the file in hand; the bytes are copied. */
   write(data: Buffer, start: number, end: number): void;
   finish(end: FileEnd): void;
+  /** The batch in hand, for who adds whole files in C. */
+  inHand(): { bytes: Buffer; filled: number };
+  /** So many were added, and end there. */
+  added(end: number, count: number): void;
+  /** Hands the batch over, full or not. */
+  hand(): void;
   /** Closes a directory when everything before it is done. */
   closeDirectory(fd: number): void;
   /** Waits until everything is done; not while a file is in hand. */
@@ -174,6 +180,12 @@ export function openWriter(onRefused: (refused: Refused) => true): BatchWriter {
       view.setUint32(head + 40, nanoseconds, true);
       view.setUint32(head + 44, 0, true);
     },
+    inHand: () => ({ bytes: batch.bytes, filled }),
+    added(end, count) {
+      filled = end;
+      files += count;
+    },
+    hand,
     closeDirectory(fd) {
       const head = begin(KIND.close, 0) - HEAD;
       batch.view.setInt32(head + 8, fd, true);
