@@ -173,6 +173,7 @@ void monitor_live(struct monitor *monitor, const struct plan *plan) {
   log_close();
   run->exit_code = exit_code(monitor);
   run_whole_list(run, 1);
+  ports_release(monitor);
   hear_the_last(monitor);
   report_exit(monitor, run->exit_code, WIFSIGNALED(monitor->status) && !monitor->host_failed ? WTERMSIG(monitor->status) : 0);
   monitor_flush(monitor);

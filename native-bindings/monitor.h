@@ -41,6 +41,8 @@ struct monitor {
   u64 repeat_every; /* nanoseconds; 0: there is none */
   u64 repeat_at;    /* when it is due */
   pid_t repeat_pid; /* 0: it does not run */
+  int *ports; /* sockets of bind_port; NULL: none */
+  size_t port_count;
   int birth_cgroup; /* -1: the new process is born in the monitor's own */
   struct input input;
   struct stream streams[STREAMS]; /* stdout and stderr; a terminal is the first */
@@ -116,6 +118,8 @@ int repeat_wait(const struct monitor *monitor); /* milliseconds until it is due;
 void repeat_start(struct monitor *monitor);     /* if it is due */
 void repeat_ended(struct monitor *monitor);
 void repeat_stop(struct monitor *monitor);
+/* bind_port.c: before anybody is told the end, who may want the same ports. */
+void ports_release(struct monitor *monitor);
 /* The program that follows takes this one's place, when a step asked for one; it holds the lock as descriptor 3. */
 void monitor_become(struct monitor *monitor);
 /* Waits until every client has taken what is queued for it, or has left. */

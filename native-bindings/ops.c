@@ -86,6 +86,11 @@ static const struct op table[] = {
     {64, ANY, "route_add", "ttt", op_route_add},
     /* what was counted */
     {65, ANY, "write_counted", "ttttii", op_write_counted},
+    /* rules and ports */
+    {66, ANY, "nft", "t", op_nft},
+    {67, ANY, "nft_delete", "ttb", op_nft_delete},
+    {68, HOST, "last", "ttl", op_last},
+    {69, FIRST, "bind_port", "tti", op_bind_port},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

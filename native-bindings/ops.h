@@ -83,8 +83,14 @@ OPERATION(link_set);
 OPERATION(link_delete);
 OPERATION(address_add);
 OPERATION(route_add);
+OPERATION(nft);
+OPERATION(nft_delete);
+OPERATION(last);
+OPERATION(bind_port);
 
 /* What the monitor ignores and blocks, and whatever the caller did before, is not for the program that comes next. */
 void reset_signals(void);
+/* A program of the host, to its end, as the operation `run` has it. */
+int run_program(struct run *run, char *const *arguments);
 /* Of programs of the host. */
 extern char *const host_environment[];

@@ -37,12 +37,8 @@ static _Noreturn void become(char *const *arguments, int said) {
 }
 
 /* ENOENT when it is not there, EPERM when it does not end with 0: what it says is the detail. */
-OPERATION(run) {
-  char **arguments;
-  int ends[2], status = 0;
-  int error = text_vector(run, &args[0], &arguments);
-  if (error != 0) return error;
-  if (arguments[0] == NULL) return EINVAL;
+int run_program(struct run *run, char *const *arguments) {
+  int ends[2], status = 0, error = 0;
   if (pipe2(ends, O_CLOEXEC) < 0) return errno;
   pid_t pid = fork();
   if (pid == 0) become(arguments, ends[1]);
@@ -57,4 +53,11 @@ OPERATION(run) {
   if (status != 0) return EPERM;
   run->outcome.detail[0] = 0;
   return 0;
+}
+
+OPERATION(run) {
+  char **arguments;
+  int error = text_vector(run, &args[0], &arguments);
+  if (error != 0) return error;
+  return arguments[0] == NULL ? EINVAL : run_program(run, arguments);
 }

@@ -64,10 +64,13 @@ function explainer(plan: Plan, explain: NonNullable<StartOptions['explain']>) {
     [plan.cleanup, 'cleanup'],
     [initList(plan), 'init'],
   ]);
+  const below = new Map<readonly Step[], StepEvent['list']>();
+  for (const [list, name] of names) for (const step of list) if ('list' in step) below.set(step.list, name);
   return (list: readonly Step[], { index, errno, ns }: StepDone) => {
     const step = list[index];
     const name = names.get(list);
-    if (step !== undefined) explain({ list: name ?? 'init', number: index + 1, depth: name ? 0 : 1, step, errno, ns });
+    const place = { list: name ?? below.get(list) ?? 'init', depth: name === undefined ? 1 : 0 };
+    if (step !== undefined) explain({ ...place, number: index + 1, step, errno, ns });
   };
 }
 

@@ -1,4 +1,5 @@
 /** What a person would type for a step about networks: lines of ip(8) and nft(8) that do the same. Pure. */
+import { keyText } from './nft-key.ts';
 import type { OpName } from './ops.ts';
 import type { Step, StepOf } from './step.ts';
 import { show } from './text.ts';
@@ -39,6 +40,29 @@ function addRoute(step: StepOf<'route_add'>): string {
   return `ip route add ${to}${via === '' ? '' : ` via ${via}`} dev ${show(step.link)}`;
 }
 
+/** Words of nft's up to the first that means something to a shell; from there on in quotes. */
+function nft(command: string): string {
+  const words = command.split(' ');
+  const special = words.findIndex((word) => !/^[\w.:/,@=%+-]+$/.test(word));
+  if (special < 0) return `nft ${command}`;
+  const rest = words.slice(special).join(' ').replaceAll("'", "'\\''");
+  return ['nft', ...words.slice(0, special), `'${rest}'`].join(' ');
+}
+
+/** A command for each line; one that goes over several lines, in braces, stays one. */
+function nftCommands(text: string): string[] {
+  const commands: string[] = [];
+  let [open, depth] = ['', 0];
+  for (const line of text.split('\n').map((one) => one.trim())) {
+    open = open === '' ? line : `${open} ${line}`;
+    depth += line.split('{').length - line.split('}').length;
+    if (depth > 0 || open === '') continue;
+    commands.push(open);
+    [open, depth] = ['', 0];
+  }
+  return open === '' ? commands : [...commands, open];
+}
+
 const COMMANDS: Commands = {
   link_up: (step) => [`ip link set ${show(step.name)} up`],
   link_add: (step) => [addLink(step)],
@@ -49,4 +73,11 @@ const COMMANDS: Commands = {
   link_delete: (step) => [`ip link delete ${show(step.name)}`],
   address_add: (step) => [addAddress(step)],
   route_add: (step) => [addRoute(step)],
+  nft: (step) => nftCommands(show(step.commands)).map(nft),
+  nft_delete: (step) => {
+    const [table, set] = [show(step.table), show(step.set)];
+    return [
+      nft(set === '' ? `delete table inet ${table}` : `delete element inet ${table} ${set} { ${keyText(step.key)} }`),
+    ];
+  },
 };

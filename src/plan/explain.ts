@@ -5,6 +5,7 @@
 import { CAPABILITIES } from '../spec/capabilities.ts';
 import { S } from '../spec/linux.ts';
 import { commandLines } from './commands.ts';
+import { keyText } from './nft-key.ts';
 import { type Kind, OPS, type OpName } from './ops.ts';
 import type { Step, StepOf } from './step.ts';
 import { show, type Text } from './text.ts';
@@ -73,6 +74,7 @@ const SHORT_ESCAPES: Readonly<Record<string, string>> = {
 
 const call = (name: string, ...args: string[]): string => `${name}(${args.join(', ')})`;
 const text = (value: Text): string => quote(show(value));
+const steps = (list: readonly Step[]): string => `${list.length} ${list.length === 1 ? 'step' : 'steps'}`;
 const octal = (mode: number): string => (mode === 0 ? '0' : `0${mode.toString(8)}`);
 const names = (flags: readonly string[]): string => (flags.length === 0 ? '0' : flags.join('|'));
 const array = (items: readonly Text[]): string => `[${items.map(text).join(', ')}]`;
@@ -187,7 +189,7 @@ const SPECIAL: Special = {
     `${call('rename', text(step.from), text(step.to))}, at the end execve [${step.args.map(text).join(', ')}]`,
   repeat: (step) => `every ${step.every} ms: execve [${step.args.map(text).join(', ')}]`,
   birth_cgroup: (step) => call('open', text(step.path), 'O_PATH'),
-  outside: (step) => `outside: ${step.list.length} ${step.list.length === 1 ? 'step' : 'steps'} by the monitor`,
+  outside: (step) => `outside: ${steps(step.list)} by the monitor`,
   link_up: (step) => call('ioctl', 'SIOCSIFFLAGS', text(step.name), 'IFF_UP'),
   pty: (step) => `${call('open', text(step.path))}, ${step.rows} rows, ${step.columns} columns`,
   chown_stdio: (step) => call('fchown', '0, 1, 2', String(step.uid)),
@@ -216,6 +218,18 @@ const SPECIAL: Special = {
   route_add: (step) => {
     const via = show(step.via) === '' ? [] : [`RTA_GATEWAY=${show(step.via)}`];
     return netlink('RTM_NEWROUTE', `RTA_DST=${show(step.to)}`, ...via, `RTA_OIF=${text(step.link)}`);
+  },
+  nft: (step) => call('nft_run_cmd_from_buffer', shortened(step.commands)),
+  nft_delete: (step) => {
+    const table = `NFTA_TABLE_NAME=${text(step.table)}`;
+    if (show(step.set) === '') return netlink('NFT_MSG_DELTABLE', table);
+    return netlink('NFT_MSG_DELSETELEM', table, `NFTA_SET_NAME=${text(step.set)}`, keyText(step.key));
+  },
+  last: (step) =>
+    `${call('flock', call('open', text(step.lock)), 'LOCK_EX')}, if ${call('rmdir', text(step.directory))}: ${steps(step.list)}`,
+  bind_port: (step) => {
+    const address = show(step.address);
+    return call('bind', text(step.protocol), `${address.includes(':') ? `[${address}]` : address}:${step.port}`);
   },
   flock: (step) => call('flock', call('open', text(step.path)), 'LOCK_EX'),
 };

@@ -19,6 +19,13 @@
  * link_set: the link becomes a port of the bridge `master`, or of none ('').
  * address_add: `172.17.0.2/16`, with its broadcast address; one of IPv6 is usable at once (IFA_F_NODAD).
  * route_add: `to` is `default` or a subnet, `via` the gateway ('' = what is on the link).
+ * nft: lines in nft(8)'s language, all of them or none. What it refuses is EEXIST, ENOENT, EBUSY or EOPNOTSUPP where the kernel said so, else
+ * EPERM. Without it: ENOSYS from the executor, which starts nft(8), and ERR_TSBOX_UNSUPPORTED here, where it is libnftables.
+ * nft_delete: in a table of the family inet, the element with this key of this set or map; with '' for `set` the whole table. ENOENT when it is
+ * not there. `nft-key.ts` makes keys.
+ * last: holding the lock, which is waited for, every symlink in `directory` that leads nowhere is unlinked; if the directory can then be removed,
+ * the list is run up to its first error. A directory that is not there or has something left is no error.
+ * bind_port: the monitor's until `cleanup` is through. EADDRINUSE when somebody has it.
  * join: all of `flags` at once, of the process `pid` if it is a child of `parent`: ESRCH when the number is another process's by now.
  */
 import { AT, CLONE, type FlagSet, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O, PR, RLIMIT, STDIN } from '../spec/linux.ts';
@@ -161,6 +168,11 @@ export const OPS = {
     args: { from: 'text', count: 'text', path: 'text', data: 'text', flags: 'open', mode: 'mode' },
     see: 'read(2), write(2)',
   },
+  // rules and ports
+  nft: { number: 66, args: { commands: 'text' }, see: 'nft(8), libnftables(3)' },
+  nft_delete: { number: 67, args: { table: 'text', set: 'text', key: 'bytes' }, see: 'nft(8), delete' },
+  last: { number: 68, args: { lock: 'text', directory: 'text', list: 'list' }, see: 'docs/network.md, leases' },
+  bind_port: { number: 69, args: { protocol: 'text', address: 'text', port: 'int' }, see: 'bind(2)' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

@@ -27,8 +27,10 @@ import { errnoNumber, errnoOf } from '../spec/errno.ts';
 import { AT, CLONE, type FlagSet, flagBits, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O } from '../spec/linux.ts';
 import { attachDeviceProgram } from '../sys/bpf.ts';
 import { refuse } from '../sys/ffi.ts';
+import { whenLast } from '../sys/last.ts';
 import * as mounts from '../sys/mount.ts';
 import * as net from '../sys/netlink.ts';
+import * as nftables from '../sys/nftables.ts';
 import { makeNode } from '../sys/node.ts';
 import { joinNamespaces } from '../sys/pidfd.ts';
 import * as processes from '../sys/process.ts';
@@ -52,6 +54,8 @@ export interface InterpretOptions {
 interface Context {
   text(value: Text): string;
   slots: Map<number, number>;
+  /** Runs a list below a step, up to its first error. */
+  run(list: readonly Step[]): void;
 }
 
 type Runner<Name extends OpName> = (step: StepOf<Name>, context: Context) => void;
@@ -134,6 +138,12 @@ function addLink(step: StepOf<'link_add'>, context: Context): void {
   net.addLink({ name: text(name), type: text(type), peer: text(peer), netns: text(netns), mac: text(mac), mtu });
 }
 
+function deleteRules(step: StepOf<'nft_delete'>, context: Context): void {
+  const [table, set] = [context.text(step.table), context.text(step.set)];
+  if (set === '') nftables.deleteTable(table);
+  else nftables.deleteElement(table, set, step.key);
+}
+
 /** As execvp(3) looks it up, in the PATH that the program will have. */
 function execProgram(step: StepOf<'exec'>, context: Context): void {
   const args = step.args.map(context.text);
@@ -209,6 +219,9 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   link_delete: (s, c) => net.deleteLink(c.text(s.name)),
   address_add: (s, c) => net.addAddress(c.text(s.link), c.text(s.address)),
   route_add: (s, c) => net.addRoute(c.text(s.to), c.text(s.via), c.text(s.link)),
+  nft: (s, c) => nftables.changeRules(c.text(s.commands)),
+  nft_delete: deleteRules,
+  last: (s, c) => whenLast(c.text(s.lock), c.text(s.directory), () => c.run(s.list)),
 };
 
 /** Operations that only the executor can run. */
@@ -226,6 +239,7 @@ export const EXECUTOR_ONLY: readonly OpName[] = [
   'become',
   'repeat',
   'birth_cgroup',
+  'bind_port',
 ];
 
 const RETRY_MS = 2000;
@@ -270,6 +284,25 @@ function workingDirectory(): string {
   }
 }
 
+function runSteps(list: readonly Step[], context: Context, options: InterpretOptions, keepGoing: boolean): void {
+  let first: unknown;
+  for (const step of list) {
+    const start = process.hrtime.bigint();
+    let errno = 0;
+    try {
+      runStep(step, context);
+    } catch (error) {
+      const refused = refusal(step, error);
+      errno = refused instanceof SyscallError ? refused.errno : 1;
+      if (!keepGoing) throw refused;
+      first ??= refused;
+    } finally {
+      options.onStep?.({ step, errno, ns: Number(process.hrtime.bigint() - start) });
+    }
+  }
+  if (first !== undefined) throw first;
+}
+
 /** Runs a list in order. Working directory and umask are put back at the end, so a list may use short names and mean modes exactly.
  *  @throws SyscallError at the first step that fails; its `cause` is Node's own error where there was one */
 export function interpret(steps: readonly Step[], options: InterpretOptions = {}): void {
@@ -282,27 +315,13 @@ export function interpret(steps: readonly Step[], options: InterpretOptions = {}
       return filled;
     },
     slots: new Map(),
+    run: (list) => runSteps(list, context, options, false),
   };
-  let first: unknown;
   try {
-    for (const step of steps) {
-      const start = process.hrtime.bigint();
-      let errno = 0;
-      try {
-        runStep(step, context);
-      } catch (error) {
-        const refused = refusal(step, error);
-        errno = refused instanceof SyscallError ? refused.errno : 1;
-        if (options.keepGoing !== true) throw refused;
-        first ??= refused;
-      } finally {
-        options.onStep?.({ step, errno, ns: Number(process.hrtime.bigint() - start) });
-      }
-    }
+    runSteps(steps, context, options, options.keepGoing === true);
   } finally {
     for (const fd of context.slots.values()) closeSync(fd);
     process.chdir(directory);
     process.umask(umask);
   }
-  if (first !== undefined) throw first;
 }

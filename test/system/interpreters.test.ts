@@ -383,12 +383,12 @@ async function observe(t: TestContext, op: OpName, how: 'typescript' | 'executor
 }
 
 const twofold = (Object.keys(OPS) as OpName[]).filter(
-  (op) => !EXECUTOR_ONLY.includes(op) && op !== 'exec' && op !== 'move_mount',
+  (op) => !EXECUTOR_ONLY.includes(op) && op !== 'exec' && op !== 'move_mount' && op !== 'last', // `last`: network-ops.test.ts
 );
 
 for (const op of twofold) {
   test(`interpreters: ${op} has the same effect through both`, async (t) => {
-    if (!requires(t, 'root', 'command:findmnt', 'command:ip')) return;
+    if (!requires(t, 'root', 'command:findmnt', 'command:ip', 'command:nft')) return;
     const typescript = await observe(t, op, 'typescript');
     assert.equal(await observe(t, op, 'executor'), typescript);
     assert.notEqual(typescript.trim(), '', 'the effect can be seen');
@@ -461,7 +461,7 @@ function refusals(dir: string, other: number): Record<string, { steps: Step[]; r
 
 for (const name of Object.keys(refusals('', 0))) {
   test(`interpreters: both refuse ${name}`, async (t) => {
-    if (!requires(t, 'root', 'command:findmnt')) return;
+    if (!requires(t, 'root', 'command:findmnt', 'command:nft')) return;
     for (const how of ['typescript', 'executor'] as const) {
       const dir = mkdtempSync(join(tmpdir(), 'tsbox-op-'));
       t.after(() => rmSync(dir, { recursive: true, force: true }));

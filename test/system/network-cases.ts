@@ -1,9 +1,37 @@
 /** For interpreters.test.ts: the operations about networks. Each case has a network namespace of its own. */
+import { type KeyPart, nftKey } from '../../src/plan/nft-key.ts';
 import type { OpName } from '../../src/plan/ops.ts';
 import type { Step } from '../../src/plan/step.ts';
 
 const why = 'test';
 const MAC = '02:42:ac:11:00:02';
+
+/** What tsbox does with rules, in small. */
+const TABLE = [
+  'add table inet tsbox',
+  'add set inet tsbox bridges { type ifname; }',
+  'add map inet tsbox ports4 { type inet_proto . inet_service : ipv4_addr . inet_service; }',
+  'add map inet tsbox ports6_at {',
+  '  type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service;',
+  '}',
+  'add element inet tsbox bridges { "tsbox0", "ts-0123abcd" }',
+  'add element inet tsbox ports4 { tcp . 8080 : 172.17.0.2 . 80, udp . 8080 : 172.17.0.2 . 53 }',
+  'add element inet tsbox ports6_at { fd00::1 . tcp . 8080 : fd00::2 . 80, fd00::1 . tcp . 443 : fd00::2 . 443 }',
+  'add chain inet tsbox before { type nat hook prerouting priority dstnat; }',
+  'add rule inet tsbox before fib daddr type local dnat ip to meta l4proto . th dport map @ports4',
+].join('\n');
+
+const table: Step[] = [
+  { op: 'unshare', flags: ['CLONE_NEWNET'], why },
+  { op: 'nft', commands: TABLE, why },
+];
+const gone = (set: string, ...key: KeyPart[]): Step => ({
+  op: 'nft_delete',
+  table: 'tsbox',
+  set,
+  key: nftKey(...key),
+  why,
+});
 
 /** @param other a process in another network namespace */
 export function networkCases(other: number): Partial<Record<OpName, { steps: Step[]; show: string }>> {
@@ -80,6 +108,30 @@ export function networkCases(other: number): Partial<Record<OpName, { steps: Ste
       ],
       show: '(ip route; ip -6 route) | grep -v fe80:',
     },
+    nft: {
+      // The second is refused, and then nothing of it is there.
+      steps: [
+        ...table,
+        {
+          op: 'nft',
+          commands: 'add table inet half\nadd rule inet half nowhere accept',
+          why,
+          onError: { ENOENT: 'skip' },
+        },
+      ],
+      show: 'nft -j list ruleset',
+    },
+    nft_delete: {
+      steps: [
+        ...table,
+        { op: 'nft', commands: 'add table inet other', why },
+        gone('bridges', { interface: 'tsbox0' }),
+        gone('ports4', { protocol: 'udp' }, { port: 8080 }),
+        gone('ports6_at', { address: 'fd00::1' }, { protocol: 'tcp' }, { port: 8080 }),
+        { op: 'nft_delete', table: 'other', set: '', key: new Uint8Array(), why },
+      ],
+      show: 'nft -j list ruleset',
+    },
   };
 }
 
@@ -87,7 +139,25 @@ export function networkCases(other: number): Partial<Record<OpName, { steps: Ste
 export function networkRefusals(): Record<string, { steps: Step[]; refused: Step; errno: string }> {
   const { steps } = networkCases(0).address_add ?? { steps: [] };
   const link = { type: 'bridge', peer: '', netns: '', mac: '', mtu: 0, why } as const;
+  const refused = (commands: string): { steps: Step[]; refused: Step } => ({
+    steps: table,
+    refused: { op: 'nft', commands, why },
+  });
   return {
+    'nft that makes what is there': { ...refused('create table inet tsbox'), errno: 'EEXIST' },
+    'nft about what is not there': { ...refused('flush chain inet tsbox after'), errno: 'ENOENT' },
+    'nft in another language': { ...refused('iptables -A INPUT -j ACCEPT'), errno: 'EPERM' },
+    'nft_delete of a table that is not there': {
+      steps: table,
+      refused: { op: 'nft_delete', table: 'tsbox-0', set: '', key: new Uint8Array(), why },
+      errno: 'ENOENT',
+    },
+    'nft_delete of an element that is not there': {
+      steps: table,
+      refused: gone('ports4', { protocol: 'tcp' }, { port: 8081 }),
+      errno: 'ENOENT',
+    },
+    'nft_delete with half a key': { steps: table, refused: gone('ports4', { protocol: 'tcp' }), errno: 'EINVAL' },
     'link_add of a name that is there': { steps, refused: { op: 'link_add', name: 'a', ...link }, errno: 'EEXIST' },
     'link_add with half a MAC address': {
       steps,

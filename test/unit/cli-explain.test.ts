@@ -4,6 +4,7 @@ import { eventJson, eventText, explainLayout, planEvents, titleText, wrapCall } 
 import { noColours, withColours } from '../../src/cli/screen.ts';
 import { displayWidth } from '../../src/cli/width.ts';
 import { callText, capabilityText, commandLines, quote, seeText, stepJson } from '../../src/plan/explain.ts';
+import { keyText, nftKey } from '../../src/plan/nft-key.ts';
 import { OPS } from '../../src/plan/ops.ts';
 import type { Plan, Step } from '../../src/plan/step.ts';
 import { hole, text } from '../../src/plan/text.ts';
@@ -179,6 +180,24 @@ const GOLDEN: [Step, string][] = [
     { op: 'route_add', to: 'default', via: '172.17.0.1', link: 'eth0', why },
     'send(RTM_NEWROUTE, {RTA_DST=default, RTA_GATEWAY=172.17.0.1, RTA_OIF="eth0"})',
   ],
+  [
+    { op: 'nft', commands: 'add table inet tsbox\nadd set inet tsbox bridges {\n  type ifname;\n}\n', why },
+    'nft_run_cmd_from_buffer("add table inet tsbox\\nadd set inet tsbox bridges {\\n  type ifname;\\n}\\n")',
+  ],
+  [
+    { op: 'nft_delete', table: 'tsbox', set: 'ports4', key: nftKey({ protocol: 'tcp' }, { port: 8080 }), why },
+    'send(NFT_MSG_DELSETELEM, {NFTA_TABLE_NAME="tsbox", NFTA_SET_NAME="ports4", tcp . 8080})',
+  ],
+  [
+    { op: 'nft_delete', table: 'tsbox', set: '', key: new Uint8Array(), why },
+    'send(NFT_MSG_DELTABLE, {NFTA_TABLE_NAME="tsbox"})',
+  ],
+  [
+    { op: 'last', lock: '/run/l', directory: '/run/d', list: [{ op: 'setsid', why }], why },
+    'flock(open("/run/l"), LOCK_EX), if rmdir("/run/d"): 1 step',
+  ],
+  [{ op: 'bind_port', protocol: 'tcp', address: '::', port: 80, why }, 'bind("tcp", [::]:80)'],
+  [{ op: 'bind_port', protocol: 'udp', address: '127.0.0.1', port: 53, why }, 'bind("udp", 127.0.0.1:53)'],
   [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],
   [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, attrs: '', why }, 'log("/log", -1, 1, "")'],
 ];
@@ -202,6 +221,9 @@ const TYPED: readonly (readonly [call: string, commands: readonly string[]])[] =
   ['send(RTM_SETLINK', ['ip link set vethab master tsbox0']],
   ['send(RTM_DELLINK', ['ip link delete tsbox0']],
   ['send(RTM_NEWADDR', ['ip addr add 172.17.0.2/16 brd + dev eth0']],
+  ['nft_run_cmd', ['nft add table inet tsbox', "nft add set inet tsbox bridges '{ type ifname; }'"]],
+  ['send(NFT_MSG_DELSETELEM', ["nft delete element inet tsbox ports4 '{ tcp . 8080 }'"]],
+  ['send(NFT_MSG_DELTABLE', ['nft delete table inet tsbox']],
   ['send(RTM_NEWROUTE', ['ip route add default via 172.17.0.1 dev eth0']],
 ];
 
@@ -214,10 +236,21 @@ for (const [call, commands] of TYPED) {
     for (const width of [undefined, 60, 160]) {
       const event = { list: 'init', number: 1, depth: 0, step } as const;
       const shown = eventText(event, explainLayout(width), noColours);
-      assert.equal(shown.includes('= ip'), commands.length > 0);
+      assert.equal(/= (ip|nft) /.test(shown), commands.length > 0);
     }
   });
 }
+
+test('explain: keys of elements are shown as nft(8) writes them', () => {
+  const [tcp, port] = [{ protocol: 'tcp' }, { port: 443 }] as const;
+  assert.equal(keyText(nftKey(tcp, port)), 'tcp . 443');
+  assert.equal(keyText(nftKey({ address: '10.0.0.1' }, { protocol: 'udp' }, port)), '10.0.0.1 . udp . 443');
+  assert.equal(keyText(nftKey({ address: 'fd00::1' }, tcp, port)), 'fd00::1 . tcp . 443');
+  assert.equal(keyText(nftKey({ interface: 'tsbox0' })), '"tsbox0"');
+  assert.equal(keyText(nftKey({ interface: 'a' }, { interface: 'br-0123456789ab' })), '"a" . "br-0123456789ab"');
+  assert.equal(keyText(nftKey({ address: '10.0.0.1' })), '0x0a000001');
+  assert.equal(keyText(Uint8Array.of(99, 0, 0, 0, 1, 2, 0, 0)), '0x6300000001020000');
+});
 
 test('explain: there is an example of every operation', () => {
   assert.deepEqual([...new Set(GOLDEN.map(([step]) => step.op))].sort(), Object.keys(OPS).sort());
