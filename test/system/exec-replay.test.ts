@@ -78,7 +78,7 @@ test('exec replay: streams, exit codes, and what is told of a step that fails', 
   assert.equal(rest, 'one nope x');
   const { index: _, ...told } = JSON.parse(report!);
   assert.deepEqual(told, missing);
-  for (const command of ['nope', '/nope', '/etc/passwd', '/etc', '']) {
+  for (const command of ['nope', '/etc/passwd', '']) {
     const [quick, slow] = [box.tsbox(['exec', 'one', command]), byNode(box, 'one', command)];
     assert.deepEqual([quick.status, quick.stderr], [slow.status, slow.stderr]);
   }
@@ -137,7 +137,6 @@ test('exec replay: the command gets what it gets by Node, and the plan of the st
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
   const kinds: Record<string, string[]> = {
-    plain: [],
     changed: ['-e', 'A=1', '-e', 'B=a b', '-u', 'tester', '-w', '/home', '--cap-add', 'SYS_TIME', '--group-add', '50'],
     bound: ['--security-opt', 'no-new-privileges', '--ulimit', 'nofile=100:200', '--oom-score-adj', '77', '--init'],
     free: ['--privileged', '--pid', 'host', '--label', 'a=1 < 2', '--hostname', 'h'],
@@ -174,25 +173,25 @@ test('exec replay: a container that was changed is left to Node, once', async (t
     taken(box, name);
   };
   taken(box, 'one');
-  await t.test('paused, for as long', () => {
-    box.ok(['pause', 'one']);
+  await t.test('paused, for as long', async () => {
+    await box.quick(['pause', 'one']);
     left(box, 'one', 'true');
     const { status, stderr } = box.tsbox(['exec', 'one', 'true']);
     assert.deepEqual([status, stderr], [1, 'tsbox: Container one is paused, unpause the container before exec\n']);
-    box.ok(['unpause', 'one']);
+    await box.quick(['unpause', 'one']);
     taken(box, 'one');
   });
-  await t.test('renamed; the old name is nobody', () => {
-    box.ok(['rename', 'one', 'uno']);
+  await t.test('renamed; the old name is nobody', async () => {
+    await box.quick(['rename', 'one', 'uno']);
     left(box, 'one', 'true');
     assert.match(box.tsbox(['exec', 'one', 'true']).stderr, /No such container: one/);
     left(box, id, 'true');
     anew('uno');
-    box.ok(['rename', 'uno', 'one']);
+    await box.quick(['rename', 'uno', 'one']);
     anew('one');
   });
-  await t.test('updated', () => {
-    box.ok(['update', '--memory', '64m', '--memory-swap', '64m', 'one']);
+  await t.test('updated', async () => {
+    await box.quick(['update', '--memory', '64m', '--memory-swap', '64m', 'one']);
     anew('one');
   });
   await t.test('users changed', () => {
