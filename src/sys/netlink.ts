@@ -5,7 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { isErrno } from '../errors.ts';
 import { addressBytes, formatAddress, lastOf, parseAddress, parseSubnet } from '../spec/ip.ts';
-import { refuse } from './ffi.ts';
+import { bind, check, cstring, refuse } from './ffi.ts';
 import {
   ask,
   attribute,
@@ -161,28 +161,29 @@ export function addRoute(to: string, via: string, link: string): void {
   ask(NETLINK_ROUTE, message(RTM_NEWROUTE, MAKE, body, attributes), 'route_add', what);
 }
 
+const nameToIndex = bind('unsigned int', 'if_nametoindex', ['const void *']);
+const indexToName = bind('int64_t', 'if_indextoname', ['unsigned int', 'void *']);
+
 function indexOf(name: string, what: () => string): number {
   if (Buffer.byteLength(name) > NAME_MOST) throw refuse('if_nametoindex', what(), 'ENAMETOOLONG');
-  const link = linkInfo(name);
-  if (link === undefined) throw refuse('if_nametoindex', what(), 'ENODEV');
-  return link.index;
+  const index = nameToIndex(cstring(name));
+  if (index === 0) check(-1, 'if_nametoindex', what);
+  return index;
+}
+
+/** @returns undefined where there is no such link any more */
+function nameOf(index: number | undefined): string | undefined {
+  const name = Buffer.alloc(NAME_MOST + 1);
+  return index !== undefined && indexToName(index, name) !== 0 ? textOf(name) : undefined;
 }
 
 /** @returns undefined where there is no link of this name */
 export function linkInfo(name: string): Link | undefined {
   if (name === '' || Buffer.byteLength(name) > NAME_MOST) return undefined;
-  return askLink(0, [attribute(IFLA.IFNAME, name)], () => `look for the link ${name}`);
-}
-
-/** @returns undefined where there is no link with this index */
-export function linkByIndex(index: number): Link | undefined {
-  return askLink(index, [], () => `look for link ${index}`);
-}
-
-function askLink(index: number, by: readonly Buffer[], what: () => string): Link | undefined {
   try {
-    const attributes = [...by, attribute(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS)];
-    const [answer] = ask(NETLINK_ROUTE, message(RTM_GETLINK, 0, linkBody(index), attributes), 'link', what);
+    const attributes = [attribute(IFLA.IFNAME, name), attribute(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS)];
+    const sent = message(RTM_GETLINK, 0, linkBody(), attributes);
+    const [answer] = ask(NETLINK_ROUTE, sent, 'link', () => `look for the link ${name}`);
     return answer === undefined ? undefined : linkOf(answer);
   } catch (error) {
     if (isErrno(error, 'ENODEV')) return undefined;
@@ -242,21 +243,15 @@ export interface Route {
 
 /** The routes of the main table, of both versions of IP, that lead somewhere. */
 export function routes(): Route[] {
-  const names = new Map<number, string | undefined>();
-  const nameOf = (index: number | undefined): string | undefined => {
-    if (index === undefined) return undefined;
-    if (!names.has(index)) names.set(index, linkByIndex(index)?.name);
-    return names.get(index);
-  };
   return ([4, 6] as const).flatMap((version) => {
     const body = Buffer.alloc(12);
     body[0] = FAMILY[version];
     const answers = ask(NETLINK_ROUTE, message(RTM_GETROUTE, NLM_F_DUMP, body), 'route', () => 'list the routes');
-    return answers.flatMap((answer) => routeOf(version, answer, nameOf));
+    return answers.flatMap((answer) => routeOf(version, answer));
   });
 }
 
-function routeOf(version: 4 | 6, answer: Buffer, nameOf: (index: number | undefined) => string | undefined): Route[] {
+function routeOf(version: 4 | 6, answer: Buffer): Route[] {
   const attributes = attributesOf(answer.subarray(12));
   const table = attributes.get(RTA.TABLE)?.readUInt32LE() ?? answer[4];
   if (table !== RT.TABLE_MAIN || answer[7] !== RT.UNICAST) return [];
