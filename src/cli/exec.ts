@@ -50,16 +50,26 @@ export const verb = command({
       ...(size !== undefined && { size }),
     };
     if (flags.detach) {
-      (await execContainer(engine, request)).detach();
+      (await starting(true, execContainer(engine, request))).detach();
       return 0;
     }
     const signals = catchSignals(attachment);
-    const session = await execContainer(engine, request);
+    const session = await starting(false, execContainer(engine, request));
     return attend(session, attachment, signals, async (signal) => {
       process.kill(session.pid(), signal);
     });
   },
 });
+
+/** As Docker: what cannot be started ends with 126, also where `run` would say 125, and with 1 where nobody waits for its end. */
+async function starting<T>(detached: boolean, start: Promise<T>): Promise<T> {
+  try {
+    return await start;
+  } catch (error) {
+    if (!(error instanceof TsboxError) || error.exitCode === undefined || error.exitCode === 1) throw error;
+    throw Object.assign(error, { exitCode: detached ? 1 : error.exitCode === 125 ? 126 : error.exitCode });
+  }
+}
 
 /** @throws TsboxError in Docker's words, and with its exit code: not that of a flag */
 function linesOf(path: string): string[] {

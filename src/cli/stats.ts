@@ -5,7 +5,7 @@ import type { Sample } from '../engine/stats.ts';
 import { command } from './command.ts';
 import { binarySize, humanSize, shortId } from './human.ts';
 import { listingText, type Row } from './listing.ts';
-import { print } from './output.ts';
+import { complain, print } from './output.ts';
 
 /** Milliseconds between two looks. */
 const INTERVAL = 1000;
@@ -29,8 +29,12 @@ export const verb = command({
     const screen = !flags['no-stream'] && isatty(1);
     let before = new Map<string, Sample>();
     let first = true;
+    const damaged = new Set<string>();
     for (let looks = 0; ; looks++) {
-      const samples = sampleContainers(engine, names, flags.all);
+      const samples = sampleContainers(engine, names, flags.all, (id, error) => {
+        if (!damaged.has(id)) complain(`tsbox: ${error.message}\n`);
+        damaged.add(id);
+      });
       // A share of time needs two looks. Where nothing runs, one is enough.
       const isEnough = looks > 0 || samples.every(({ usage }) => usage === undefined);
       if (isEnough || screen) {

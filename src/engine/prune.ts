@@ -76,9 +76,19 @@ function containerBytes(store: Store, id: string): number {
 export async function pruneContainers(engine: Engine, filter: PruneFilter): Promise<Pruned<string[]>> {
   const { store } = engine;
   const pruned: Pruned<string[]> = { removed: [], bytes: collect(store), errors: [] };
-  const stopped = listContainers(store).filter(
-    (record) => fits(filter, record.Created, record.Config.Labels) && !containerState(store, record).Running,
-  );
+  const damaged = (error: unknown) => {
+    if (!(error instanceof TsboxError)) throw error;
+    if (error.code !== 'ERR_TSBOX_NOT_FOUND') pruned.errors.push(error);
+  };
+  const stopped = listContainers(store, (_, error) => damaged(error)).filter((record) => {
+    if (!fits(filter, record.Created, record.Config.Labels)) return false;
+    try {
+      return !containerState(store, record).Running;
+    } catch (error) {
+      damaged(error);
+      return false;
+    }
+  });
   await each(stopped, pruned.errors, async ({ ID: id }) => {
     const bytes = containerBytes(store, id);
     await removeContainer(engine, id, { force: false }, (path) => {

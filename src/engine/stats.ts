@@ -13,6 +13,8 @@ export interface Sample {
   name: string;
   /** What the user called it; the id where all were asked for. */
   asked: string;
+  /** Does it run, or wait to be started again? */
+  running: boolean;
   /** Nanoseconds on a clock that never goes back. */
   at: bigint;
   /** Absent for a container that does not run. */
@@ -27,8 +29,9 @@ export function cpuPercent(before: Sample | undefined, now: Sample): number {
 }
 
 function sampleOf(engine: Engine, record: ContainerRecord, asked: string): Sample {
-  const sample: Sample = { id: record.ID, name: record.Name.slice(1), asked, at: process.hrtime.bigint() };
+  const at = process.hrtime.bigint();
   const state = containerState(engine.store, record);
+  const sample: Sample = { id: record.ID, name: record.Name.slice(1), asked, at, running: state.Running };
   if (!state.Running || state.Restarting) return sample;
   const { CgroupParent, NetworkMode } = readHostConfig(engine.store, record.ID);
   const usage = usageOf(
@@ -45,24 +48,30 @@ export function checkNames(engine: Engine, names: readonly string[]): void {
   for (const name of names) requireContainer(engine.store, name);
 }
 
-/** One look. Without names at those that run, or with `all` at every one; a container that is removed meanwhile is left out. */
-export function sampleContainers(engine: Engine, names: readonly string[], all: boolean): Sample[] {
+/** One look. Without names at those that run, or with `all` at every one; a container that is removed meanwhile is left out.
+ *  @param onDamaged is told of each whose files cannot be read; the others are shown all the same */
+export function sampleContainers(
+  engine: Engine,
+  names: readonly string[],
+  all: boolean,
+  onDamaged: (id: string, error: TsboxError) => void,
+): Sample[] {
   const { store } = engine;
   const found: [ContainerRecord, string][] =
     names.length === 0
-      ? listContainers(store)
-          .filter((record) => all || containerState(store, record).Running)
-          .map((record) => [record, record.ID.slice(0, 12)])
+      ? listContainers(store, onDamaged).map((record) => [record, record.ID.slice(0, 12)])
       : names.flatMap((name) => {
           const record = findContainer(store, name);
           return record === undefined ? [] : [[record, name] as [ContainerRecord, string]];
         });
   return found.flatMap(([record, asked]) => {
     try {
-      return [sampleOf(engine, record, asked)];
+      const sample = sampleOf(engine, record, asked);
+      return all || names.length > 0 || sample.running ? [sample] : [];
     } catch (error) {
-      if (error instanceof TsboxError && error.code === 'ERR_TSBOX_NOT_FOUND') return [];
-      throw error;
+      if (!(error instanceof TsboxError)) throw error;
+      if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged(record.ID, error);
+      return [];
     }
   });
 }

@@ -193,7 +193,8 @@ function isNamed(store: Store, id: string, name: string): boolean {
   const text = readText(`${containerDirectory(store, id)}/config.v2.json`);
   if (text === undefined) return existsSync(containerDirectory(store, id));
   try {
-    return (JSON.parse(text) as { Name?: unknown }).Name === `/${name}`;
+    const { Name } = JSON.parse(text) as { Name?: unknown };
+    return typeof Name !== 'string' || Name === `/${name}`;
   } catch {
     return true;
   }

@@ -62,14 +62,15 @@ export function releaseName(store: Store, name: string, id: string): void {
   unlessGone(`release the name ${name}`, () => unlinkSync(`${store.names}/${name}`));
 }
 
-/** Does the container that the link leads to really have this name? A record that cannot be read keeps its name. */
+/** Has the container that the link leads to another name? One whose record says none, being damaged or of a form to come, keeps it. */
 function isStale(store: Store, name: string): boolean {
   const id = nameTarget(store, name);
   if (id === undefined) return true;
   const text = readText(`${containerDirectory(store, id)}/config.v2.json`);
   if (text === undefined) return true;
   try {
-    return (JSON.parse(text) as { Name?: unknown }).Name !== `/${name}`;
+    const { Name } = JSON.parse(text) as { Name?: unknown };
+    return typeof Name === 'string' && Name !== `/${name}`;
   } catch {
     return false;
   }

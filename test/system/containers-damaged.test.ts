@@ -81,6 +81,19 @@ test('damaged state files', async (t) => {
     }
     assert.equal(box.ok(['exec', 'other', 'cat', '/proc/1/comm']), 'sleep');
   });
+  await t.test('prune and stats name it, and go on with the others', async () => {
+    for (const path of [kept('config.v2.json'), run('state.json')]) {
+      await spoiled(path, LATER, async () => {
+        const ended = await box.quick(['create', image]);
+        const pruned = await box.said(['container', 'prune', '-f']);
+        assert.equal(pruned.status, 1);
+        assert.ok(pruned.stdout.includes(ended) && pruned.stderr.includes(path), `${path}: ${JSON.stringify(pruned)}`);
+        const stats = await box.said(['stats', '--no-stream', '--format', '{{.Name}}']);
+        assert.deepEqual([stats.status, stats.stdout], [0, 'healthy\n'], path);
+        assert.equal(stats.stderr.split(path).length, 2, `${path}: told once: ${stats.stderr}`);
+      });
+    }
+  });
   await t.test('a damaged exit.json: the end is known all the same', async () => {
     await box.quick(['stop', '-t', '0', 'other']);
     for (const text of DAMAGE) {

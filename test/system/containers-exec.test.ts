@@ -51,8 +51,15 @@ test('exec', async (t) => {
     assert.equal(shown, '13 /root\n/tmp\nuid=0(root) gid=0(root) groups=0(root)');
     assert.equal(exec('-u', '77:50', 'host', 'id'), 'uid=77 gid=50(staff) groups=50(staff)');
     const missing = box.tsbox(['exec', '-w', '/nope', 'host', 'true']);
-    assert.notEqual(missing.status, 0);
+    assert.equal(missing.status, 126);
     assert.match(missing.stderr, /chdir.*\/nope.*ENOENT/);
+    assert.equal(box.tsbox(['exec', '-u', 'nosuch', 'host', 'true']).status, 126);
+    for (const words of [
+      ['-w', '/nope', 'host', 'true'],
+      ['-u', 'nosuch', 'host', 'true'],
+      ['host', 'nosuch'],
+    ])
+      assert.equal(box.tsbox(['exec', '-d', ...words]).status, 1, words.join(' '));
   });
   await t.test('--env-file: lines, names of the caller’s variables, and what is given by itself outdoes them', () => {
     const file = join(box.directory, 'environment');
