@@ -202,7 +202,7 @@ function named(text: string, { names }: Side): string {
 /** The error alone: without who says it, without advice, and without the name that newer Dockers quote in it. */
 function message(text: string): string {
   return text
-    .replace(/^(tsbox|docker|Error response from daemon|Error): /gm, '')
+    .replace(/^((tsbox|docker|Error response from daemon|Error): )+/gm, '')
     .replace(/^(hint: .*|See '.*|Run '.*|Usage: .*)\n/gm, '')
     .replace(/repository name \(\S+\) must/, 'repository name must')
     .trim();
