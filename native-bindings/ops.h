@@ -81,6 +81,7 @@ OPERATION(join);
 OPERATION(link_add);
 OPERATION(link_set);
 OPERATION(link_delete);
+OPERATION(port_set);
 OPERATION(address_add);
 OPERATION(route_add);
 OPERATION(nft);

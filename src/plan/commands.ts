@@ -70,6 +70,7 @@ const COMMANDS: Commands = {
     const master = show(step.master);
     return [`ip link set ${show(step.name)} ${master === '' ? 'nomaster' : `master ${master}`}`];
   },
+  port_set: (step) => [`ip link set ${show(step.name)} type bridge_slave hairpin ${step.hairpin === 0 ? 'off' : 'on'}`],
   link_delete: (step) => [`ip link delete ${show(step.name)}`],
   address_add: (step) => [addAddress(step)],
   route_add: (step) => [addRoute(step)],

@@ -17,6 +17,7 @@
  * link_add: `type` is bridge, veth or dummy. The other end of a veth is `peer`, in the network namespace whose file is `netns` ('' = this one).
  * `mac` ('' = the kernel's choice) is the peer's where there is one; `mtu` (0 = the kernel's) is that of both.
  * link_set: the link becomes a port of the bridge `master`, or of none ('').
+ * port_set: of a bridge; with `hairpin` 1 what came in by it may go out by it again.
  * address_add: `172.17.0.2/16`, with its broadcast address; one of IPv6 is usable at once (IFA_F_NODAD).
  * route_add: `to` is `default` or a subnet, `via` the gateway ('' = what is on the link).
  * nft: lines in nft(8)'s language, all of them or none. What it refuses is EEXIST, ENOENT, EBUSY or EOPNOTSUPP where the kernel said so, else
@@ -162,6 +163,7 @@ export const OPS = {
   link_delete: { number: 62, args: { name: 'text' }, see: 'rtnetlink(7), RTM_DELLINK' },
   address_add: { number: 63, args: { link: 'text', address: 'text' }, see: 'rtnetlink(7), RTM_NEWADDR' },
   route_add: { number: 64, args: { to: 'text', via: 'text', link: 'text' }, see: 'rtnetlink(7), RTM_NEWROUTE' },
+  port_set: { number: 70, args: { name: 'text', hairpin: 'int' }, see: 'rtnetlink(7), IFLA_BRPORT_MODE' },
   // what was counted
   write_counted: {
     number: 65,

@@ -82,6 +82,18 @@ export function networkCases(other: number): Partial<Record<OpName, { steps: Ste
       ],
       show: links(),
     },
+    port_set: {
+      steps: [
+        ...pair,
+        link('tsbox0', 'bridge', {}),
+        { op: 'link_set', name: 'a', master: 'tsbox0', why },
+        { op: 'link_set', name: 'eth0', master: 'tsbox0', why },
+        { op: 'port_set', name: 'a', hairpin: 1, why },
+        { op: 'port_set', name: 'eth0', hairpin: 1, why },
+        { op: 'port_set', name: 'eth0', hairpin: 0, why },
+      ],
+      show: 'ip -d -o link show master tsbox0 | grep -oE "hairpin (on|off)"',
+    },
     link_delete: {
       steps: [...pair, link('tsbox0', 'bridge', {}), { op: 'link_delete', name: 'a', why }],
       show: links(),

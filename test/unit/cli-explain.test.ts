@@ -171,6 +171,10 @@ const GOLDEN: [Step, string][] = [
     { op: 'link_set', name: 'vethab', master: 'tsbox0', why },
     'send(RTM_SETLINK, {IFLA_IFNAME="vethab", IFLA_MASTER="tsbox0"})',
   ],
+  [
+    { op: 'port_set', name: 'vethab', hairpin: 1, why },
+    'send(RTM_NEWLINK, {IFLA_IFNAME="vethab", IFLA_BRPORT_MODE=1})',
+  ],
   [{ op: 'link_delete', name: 'tsbox0', why }, 'send(RTM_DELLINK, {IFLA_IFNAME="tsbox0"})'],
   [
     { op: 'address_add', link: 'eth0', address: '172.17.0.2/16', why },
