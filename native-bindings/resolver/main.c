@@ -220,10 +220,10 @@ int main(int argc, char **argv) {
   pid_t pid = checked(fork(), "fork");
   if (pid > 0) _exit(0);
   setsid();
-  let_go_of_streams();
-  /* Moved up first: none of them is where another one goes. */
+  /* Moved up first: none of them is where another one goes, not even where a stream is that the caller did not have. */
   int high[] = {fcntl(process, F_DUPFD_CLOEXEC, 100), fcntl(root, F_DUPFD_CLOEXEC, 100), fcntl(datagrams, F_DUPFD_CLOEXEC, 100),
                 fcntl(streams, F_DUPFD_CLOEXEC, 100)};
+  let_go_of_streams();
   for (int index = 0; index < 4; index++) moved(high[index], 3 + index);
   syscall(SYS_close_range, 7, ~0U, 0);
   drop_rights();
