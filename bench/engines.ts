@@ -43,7 +43,12 @@ export const nothing = async () => {};
 export const startTsbox: Start = async (work) => {
   const program = join(REPOSITORY, 'bin/tsbox');
   if (!existsSync(program)) return 'bin/tsbox is missing: make build';
-  const env = { ...process.env, TSBOX_ROOT: join(work, 'data'), TSBOX_RUN_ROOT: join(work, 'run') };
+  const env = {
+    ...process.env,
+    TSBOX_ROOT: join(work, 'data'),
+    TSBOX_BRIDGE: 'none',
+    TSBOX_RUN_ROOT: join(work, 'run'),
+  };
   const version = firstLine(run({ argv: [program, '--version'], env }).stdout).replace('tsbox version ', '');
   return { name: 'tsbox', version, program: [program], env, http: [], daemons: [], close: nothing, abandon: nothing };
 };

@@ -1,6 +1,7 @@
 /** The flags that `run` and `create` share, and what they ask of the engine. */
 import type { ContainerRequest } from '../engine/api.ts';
 import { FLAG_ERROR, type FlagTable, type FlagValues, UsageError } from './args.ts';
+import { parseNetworkValue } from './network-value.ts';
 import { securityRequest } from './security-opt.ts';
 
 export const CONTAINER_FLAGS = {
@@ -15,7 +16,15 @@ export const CONTAINER_FLAGS = {
   'log-driver': { kind: 'string', value: 'driver', help: 'Where output is kept: json-file or none' },
   'log-opt': { kind: 'list', value: 'name=value', help: 'Option of the log: max-size, max-file, labels, env, tag' },
   name: { kind: 'string', help: 'Name of the container; one is made up otherwise' },
-  network: { kind: 'string', value: 'network', default: 'none', help: "'none' or 'host'", aliases: ['net'] },
+  ip: { kind: 'string', value: 'address', help: 'IPv4 address in its network' },
+  ip6: { kind: 'string', value: 'address', help: 'IPv6 address in its network' },
+  'mac-address': { kind: 'string', value: 'address', help: 'Hardware address in its network' },
+  network: {
+    kind: 'list',
+    value: 'network',
+    help: "Network to be in: its name, 'bridge', 'none', 'host' or container:NAME; name=NETWORK,alias=NAME,ip=ADDRESS for more",
+    aliases: ['net'],
+  },
   platform: { kind: 'string', help: 'Platform of the image to pull: os/arch[/variant]' },
   privileged: { kind: 'bool', help: 'All capabilities, all devices, nothing covered or refused' },
   pull: { kind: 'string', default: 'missing', help: 'When to pull the image: always, missing, never' },
@@ -51,7 +60,7 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'health-start-interval',
   'disable-content-trust',
   // network
-  'ip ip6 link-local-ip mac-address',
+  'link-local-ip',
 ].join(' ');
 
 type Values = FlagValues<typeof CONTAINER_FLAGS>;
@@ -70,7 +79,7 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     autoRemove: flags.rm,
     readonlyRootfs: flags['read-only'],
     volumes: flags.volume,
-    network: flags.network,
+    ...networks(flags),
     capAdd: flags['cap-add'],
     capDrop: flags['cap-drop'],
     privileged: flags.privileged,
@@ -87,6 +96,19 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     ...(flags['stop-signal'] !== undefined && { stopSignal: flags['stop-signal'] }),
     ...(flags.platform !== undefined && { platform: flags.platform }),
   };
+}
+
+/** The first network gets what other flags ask for too. */
+function networks(flags: Pick<Values, 'network' | 'ip' | 'ip6' | 'mac-address'>) {
+  const { ip, ip6, 'mac-address': mac } = flags;
+  const [first = { network: 'default' }, ...others] = flags.network.map(parseNetworkValue);
+  const asked = {
+    ...first,
+    ...(ip !== undefined && { ip }),
+    ...(ip6 !== undefined && { ip6 }),
+    ...(mac !== undefined && { mac }),
+  };
+  return { network: first.network, endpoints: [asked, ...others] };
 }
 
 /** `NAME=value` stays; a bare `NAME` gets the caller's value, or is left out when the caller has none.

@@ -127,7 +127,7 @@ export function containerRow(summary: ContainerSummary, options: RowOptions): Ro
     LocalVolumes: String(points.filter(({ Driver }) => Driver === LOCAL_DRIVER).length),
     Mounts: mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(','),
     Names: record.Name.replace(/^\//, ''),
-    Networks: network ?? '',
+    Networks: Object.keys(record.NetworkSettings?.Networks ?? { [network ?? '']: {} }).join(','),
     Ports: ports === undefined ? '' : portsColumn(ports.published, ports.exposed),
     RunningFor: humanAge(record.Created, now),
     Size: sizeText(size),

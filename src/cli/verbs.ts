@@ -27,7 +27,9 @@ export const VERBS: Readonly<Record<string, Load>> = {
   logout: () => import('./logout.ts'),
   logs: () => import('./logs.ts'),
   'manifest inspect': () => import('./manifest-inspect.ts'),
+  'network connect': () => import('./network-connect.ts'),
   'network create': () => import('./network-create.ts'),
+  'network disconnect': () => import('./network-disconnect.ts'),
   'network inspect': () => import('./network-inspect.ts'),
   'network ls': () => import('./network-ls.ts'),
   'network prune': () => import('./network-prune.ts'),
@@ -118,7 +120,7 @@ export const MANAGEMENT: Readonly<Record<string, string>> = {
   container: "The container commands by Docker's longer names",
   image: "The image commands by Docker's longer names",
   manifest: 'What registries have: inspect',
-  network: 'Networks that containers share: create, inspect, ls, prune, rm',
+  network: 'Networks that containers share: connect, create, disconnect, inspect, ls, prune, rm',
   system: 'What is used and what can go: df, prune, info',
   volume: 'Directories that outlive their containers: create, inspect, ls, prune, rm',
 };
@@ -172,7 +174,9 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
   },
   manifest: { inspect: 'manifest inspect' },
   network: {
+    connect: 'network connect',
     create: 'network create',
+    disconnect: 'network disconnect',
     inspect: 'network inspect',
     ls: 'network ls',
     list: 'network ls',

@@ -13,6 +13,7 @@ import { containerState, ended, foldHeld, readExit, restarting, saveFolded } fro
 import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
 import { readFollowed, saveFollowed } from '../store/successor.ts';
 import { lock } from '../sys/lock.ts';
+import { releaseLeases } from './network-mode.ts';
 import type { Engine } from './open.ts';
 import { nextRestart } from './restart-policy.ts';
 
@@ -48,14 +49,15 @@ async function following<T>({ store }: Engine, id: string, work: () => Promise<T
 }
 
 /** The end of all runs: what the monitor would have done. */
-function finish(store: Store, id: string): void {
+async function finish(store: Store, id: string): Promise<void> {
   rmSync(runDirectory(store, id), { recursive: true, force: true });
   foldHeld(store, id);
+  await releaseLeases(store);
 }
 
 /** Decides, and puts the decision on record.
  *  @returns milliseconds until the next start; `finished` when there is none */
-function decide({ store }: Engine, id: string): number | 'finished' {
+async function decide({ store }: Engine, id: string): Promise<number | 'finished'> {
   const record = readContainer(store, id);
   const exit = readExit(store, id);
   const succession = readFollowed(store, id);
@@ -70,7 +72,7 @@ function decide({ store }: Engine, id: string): number | 'finished' {
           delay: succession.Delay,
         });
   if (delay === undefined) {
-    finish(store, id);
+    await finish(store, id);
     return 'finished';
   }
   saveFollowed(store, id, { Delay: delay, Pid: process.pid });
@@ -98,10 +100,11 @@ async function startAgain(engine: Engine, record: ContainerRecord, delay: number
  *  @throws what reading and writing the container's files throws */
 export async function afterExit(engine: Engine, id: string): Promise<void> {
   const { store } = engine;
-  const what = await following(engine, id, () => {
+  const what = await following(engine, id, async () => {
     if (!readHostConfig(store, id).AutoRemove) return decide(engine, id);
     const keep = readFollowed(store, id)?.Keep === true;
     rmSync(runDirectory(store, id), { recursive: true, force: true });
+    await releaseLeases(store);
     return keep ? 'kept' : 'remove';
   });
   if (what === 'remove') {
@@ -115,7 +118,7 @@ export async function afterExit(engine: Engine, id: string): Promise<void> {
     const record = readContainer(store, id);
     // Called off meanwhile.
     if (record.State.Restarting && readFollowed(store, id) !== undefined) return startAgain(engine, record, what);
-    finish(store, id);
+    await finish(store, id);
     return 'finished';
   });
   if (then === 'finished') await letGoOfVolumes(engine, id);

@@ -69,6 +69,7 @@ export interface ContainerRequest {
   volumesFrom?: readonly string[];
   /** `--volume-driver`: of the volumes of `-v` and the image that have to be made. */
   volumeDriver?: string;
+  /** `--network`: a mode or a network; `default` unless given. */
   network: string;
   /** Names for others in the network, which a user has made. */
   networkAliases?: readonly string[];
@@ -87,6 +88,8 @@ export interface ContainerRequest {
   portBindings?: Readonly<Record<string, PortBinding[]>>;
   /** `--publish-all` */
   publishAllPorts?: boolean;
+  /** What was asked for in each network, that of `network` first; absent when nothing was. */
+  endpoints?: readonly EndpointRequest[];
   /** `--userns`: `host`, or whose subordinate ids; absent for the engine's own choice. */
   userns?: string;
   capAdd: readonly string[];
@@ -123,6 +126,18 @@ export interface ContainerRequest {
   restart?: string;
   pull: 'missing' | 'always' | 'never';
   platform?: string;
+}
+
+/** What is asked for in one network: by `run`, `create` and `network connect`. */
+export interface EndpointRequest {
+  network: string;
+  ip?: string;
+  ip6?: string;
+  mac?: string;
+  aliases?: readonly string[];
+  /** `NAME[:ALIAS]` */
+  links?: readonly string[];
+  driverOptions?: Readonly<Record<string, string>>;
 }
 
 /** A step that was run, or is about to be shown by `--dry-run`. */

@@ -1,8 +1,4 @@
 /** The plan of a container's start, from its record. Reads facts of the host and of the image; changes nothing. */
-import { readFileSync } from 'node:fs';
-import { TsboxError } from '../errors.ts';
-import { networkFiles } from '../network/files.ts';
-import { nameservers } from '../network/resolv-conf.ts';
 import { compilePlan } from '../plan/compile.ts';
 import type { SeccompFilter } from '../plan/credentials.ts';
 import type { MonitorInput } from '../plan/monitor.ts';
@@ -15,12 +11,13 @@ import type { HostFacts } from '../spec/host.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { type LogSubject, logFile } from '../spec/log-config.ts';
 import type { OciConfig, OciResources } from '../spec/oci-runtime.ts';
+import { readContainer } from '../store/containers.ts';
 import { eventPlace, volumePlaces } from '../store/events.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { needsOwner, shiftedHome } from '../store/shifted.ts';
 import { containerDirectory, mappedPlace, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
-import { builtFile } from '../sys/built-file.ts';
+import { requireBuiltFile } from '../sys/built-file.ts';
 import { cgroupFacts, parentCpuset } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
 import { isHostRoot, ownMaps } from '../sys/own-ids.ts';
@@ -31,6 +28,8 @@ import { probeOf } from './health.ts';
 import { withMappedVolumes } from './mapped-volumes.ts';
 import { noSuchSource } from './mount-spec.ts';
 import { joinedContainers } from './namespaces.ts';
+import { fileSteps, filesOf } from './network-files.ts';
+import { wantedNetworks } from './network-mode.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
 import { ownCommand } from './own-command.ts';
@@ -77,54 +76,6 @@ export function lookUpUser(layer: RwLayer, spec: string, groups: readonly string
   return resolveUser(spec, read('/etc/passwd'), read('/etc/group'), groups);
 }
 
-function hostFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-/** Where systemd-resolved, which answers at 127.0.0.53, has the servers that it asks itself. */
-const RESOLVED_SERVERS = '/run/systemd/resolve/resolv.conf';
-
-/** The file with servers that a container can reach. Who has the host's network reaches all of them. */
-export function hostResolvConf(mode: string): string {
-  const own = hostFile('/etc/resolv.conf');
-  if (mode === 'host' || nameservers(own).join() !== '127.0.0.53') return own;
-  return hostFile(RESOLVED_SERVERS) || own;
-}
-
-function namesAsked({ Dns = [], DnsSearch = [], DnsOptions = [], ExtraHosts = [] }: HostConfig) {
-  return { dns: Dns, dnsSearch: DnsSearch, dnsOptions: DnsOptions, extraHosts: ExtraHosts };
-}
-
-/** hosts, hostname and resolv.conf are written anew for each start. */
-function fileSteps(record: ContainerRecord, hostConfig: HostConfig, maps: IdMaps | undefined): Step[] {
-  const files = networkFiles({
-    mode: hostConfig.NetworkMode,
-    hostname: record.Config.Hostname,
-    domainname: record.Config.Domainname,
-    endpoints: [],
-    ...namesAsked(hostConfig),
-    host: { hosts: hostFile('/etc/hosts'), resolvConf: hostResolvConf(hostConfig.NetworkMode) },
-  });
-  const write = (path: string, data: string, why: string): Step => ({
-    op: 'write',
-    path,
-    data,
-    flags: ['O_CREAT', 'O_TRUNC'],
-    mode: 0o644,
-    why,
-  });
-  return [
-    write(record.HostsPath, files.hosts, "the container's /etc/hosts"),
-    write(record.HostnamePath, files.hostname, "the container's /etc/hostname"),
-    write(record.ResolvConfPath, files.resolvConf, "the container's /etc/resolv.conf"),
-    ...ownedByRoot([record.HostsPath, record.HostnamePath, record.ResolvConfPath], maps),
-  ];
-}
-
 /** Files of the host that belong to the container's root. */
 function ownedByRoot(paths: readonly string[], maps: IdMaps | undefined): Step[] {
   if (maps === undefined) return [];
@@ -166,7 +117,7 @@ function pathKinds(config: OciConfig, record: ContainerRecord, init: string | un
   }
   for (const { Source } of Object.values(record.MountPoints)) if (Source !== '') kinds.set(Source, pathKind(Source));
   if (init !== undefined) kinds.set(init, 'file');
-  for (const path of [record.HostsPath, record.HostnamePath, record.ResolvConfPath]) kinds.set(path, 'file');
+  for (const path of filesOf(record)) kinds.set(path, 'file');
   return kinds;
 }
 
@@ -217,18 +168,23 @@ function logSubject({ ID: id, Name, Image: imageId, Config }: ContainerRecord): 
   return { id, name: Name.replace(/^\//, ''), imageId, image, labels, env };
 }
 
-/** @throws ERR_TSBOX_EXECUTOR when it was not built */
-function initProgram(): string {
-  const path = builtFile('tsbox-init');
-  if (path !== undefined) return path;
-  throw new TsboxError('ERR_TSBOX_EXECUTOR', 'find native-bindings/build/tsbox-init', {
-    hint: 'Build it with `make build`.',
-  });
+/** Who is in another container's network has its hosts, hostname and resolv.conf too. */
+function withFilesOf(store: Store, record: ContainerRecord, id: string | undefined): ContainerRecord {
+  if (id === undefined) return record;
+  const { HostsPath, HostnamePath, ResolvConfPath } = readContainer(store, id);
+  return { ...record, HostsPath, HostnamePath, ResolvConfPath };
+}
+
+/** Loaded for containers only that have networks of their own. */
+async function networkOf({ record, hostConfig, preview }: ContainerPlanInput, store: Store) {
+  if (wantedNetworks(record, hostConfig).length === 0) return undefined;
+  const { containerNetwork } = await import('./container-network.ts');
+  return containerNetwork(store, record, hostConfig, preview === true);
 }
 
 /** @throws ERR_TSBOX_NOT_FOUND when the image does not know the user; as seccompFilter does */
 export async function containerPlan(engine: Engine, input: ContainerPlanInput): Promise<ContainerPlan> {
-  const { record, hostConfig, layer } = input;
+  const { hostConfig, layer } = input;
   const { store } = engine;
   const { devices, rules } = containerDevices(hostConfig);
   const resources = ociResources(hostConfig, rules, deviceNumbers);
@@ -236,9 +192,10 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const rootless = facts.uid !== 0;
   const maps = rootless ? ownMaps() : mapsOf(hostConfig);
   const joined = joinedContainers(store, hostConfig);
+  const record = withFilesOf(store, input.record, joined.net?.id);
   const shm = shmSource(engine, record.ID, hostConfig, joined);
   const probe = probeOf(record.Config.Healthcheck);
-  const init = hostConfig.Init === true ? initProgram() : undefined;
+  const init = hostConfig.Init === true ? requireBuiltFile('tsbox-init') : undefined;
   const asked = ociConfig({
     resources,
     record,
@@ -260,6 +217,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const bounding = config.process.capabilities?.bounding ?? [];
   const seccomp = await seccompFilter(engine, hostConfig, facts, bounding, input.preview !== true);
   const run = runDirectory(store, record.ID);
+  const network = await networkOf(input, store);
   const events = eventPlace(store, record);
   const discard = hostConfig.AutoRemove && facts.kernel >= VOLATILE_SINCE;
   const userxattr = !isHostRoot();
@@ -273,9 +231,13 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       path: run,
       mode: 0o700,
       why: 'what is there only while the container runs: plan, lock, socket, state',
+      // Made before, so that what is leased leads to it.
+      ...(network !== undefined && { onError: { EEXIST: 'skip' } }),
     },
+    ...(network?.steps.setup ?? []),
     ...placeSteps(store, record.ID, facts),
-    ...fileSteps(record, hostConfig, owner),
+    ...(joined.net === undefined ? fileSteps(store, record, hostConfig, network?.endpoints ?? []) : []),
+    ...(joined.net === undefined ? ownedByRoot(filesOf(record), owner) : []),
     ...sourceSteps(record, kinds, owner),
     ...(owners?.layers.shifted === undefined || owner === undefined
       ? []
@@ -305,6 +267,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...(seccomp === undefined ? {} : { seccomp }),
     ...(maps === undefined ? {} : rootless ? { inside: mount } : { outside: mount }),
     ...(hostConfig.AutoRemove ? {} : { memoryEvents: memoryEventsFile(store, record.ID) }),
+    ...(network === undefined ? {} : { network: network.steps }),
     setup,
     cleanup,
     monitor: {

@@ -20,12 +20,11 @@ import { keptLinks } from './links.ts';
 import { commandLine, mergeConfig } from './merge.ts';
 import { nameNotes } from './name-options.ts';
 import { checkJoined } from './namespaces.ts';
+import { checkNetworkConflicts, requestedNetworks, resolvedMode } from './network-request.ts';
 import { boundingSet } from './oci.ts';
 import type { Engine } from './open.ts';
 import { isAuto } from './userns-mode.ts';
 import { fillNewVolumes } from './volume-use.ts';
-
-const FAILED = 125;
 
 const usernsMode = (engine: Engine, request: ContainerRequest) => request.userns ?? engine.options.usernsRemap ?? '';
 
@@ -48,15 +47,9 @@ async function checkResources(request: ContainerRequest): Promise<{ request: Con
 
 /** What can be refused before anything is pulled or made. */
 async function checkRequest(engine: Engine, request: ContainerRequest): Promise<void> {
-  const { name, network } = request;
+  const { name } = request;
   if (name !== undefined) checkName(name);
-  if (!['none', 'host'].includes(network)) {
-    const message = `network ${network}: not supported yet`;
-    throw new TsboxError('ERR_TSBOX_UNSUPPORTED', message, {
-      exitCode: FAILED,
-      hint: 'Use --network none or --network host.',
-    });
-  }
+  checkNetworkConflicts(request);
   const userns = usernsMode(engine, request);
   if (process.geteuid?.() !== 0) (await import('./rootless.ts')).checkRequested(userns, request);
   else if (userns !== '' && userns !== 'host') {
@@ -123,6 +116,7 @@ function makeRecord(
   const config: ContainerConfig = mergeConfig(defaultHostname(id, request.network), request, image.config.config ?? {});
   const [path = '', ...args] = commandLine(config);
   const directory = containerDirectory(engine.store, id);
+  const Networks = requestedNetworks(engine.store, request);
   return {
     ID: id,
     Created: new Date().toISOString(),
@@ -151,6 +145,7 @@ function makeRecord(
     HostsPath: `${directory}/hosts`,
     ResolvConfPath: `${directory}/resolv.conf`,
     LogPath: request.logDriver === 'none' ? '' : `${directory}/${id}-json.log`,
+    ...(Networks !== undefined && { NetworkSettings: { Networks } }),
     RestartCount: 0,
     HasBeenStartedBefore: false,
   };
@@ -188,8 +183,9 @@ export async function createContainer(
   asked: ContainerRequest,
   onProgress: OnProgress,
 ): Promise<{ id: string; warnings: string[] }> {
-  await checkRequest(engine, asked);
-  const { request, warnings } = await checkResources(asked);
+  const wanted = { ...asked, network: resolvedMode(engine.store, asked.network) };
+  await checkRequest(engine, wanted);
+  const { request, warnings } = await checkResources(wanted);
   const hostConfig = makeHostConfig(request, usernsMode(engine, request), defaultLinks(engine, request));
   const notes = [...securityNotes(hostConfig, securityModules()), ...networkNotes(hostConfig)];
   if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
@@ -210,8 +206,9 @@ export async function previewContainer(
   asked: ContainerRequest,
   onProgress: OnProgress,
 ): Promise<PlanPreview> {
-  await checkRequest(engine, asked);
-  const { request } = await checkResources(asked);
+  const resolved = { ...asked, network: resolvedMode(engine.store, asked.network) };
+  await checkRequest(engine, resolved);
+  const { request } = await checkResources(resolved);
   const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
   const id = newContainerId();
   const name = request.name ?? randomHex(16);

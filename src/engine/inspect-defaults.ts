@@ -46,29 +46,3 @@ export const HOST_CONFIG_DEFAULTS = {
   PidsLimit: null,
   Ulimits: [],
 } as const;
-
-/** Of a container and of each network that it is in. */
-const ADDRESSES = {
-  EndpointID: '',
-  Gateway: '',
-  GlobalIPv6Address: '',
-  GlobalIPv6PrefixLen: 0,
-  IPAddress: '',
-  IPPrefixLen: 0,
-  IPv6Gateway: '',
-  MacAddress: '',
-} as const;
-
-/** Without an address. @param network `none` or `host` @param pid of the first process; 0 when there is none */
-export function networkSettings(network: string, pid: number) {
-  return {
-    Bridge: '',
-    SandboxID: '',
-    SandboxKey: pid === 0 ? '' : `/proc/${pid}/ns/net`,
-    Ports: {},
-    ...ADDRESSES,
-    Networks: {
-      [network]: { IPAMConfig: null, Links: null, Aliases: null, NetworkID: '', ...ADDRESSES, DriverOpts: null },
-    },
-  };
-}

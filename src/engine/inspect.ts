@@ -8,9 +8,10 @@ import { findImage } from '../store/images.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { readVolume } from '../store/volumes.ts';
-import { HOST_CONFIG_DEFAULTS, networkSettings } from './inspect-defaults.ts';
+import { HOST_CONFIG_DEFAULTS } from './inspect-defaults.ts';
 import { inspectImage } from './inspect-image.ts';
 import { shownLinks } from './links.ts';
+import { networkSettings } from './network-settings.ts';
 import { inspectNetwork } from './networks.ts';
 import type { Engine } from './open.ts';
 import { inspectVolume } from './volumes.ts';
@@ -61,7 +62,7 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
     GraphDriver: graphDriver(record.Driver, rwLayer(store, record.ID)),
     Mounts: Object.values(record.MountPoints).map(shownMount),
     Config: record.Config,
-    NetworkSettings: networkSettings(hostConfig.NetworkMode, state.Pid),
+    NetworkSettings: networkSettings(store, record, hostConfig, now),
   };
 }
 

@@ -16,6 +16,8 @@ export interface Joined {
   pid?: number;
   /** The same for IPC, and what lies at its /dev/shm. */
   ipc?: { pid: number; shm: string };
+  /** The same for the network, and whose files in /etc are shared with it. */
+  net?: { pid: number; id: string };
 }
 
 /** Whose namespace is shared, by a mode `container:NAME`. */
@@ -30,8 +32,8 @@ export function checkIpcMode(mode: string): void {
 }
 
 /** Containers to be joined must be there. @throws ERR_TSBOX_NOT_FOUND */
-export function checkJoined(store: Store, { PidMode, IpcMode }: Partial<HostConfig>): void {
-  for (const name of [otherContainer(PidMode), otherContainer(IpcMode)]) {
+export function checkJoined(store: Store, { PidMode, IpcMode, NetworkMode }: Partial<HostConfig>): void {
+  for (const name of [PidMode, IpcMode, NetworkMode].map(otherContainer)) {
     if (name !== undefined) requireContainer(store, name);
   }
 }
@@ -65,12 +67,25 @@ function joinIpc(store: Store, name: string): NonNullable<Joined['ipc']> {
   throw refuse('non-shareable IPC (hint: use IpcMode:shareable for the donor container)');
 }
 
+function joinNetwork(store: Store, name: string): NonNullable<Joined['net']> {
+  const { ID } = requireContainer(store, name);
+  try {
+    const { id, pid } = running(store, name);
+    return { id, pid };
+  } catch (error) {
+    if (!(error instanceof TsboxError) || error.code !== 'ERR_TSBOX_CONFLICT') throw error;
+    const message = `cannot join network of a non running container: ${ID}`;
+    throw new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: FAILED });
+  }
+}
+
 /** @throws ERR_TSBOX_CONFLICT when a container that is to be joined does not run, or does not share, in Docker's words */
-export function joinedContainers(store: Store, { PidMode, IpcMode }: HostConfig): Joined {
-  const [pid, ipc] = [otherContainer(PidMode), otherContainer(IpcMode)];
+export function joinedContainers(store: Store, { PidMode, IpcMode, NetworkMode }: HostConfig): Joined {
+  const [pid, ipc, net] = [PidMode, IpcMode, NetworkMode].map(otherContainer);
   return {
     ...(pid !== undefined && { pid: running(store, pid).pid }),
     ...(ipc !== undefined && { ipc: joinIpc(store, ipc) }),
+    ...(net !== undefined && { net: joinNetwork(store, net) }),
   };
 }
 
@@ -87,7 +102,7 @@ export function ociNamespaces(hostConfig: HostConfig, joined: Joined): OciNamesp
     ...one('ipc', IpcMode, joined.ipc?.pid),
     ...one('pid', PidMode, joined.pid),
     ...one('cgroup', CgroupnsMode),
-    ...one('network', NetworkMode),
+    ...one('network', NetworkMode, joined.net?.pid, 'net'),
   ];
 }
 

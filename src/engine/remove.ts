@@ -21,6 +21,7 @@ import { sendSignal } from '../sys/pidfd.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
 import { mappedLeftovers } from './mapped-volumes.ts';
+import { releaseLeases } from './network-mode.ts';
 import type { Engine } from './open.ts';
 import { openWork } from './removal.ts';
 import { settle } from './settle.ts';
@@ -109,6 +110,7 @@ export async function cleanLeftovers(engine: Engine, id: string): Promise<void> 
       onError: { ENOENT: 'skip' },
     },
   ]);
+  await releaseLeases(engine.store);
 }
 
 /** `gone`: one that was run with --rm is removed by its monitor. `running`: somebody has started it meanwhile. */

@@ -1,5 +1,5 @@
 /** Starts a container that was created. */
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { Replay } from '../plan/replay.ts';
 import { initList, type Plan, type Step } from '../plan/step.ts';
@@ -21,6 +21,7 @@ import { attachContainer, containerSession, noteResize } from './attach.ts';
 import { cgroupsPath } from './cgroup-path.ts';
 import { type ContainerPlan, containerPlan } from './container-plan.ts';
 import { namespaceFiles } from './namespaces.ts';
+import { wantedNetworks } from './network-mode.ts';
 import type { Engine } from './open.ts';
 import { compileReplay, keepReplay, makeReplay } from './replay.ts';
 import { restarts } from './restart-policy.ts';
@@ -143,13 +144,14 @@ export async function startLocked(
     const layer = rwLayer(store, record.ID);
     const size = options.size === undefined ? {} : { size: options.size };
     volumes = await useVolumes(engine, record);
+    const run = runDirectory(store, record.ID);
+    // The run directory may have gone with the monitor's host, or by somebody's hand.
+    if (existsSync(run) || record.State.Error === DIED.Error) await cleanUp(engine, record.ID);
+    if (wantedNetworks(record, hostConfig).length > 0) mkdirSync(run, { recursive: true, mode: 0o700 });
     const since = new Date();
     const compiled = await containerPlan(engine, { record: volumes.record, hostConfig, layer, ...size });
     const { plan, config } = compiled;
     phase('plan');
-    const run = runDirectory(store, record.ID);
-    // The run directory may have gone with the monitor's host, or by somebody's hand.
-    if (existsSync(run) || record.State.Error === DIED.Error) await cleanUp(engine, record.ID);
     runSetup(plan, options.explain);
     writeFileSync(`${run}/config.json`, JSON.stringify(config, null, 2), { mode: 0o600 });
     // Before there is a process, whose end may come at once.

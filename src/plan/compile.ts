@@ -56,6 +56,19 @@ export interface CompileInput {
   cleanup: readonly Step[];
   /** Where to keep what the kernel has counted about memory; absent when nobody will read it. */
   memoryEvents?: string;
+  /** What its networks add, besides `setup`; absent without any. */
+  network?: NetworkLists;
+}
+
+/** Steps of a container's networks, by their places. See network.ts. */
+export interface NetworkLists {
+  /** By the monitor, before there is a process. */
+  before: readonly Step[];
+  /** By the new process, when the loopback of its network namespace is up. */
+  inside: readonly Step[];
+  cleanup: readonly Step[];
+  /** When the run directory is gone. */
+  last: readonly Step[];
 }
 
 const CLONE_FLAGS: Readonly<Record<OciNamespaceType, keyof typeof CLONE>> = {
@@ -147,7 +160,7 @@ function readOnlyRoot(config: OciConfig): Step[] {
   ];
 }
 
-function nameSteps(config: OciConfig): Step[] {
+function nameSteps(config: OciConfig, network: readonly Step[] = []): Step[] {
   const steps: Step[] = [];
   const own = (type: OciNamespaceType) =>
     config.linux?.namespaces?.some((one) => one.type === type && !one.path) === true;
@@ -159,6 +172,7 @@ function nameSteps(config: OciConfig): Step[] {
   }
   if (own('network')) {
     steps.push({ op: 'link_up', name: 'lo', why: 'a new network namespace has only a loopback, and that is down' });
+    steps.push(...network);
   }
   for (const [name, value] of Object.entries(config.linux?.sysctl ?? {})) {
     const path = `sys/${name.replaceAll('.', '/')}`;
@@ -259,7 +273,7 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     ...devices.attach,
     ...masks.open,
     ...terminalSteps(config, slot + masks.open.length),
-    ...nameSteps(config),
+    ...nameSteps(config, input.network?.inside),
     ...mounts.others,
     ...masks.cover,
     ...readOnlyRoot(config),
@@ -306,16 +320,17 @@ function ownsPids(config: OciConfig): boolean {
  *  @throws ERR_TSBOX_UNSUPPORTED for a limit whose controller this host lacks */
 export function compilePlan(input: CompileInput): Plan {
   const { facts, memoryEvents } = input;
+  const { before: opened = [], cleanup: closed = [], last = [] } = input.network ?? {};
   const { cgroupsPath: path, resources } = input.config.linux ?? {};
   const init = compileInit(input);
   if (path === undefined) {
     return {
       setup: input.setup,
-      monitor: monitorSteps(input.monitor, [], init),
-      cleanup: [...input.cleanup, ...monitorCleanup(input.monitor)],
+      monitor: monitorSteps(input.monitor, opened, init),
+      cleanup: [...closed, ...input.cleanup, ...monitorCleanup(input.monitor), ...last],
     };
   }
-  const before = [...deviceRuleSteps(path, facts, resources?.devices), ...cgroupEntry(path, facts).birth];
+  const before = [...opened, ...deviceRuleSteps(path, facts, resources?.devices), ...cgroupEntry(path, facts).birth];
   return {
     setup: [...input.setup, ...cgroupSetup(path, facts, resources)],
     monitor: monitorSteps(input.monitor, before, init),
@@ -324,8 +339,10 @@ export function compilePlan(input: CompileInput): Plan {
       ...memoryEventSteps(path, facts, memoryEvents, input.monitor.events),
       ...cgroupCleanup(path, facts),
       ...mappedCleanup(input.config.mounts ?? [], input.mapping),
+      ...closed,
       ...input.cleanup,
       ...monitorCleanup(input.monitor),
+      ...last,
     ],
   };
 }

@@ -163,7 +163,6 @@ export const OPS = {
   link_delete: { number: 62, args: { name: 'text' }, see: 'rtnetlink(7), RTM_DELLINK' },
   address_add: { number: 63, args: { link: 'text', address: 'text' }, see: 'rtnetlink(7), RTM_NEWADDR' },
   route_add: { number: 64, args: { to: 'text', via: 'text', link: 'text' }, see: 'rtnetlink(7), RTM_NEWROUTE' },
-  port_set: { number: 70, args: { name: 'text', hairpin: 'int' }, see: 'rtnetlink(7), IFLA_BRPORT_MODE' },
   // what was counted
   write_counted: {
     number: 65,
@@ -175,6 +174,8 @@ export const OPS = {
   nft_delete: { number: 67, args: { table: 'text', set: 'text', key: 'bytes' }, see: 'nft(8), delete' },
   last: { number: 68, args: { lock: 'text', directory: 'text', list: 'list' }, see: 'docs/network.md, leases' },
   bind_port: { number: 69, args: { protocol: 'text', address: 'text', port: 'int' }, see: 'bind(2)' },
+  // ports of a bridge
+  port_set: { number: 70, args: { name: 'text', hairpin: 'int' }, see: 'rtnetlink(7), IFLA_BRPORT_MODE' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

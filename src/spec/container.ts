@@ -5,6 +5,7 @@
 
 import type { IdMaps } from './id-map.ts';
 import type { LogConfig } from './log-config.ts';
+import type { EndpointConfig } from './network.ts';
 import type { Healthcheck } from './oci-image.ts';
 import type { Resources } from './resources.ts';
 import type { MountSpec } from './volume.ts';
@@ -32,6 +33,8 @@ export interface ContainerConfig {
   Entrypoint: string[] | null;
   OnBuild: string[] | null;
   Labels: Record<string, string>;
+  /** `--mac-address`: in its first network. */
+  MacAddress?: string;
   StopSignal?: string;
   StopTimeout?: number;
   Healthcheck?: Healthcheck;
@@ -183,6 +186,8 @@ export interface ContainerRecord {
   HostsPath: string;
   ResolvConfPath: string;
   LogPath: string;
+  /** Networks of its own, as they were asked for, by name. Absent: it has none. */
+  NetworkSettings?: { Networks: Record<string, EndpointConfig> };
   /** How often its restart policy has started it since somebody did. */
   RestartCount: number;
   HasBeenStartedBefore: boolean;

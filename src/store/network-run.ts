@@ -1,4 +1,4 @@
-/** What a running container has in its networks: `<run-root>/<id>/network.json`. */
+/** What a running container has in its networks: `<run-root>/<id>/network.json`, as the engine writes it at the start. */
 import type { Endpoint, ForwardedPort } from '../spec/network.ts';
 import { isObject, readObject } from './io.ts';
 import { runDirectory, type Store } from './store.ts';
@@ -10,12 +10,26 @@ export interface RunNetwork {
 
 export const runNetworkFile = (store: Store, id: string) => `${runDirectory(store, id)}/network.json`;
 
-/** Nothing of a container that does not run, or that has no network of its own. */
-export function readRunNetwork(store: Store, id: string): RunNetwork {
-  const value = readObject(runNetworkFile(store, id));
-  return { endpoints: objects<Endpoint>(value?.['endpoints']), ports: objects<ForwardedPort>(value?.['ports']) };
+const isText = (value: unknown) => typeof value === 'string';
+
+function isEndpoint(value: unknown): value is Endpoint {
+  if (!isObject(value)) return false;
+  const needed = ['networkId', 'network', 'interface', 'port', 'mac'].every((field) => isText(value[field]));
+  const optional = ['address', 'gateway', 'address6', 'gateway6'].every((field) => isText(value[field] ?? ''));
+  return needed && optional && Array.isArray(value['names']) && value['names'].every(isText);
 }
 
-function objects<T>(value: unknown): T[] {
-  return Array.isArray(value) ? (value.filter(isObject) as T[]) : [];
+function isPort(value: unknown): value is ForwardedPort {
+  if (!isObject(value)) return false;
+  const { protocol, hostAddress, hostPort, containerPort } = value;
+  return isText(protocol) && isText(hostAddress) && Number.isInteger(hostPort) && Number.isInteger(containerPort);
+}
+
+/** Nothing of a container that does not run, of one that has no network of its own, and of what is damaged. */
+export function readRunNetwork(store: Store, id: string): RunNetwork {
+  const { endpoints, ports } = readObject(runNetworkFile(store, id)) ?? {};
+  return {
+    endpoints: Array.isArray(endpoints) ? endpoints.filter(isEndpoint) : [],
+    ports: Array.isArray(ports) ? ports.filter(isPort) : [],
+  };
 }

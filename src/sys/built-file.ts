@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { TsboxError } from '../errors.ts';
 
 /** The nearest file of that name above this one: sources and bundle lie in the same tree. */
 function above(name: string): string | undefined {
@@ -17,6 +18,15 @@ function above(name: string): string | undefined {
 
 /** The path of a file that was compiled from native-bindings/. undefined when it was not built. */
 export const builtFile = (name: string): string | undefined => above(join('native-bindings/build', name));
+
+/** As {@link builtFile}. @throws ERR_TSBOX_EXECUTOR when it was not built */
+export function requireBuiltFile(name: string): string {
+  const path = builtFile(name);
+  if (path !== undefined) return path;
+  throw new TsboxError('ERR_TSBOX_EXECUTOR', `find native-bindings/build/${name}`, {
+    hint: 'Build it with `make build`.',
+  });
+}
 
 let main: string | undefined;
 

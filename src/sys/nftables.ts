@@ -55,7 +55,7 @@ export function changeRules(commands: string): void {
 
 const [BATCH_BEGIN, BATCH_END, SUBSYSTEM] = [16, 17, 10];
 const [NFPROTO_UNSPEC, NFPROTO_INET] = [0, 1];
-const NFT_MSG = { GETTABLE: 1, DELTABLE: 2, DELSETELEM: 14 } as const;
+const NFT_MSG = { GETTABLE: 1, DELTABLE: 2, GETSETELEM: 13, DELSETELEM: 14 } as const;
 const TABLE_NAME = 1;
 const ELEMENTS = { TABLE: 1, SET: 2, ELEMENTS: 3, ELEMENT: 1, KEY: 1, VALUE: 1 } as const;
 const NESTED = 0x8000;
@@ -82,20 +82,35 @@ export function deleteTable(table: string): void {
 /** Takes one element from a set or map of such a table. @param key as `src/plan/nft-key.ts` makes it
  *  @throws SyscallError ENOENT when it is not there */
 export function deleteElement(table: string, set: string, key: Uint8Array): void {
+  const what = () => `delete an element of ${set} in the table inet ${table}`;
+  change(NFT_MSG.DELSETELEM, elementAttributes(table, set, key), what);
+}
+
+function elementAttributes(table: string, set: string, key: Uint8Array): Buffer[] {
   const value = attribute(NESTED | ELEMENTS.KEY, [attribute(ELEMENTS.VALUE, Buffer.from(key))]);
-  const attributes = [
+  return [
     attribute(ELEMENTS.TABLE, table),
     attribute(ELEMENTS.SET, set),
     attribute(NESTED | ELEMENTS.ELEMENTS, [attribute(NESTED | ELEMENTS.ELEMENT, [value])]),
   ];
-  change(NFT_MSG.DELSETELEM, attributes, () => `delete an element of ${set} in the table inet ${table}`);
+}
+
+/** Does a set or map of such a table have an element with this key? Not without the table or the set. */
+export function elementExists(table: string, set: string, key: Uint8Array): boolean {
+  const attributes = elementAttributes(table, set, key);
+  const sent = message((SUBSYSTEM << 8) | NFT_MSG.GETSETELEM, 0, body(NFPROTO_INET), attributes);
+  return isThere(sent, () => `look into ${set} of the table inet ${table}`);
 }
 
 /** Is there a table of the family inet with this name? Where the kernel has no tables, there is none. */
 export function tableExists(table: string): boolean {
   const sent = message((SUBSYSTEM << 8) | NFT_MSG.GETTABLE, 0, body(NFPROTO_INET), [attribute(TABLE_NAME, table)]);
+  return isThere(sent, () => `look for the table inet ${table}`);
+}
+
+function isThere(sent: Buffer, what: () => string): boolean {
   try {
-    ask(NETLINK_NETFILTER, sent, 'nft', () => `look for the table inet ${table}`);
+    ask(NETLINK_NETFILTER, sent, 'nft', what);
     return true;
   } catch (error) {
     if (['ENOENT', 'EOPNOTSUPP', 'EPROTONOSUPPORT'].some((name) => isErrno(error, name))) return false;

@@ -160,6 +160,8 @@ export function sandbox(context: TestContext): Sandbox {
     ...process.env,
     PATH: `${dirname(TSBOX)}:${process.env['PATH'] ?? ''}`,
     TSBOX_ROOT: dataRoot,
+    // No default network, as with `dockerd --bridge=none`: tests of networks make one in a namespace of their own.
+    TSBOX_BRIDGE: 'none',
     TSBOX_RUN_ROOT: runRoot,
     HOME: join(directory, 'home'),
     NO_COLOR: '1',

@@ -28,8 +28,10 @@ const DOCKER: Record<string, string> = {
   logout: '',
   logs: 'details follow/f since tail/n timestamps/t until',
   'manifest inspect': 'insecure verbose/v',
+  'network connect': 'alias driver-opt ip ip6 link link-local-ip',
   'network create':
     'attachable aux-address config-from config-only driver/d gateway ingress internal ip-range ipam-driver ipam-opt ipv4 ipv6 label opt/o scope subnet',
+  'network disconnect': 'force/f',
   'network inspect': 'format/f verbose/v',
   'network ls': 'filter/f format no-trunc quiet/q',
   'network prune': 'filter force/f',

@@ -1,0 +1,75 @@
+/** `inspect`'s NetworkSettings, in Docker's shape and order. */
+import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
+import type { Endpoint, EndpointConfig } from '../spec/network.ts';
+import { portsShown } from '../spec/published.ts';
+import { endpointId } from '../store/endpoints.ts';
+import { readRunNetwork } from '../store/network-run.ts';
+import type { Store } from '../store/store.ts';
+import { wantedNetworks } from './network-mode.ts';
+
+const NOT_ASKED: EndpointConfig = { IPAMConfig: null, Links: null, Aliases: null, DriverOpts: null };
+
+/** Address and length of its prefix; empty without one. */
+function parts(address: string | undefined): [string, number] {
+  const [text = '', prefix = '0'] = (address ?? '').split('/');
+  return [text, Number(prefix)];
+}
+
+/** Where a container is in a network. */
+function addresses(id: string, endpoint: Endpoint | undefined) {
+  const [address, prefix] = parts(endpoint?.address);
+  const [address6, prefix6] = parts(endpoint?.address6);
+  return {
+    EndpointID: endpoint === undefined ? '' : endpointId(id, endpoint.networkId),
+    Gateway: endpoint?.gateway ?? '',
+    GlobalIPv6Address: address6,
+    GlobalIPv6PrefixLen: prefix6,
+    IPAddress: address,
+    IPPrefixLen: prefix,
+    IPv6Gateway: endpoint?.gateway6 ?? '',
+    MacAddress: endpoint?.mac ?? '',
+  };
+}
+
+function shownNetwork(id: string, config: EndpointConfig, endpoint: Endpoint | undefined) {
+  const { EndpointID, Gateway, IPAddress, IPPrefixLen, IPv6Gateway, ...rest } = addresses(id, endpoint);
+  const { GlobalIPv6Address, GlobalIPv6PrefixLen, MacAddress } = rest;
+  return {
+    IPAMConfig: config.IPAMConfig,
+    Links: config.Links,
+    Aliases: aliases(id, config, endpoint),
+    NetworkID: endpoint?.networkId ?? '',
+    ...{ EndpointID, Gateway, IPAddress, IPPrefixLen, IPv6Gateway },
+    ...{ GlobalIPv6Address, GlobalIPv6PrefixLen, MacAddress },
+    DriverOpts: config.DriverOpts,
+  };
+}
+
+/** Its short id is one, where there are names. */
+function aliases(id: string, { Aliases }: EndpointConfig, endpoint: Endpoint | undefined): string[] | null {
+  return (endpoint?.names.length ?? 0) > 0 ? [...(Aliases ?? []), id.slice(0, 12)] : Aliases;
+}
+
+/** Of a container that does not run: what it will be in. The fields of before there were several networks are those of `bridge`. */
+export function networkSettings(store: Store, record: ContainerRecord, hostConfig: HostConfig, state: ContainerState) {
+  const { ID: id, Config } = record;
+  const { endpoints, ports } = readRunNetwork(store, id);
+  const wanted = wantedNetworks(record, hostConfig);
+  const inNetwork = (name: string) => endpoints.find(({ network }) => network === name);
+  const shown = wanted.length > 0 || isShared(hostConfig) ? wanted : [[hostConfig.NetworkMode, NOT_ASKED] as const];
+  return {
+    Bridge: '',
+    SandboxID: '',
+    HairpinMode: false,
+    LinkLocalIPv6Address: '',
+    LinkLocalIPv6PrefixLen: 0,
+    Ports: state.Running && wanted.length > 0 ? portsShown(ports, Config.ExposedPorts) : {},
+    SandboxKey: state.Pid === 0 ? '' : `/proc/${state.Pid}/ns/net`,
+    SecondaryIPAddresses: null,
+    SecondaryIPv6Addresses: null,
+    ...addresses(id, inNetwork('bridge')),
+    Networks: Object.fromEntries(shown.map(([name, config]) => [name, shownNetwork(id, config, inNetwork(name))])),
+  };
+}
+
+const isShared = ({ NetworkMode }: HostConfig) => NetworkMode.startsWith('container:');

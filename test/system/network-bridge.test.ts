@@ -1,0 +1,283 @@
+/** The default network and those that a user makes, with real traffic between network namespaces of the test's own. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { requires } from '../requires.ts';
+import { runRootOf, type Sandbox, until } from './harness.ts';
+import { neighbour, networked, run, serverWords, shell, whoAmI } from './networks.ts';
+
+const NEEDS = ['root', 'overlay', 'command:ip', 'command:nft', 'command:nc.openbsd'] as const;
+
+/** What the kernel still has of networks: tables of rules, and cables. */
+function left(): string[] {
+  const tables = run('nft', 'list', 'tables').split('\n').filter(Boolean);
+  const cables = run('ip', '-o', 'link', 'show', 'type', 'veth').match(/veth[0-9a-f]+/g) ?? [];
+  return [...tables, ...cables];
+}
+
+const addressOf = (box: Sandbox, name: string, network = 'bridge') =>
+  box.ok(['inspect', '--format', `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`, name]);
+
+/** What a tcp port says within two seconds; empty when nobody answers. */
+const call = (...target: readonly string[]) => ['nc', '-w', '2', ...target];
+
+/** The same for a host. */
+const dial = (...target: readonly string[]) => ['nc.openbsd', '-w', '2', ...target];
+
+test('bridge: addresses, the way out, and nothing left behind', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const internet = await neighbour(t, 'internet', '10.9.0.1/24', '10.9.0.2/24');
+  run('ip', 'route', 'add', 'default', 'via', '10.9.0.2');
+  await whoAmI(internet, 7);
+  const image = box.image();
+  const script = 'ip -4 addr show eth0; ip route; nc -w 2 10.9.0.2 7; cat /etc/hosts';
+  const shown = box.ok(['run', '--rm', '--name', 'one', '--hostname', 'inside', image, 'sh', '-c', script]);
+  assert.match(shown, /inet 172\.17\.0\.2\/16 brd 172\.17\.255\.255/);
+  assert.match(shown, /default via 172\.17\.0\.1 dev eth0/);
+  assert.match(shown, /^::ffff:10\.9\.0\.1$/m, 'the server sees the host');
+  assert.match(shown, /^172\.17\.0\.2\tinside$/m);
+  await until('the cable to be gone', () => left().length === 0);
+  assert.deepEqual(runRootOf(box), ['network.lock']);
+  assert.match(run('ip', '-4', 'address', 'show', 'tsbox0'), /172\.17\.0\.1\/16/, 'the bridge stays');
+});
+
+test('bridge: containers reach each other, the lowest free address is given, and given back', (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const image = box.image();
+  for (const name of ['aa', 'bb', 'cc']) box.ok(['run', '--detach', '--name', name, image, ...serverWords(name)]);
+  assert.deepEqual(
+    ['aa', 'bb', 'cc'].map((name) => addressOf(box, name)),
+    ['172.17.0.2', '172.17.0.3', '172.17.0.4'],
+  );
+  assert.equal(box.ok(['exec', 'aa', ...call('172.17.0.3', '80')]), 'bb');
+  box.ok(['rm', '--force', 'bb']);
+  assert.equal(
+    box.ok(['run', '--rm', image, 'sh', '-c', "ip -4 addr show eth0 | grep -o 'inet [0-9.]*'"]),
+    'inet 172.17.0.3',
+  );
+  box.ok(['restart', '--time', '0', 'cc']);
+  assert.equal(addressOf(box, 'cc'), '172.17.0.3');
+  assert.match(box.ok(['inspect', '--format', '{{json .NetworkSettings}}', 'cc']), /"MacAddress":"02:42:ac:11:00:03"/);
+});
+
+test('ports: from another host, from the host itself, from the container itself', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const client = await neighbour(t, 'client', '10.9.0.1/24', '10.9.0.2/24');
+  const image = box.image();
+  const ports = ['--publish', '8080:80', '--publish', '127.0.0.1:8081:80', '--publish', '10.9.0.1:8082:80'];
+  box.ok(['run', '--detach', '--name', 'web', ...ports, '--publish', '80', image, ...serverWords('web')]);
+  const given = box.ok(['port', 'web', '80']).match(/\d+$/gm) ?? [];
+  const [random = ''] = given.filter((port) => !['8080', '8081', '8082'].includes(port));
+  for (const port of ['8080', '8082', random]) assert.equal(client.run(...dial('10.9.0.1', port)), 'web\n', port);
+  for (const port of ['8080', '8081', random])
+    assert.equal(run('nc.openbsd', '-w', '2', '127.0.0.1', port), 'web\n', port);
+  assert.notEqual(client.try(...dial('10.9.0.1', '8081')).stdout, 'web\n', 'published on the loopback only');
+  assert.equal(box.ok(['exec', 'web', ...call('10.9.0.1', '8080')]), 'web', 'its own published port');
+  assert.equal(box.ok(['exec', 'web', ...call('172.17.0.1', '8080')]), 'web', 'by way of the gateway');
+  client.run('ip', 'route', 'add', '172.17.0.0/16', 'via', '10.9.0.1');
+  assert.notEqual(client.try(...dial('172.17.0.2', '80')).stdout, 'web\n', 'what is not published is not reached');
+  const taken = box.tsbox(['run', '--rm', '--publish', '8080:80', image, 'true']);
+  assert.equal(taken.status, 125);
+  assert.match(taken.stderr, /8080/);
+  box.ok(['rm', '--force', 'web']);
+  assert.notEqual(client.try(...dial('10.9.0.1', '8080')).stdout, 'web\n');
+  await until('nothing to be left', () => left().length === 0);
+});
+
+test('ports: udp, and a port that a program of the host has', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const client = await neighbour(t, 'client', '10.9.0.1/24', '10.9.0.2/24');
+  const image = box.image();
+  box.ok(['run', '--detach', '--name', 'sink', '--publish', '5353:53/udp', image, 'sleep', '600']);
+  // The fixture has nothing that takes datagrams: a program of the host does it, in the container's network.
+  const pid = box.ok(['inspect', '--format', '{{.State.Pid}}', 'sink']);
+  const sink = spawn('nsenter', ['--target', pid, '--net', 'nc.openbsd', '-u', '-l', '-d', '53']);
+  t.after(() => sink.kill('SIGKILL'));
+  let got = '';
+  sink.stdout.on('data', (data: Buffer) => {
+    got += data.toString();
+  });
+  for (const end = Date.now() + 10_000; got === '' && Date.now() < end; await setTimeout(50)) {
+    client.try('sh', '-c', 'echo hello | nc.openbsd -u -w 1 10.9.0.1 5353');
+  }
+  assert.match(got, /^hello\n/);
+  assert.match(box.ok(['ps', '--format', '{{.Ports}}']), /0\.0\.0\.0:5353->53\/udp/);
+  const server = shell('nc.openbsd -l 127.0.0.1 8090 >/dev/null 2>&1 & echo $!');
+  t.after(() => process.kill(Number(server), 'SIGKILL'));
+  await until('a server of the host', () => shell('ss -ltn').includes(':8090'));
+  const refused = box.tsbox(['run', '--rm', '--publish', '8090:80', image, 'true']);
+  assert.equal(refused.status, 125);
+  assert.match(refused.stderr, /8090.*(already|in use)/);
+});
+
+test('networks: apart from each other, two for one container, none that leads out of an internal one', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const internet = await neighbour(t, 'internet', '10.9.0.1/24', '10.9.0.2/24');
+  run('ip', 'route', 'add', 'default', 'via', '10.9.0.2');
+  await whoAmI(internet, 7);
+  const image = box.image();
+  box.ok(['network', 'create', '--subnet', '172.30.1.0/24', 'left']);
+  box.ok(['network', 'create', '--subnet', '172.30.2.0/24', '--internal', 'right']);
+  box.ok([
+    'run',
+    '--detach',
+    '--name',
+    'lefty',
+    '--network',
+    'left',
+    '--ip',
+    '172.30.1.7',
+    image,
+    ...serverWords('lefty'),
+  ]);
+  box.ok(['run', '--detach', '--name', 'righty', '--network', 'right', image, ...serverWords('righty')]);
+  assert.equal(addressOf(box, 'lefty', 'left'), '172.30.1.7');
+  const reaches = (from: string, ...target: readonly string[]) =>
+    box.tsbox(['exec', from, ...call(...target)]).stdout.trim();
+  assert.equal(reaches('lefty', '172.30.2.2', '80'), '', 'another network');
+  assert.equal(reaches('lefty', '10.9.0.2', '7'), '::ffff:10.9.0.1');
+  assert.equal(reaches('righty', '10.9.0.2', '7'), '', 'internal');
+  box.ok(['network', 'connect', 'right', 'lefty']);
+  assert.equal(reaches('lefty', '172.30.2.2', '80'), 'righty');
+  assert.equal(reaches('lefty', '10.9.0.2', '7'), '::ffff:10.9.0.1', 'it keeps its way out');
+  box.ok(['network', 'disconnect', 'right', 'lefty']);
+  assert.equal(reaches('lefty', '172.30.2.2', '80'), '');
+  assert.match(box.tsbox(['network', 'rm', 'left']).stderr, /has active endpoints/);
+  const full = box.tsbox(['run', '--rm', '--network', 'left', '--ip', '172.30.1.7', image, 'true']);
+  assert.deepEqual([full.status, /already in use/.test(full.stderr)], [125, true]);
+});
+
+test('networks: IPv6, with a subnet of its own', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const client = await neighbour(t, 'client', '10.9.0.1/24', '10.9.0.2/24');
+  run('ip', 'address', 'add', '2001:db8::1/64', 'dev', 'to-client', 'nodad');
+  client.run('ip', 'address', 'add', '2001:db8::2/64', 'dev', 'eth0', 'nodad');
+  await whoAmI(client, 7);
+  const image = box.image();
+  box.ok(['network', 'create', '--ipv6', 'six']);
+  box.ok([
+    'run',
+    '--detach',
+    '--name',
+    'one',
+    '--network',
+    'six',
+    '--publish',
+    '8080:80',
+    image,
+    ...serverWords('one'),
+  ]);
+  const address = box.ok(['inspect', '--format', '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}', 'one']);
+  assert.match(address, /^fd[0-9a-f:]+::2$/);
+  assert.equal(box.ok(['exec', 'one', ...call('2001:db8::2', '7')]), '2001:db8::1', 'the host stands for it');
+  assert.equal(client.run(...dial('2001:db8::1', '8080')), 'one\n');
+});
+
+test('networks: full, and what somebody has taken away is made again', (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const image = box.image();
+  box.ok(['network', 'create', '--subnet', '172.30.3.0/30', 'small']);
+  box.ok([
+    'run',
+    '--detach',
+    '--name',
+    'first',
+    '--network',
+    'small',
+    '--publish',
+    '8085:80',
+    image,
+    ...serverWords('first'),
+  ]);
+  const full = box.tsbox(['run', '--rm', '--network', 'small', image, 'true']);
+  assert.equal(full.status, 125);
+  assert.match(full.stderr, /no available IPv4 addresses.*small/);
+  run('nft', 'delete', 'table', 'inet', tableOf());
+  box.ok(['run', '--rm', image, 'true']);
+  assert.equal(
+    run('nc.openbsd', '-w', '2', '127.0.0.1', '8085'),
+    'first\n',
+    'the port of who runs is in the new table',
+  );
+  box.ok(['rm', '--force', 'first']);
+  const [bridge] = run('ip', '-o', 'link', 'show', 'type', 'bridge').match(/br-[0-9a-f]+/) ?? [];
+  run('ip', 'link', 'delete', bridge!);
+  box.ok(['run', '--rm', '--network', 'small', image, 'true']);
+  assert.ok(run('ip', '-o', 'link').includes(bridge!));
+});
+
+const tableOf = () => /table inet (\S+)/.exec(run('nft', 'list', 'tables'))![1]!;
+
+test('bridge: a monitor that is killed keeps nothing for long', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const image = box.image();
+  box.ok(['run', '--detach', '--name', 'killed', '--publish', '8086:80', image, ...serverWords('killed')]);
+  const id = box.ok(['inspect', '--format', '{{.Id}}', 'killed']);
+  const { Monitor } = JSON.parse(shell(`cat ${box.runRoot}/${id}/state.json`));
+  process.kill(Monitor, 'SIGKILL');
+  await until('the monitor to be gone', () => !existsSync(`/proc/${Monitor}`));
+  box.ok(['run', '--rm', '--publish', '8086:80', image, 'true']);
+  box.ok(['rm', '--force', 'killed']);
+  await until('nothing to be left', () => left().length === 0);
+  assert.ok(!existsSync(join(box.runRoot, 'leases')));
+});
+
+test('bridge: many at once have an address each', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const image = box.image();
+  const count = Number(process.env['TSBOX_NETWORK_CONTAINERS'] ?? 12);
+  const started = Array.from({ length: count }, () => box.start(['run', '--detach', image, 'sleep', '600']).done);
+  for (const { status, stderr } of await Promise.all(started)) assert.equal(status, 0, stderr);
+  const leases = readdirSync(join(box.runRoot, 'leases'));
+  assert.equal(new Set(leases).size, count);
+  const ids = box.ok(['ps', '--quiet']).split('\n');
+  const shown = box.ok(['inspect', '--format', '{{.NetworkSettings.IPAddress}}', ...ids]).split('\n');
+  assert.equal(new Set(shown).size, count);
+  assert.equal(run('ip', '-o', 'link', 'show', 'master', 'tsbox0').trim().split('\n').length, count);
+});
+
+test('names: by name, by alias and from the outside; a network that comes later brings them', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const image = box.image();
+  box.ok(['network', 'create', 'mine']);
+  box.ok([
+    'run',
+    '--detach',
+    '--name',
+    'db',
+    '--network',
+    'mine',
+    '--network-alias',
+    'store',
+    image,
+    ...serverWords('db'),
+  ]);
+  box.ok(['run', '--detach', '--name', 'app', '--network', 'mine', image, 'sleep', '600']);
+  assert.equal(box.ok(['exec', 'app', 'cat', '/etc/resolv.conf']).includes('nameserver 127.0.0.11'), true);
+  for (const name of ['db', 'store', 'db.mine']) assert.equal(box.ok(['exec', 'app', ...call(name, '80')]), 'db', name);
+  box.ok(['run', '--detach', '--name', 'late', image, 'sleep', '600']);
+  assert.notEqual(box.tsbox(['exec', 'late', ...call('db', '80')]).stdout, 'db\n', 'another network');
+  box.ok(['network', 'connect', '--alias', 'latecomer', 'mine', 'late']);
+  assert.equal(box.ok(['exec', 'late', ...call('db', '80')]), 'db');
+  assert.match(box.ok(['exec', 'app', 'nslookup', 'latecomer']), new RegExp(addressOf(box, 'late', 'mine')));
+  box.ok(['run', '--detach', '--name', 'joined', '--network', 'container:app', image, 'sleep', '600']);
+  assert.equal(box.ok(['exec', 'joined', ...call('db', '80')]), 'db');
+  assert.equal(box.ok(['exec', 'joined', 'cat', '/etc/hosts']), box.ok(['exec', 'app', 'cat', '/etc/hosts']));
+  assert.match(box.ok(['network', 'inspect', 'mine']), /"Name": "late"/);
+  box.ok(['rm', '--force', 'db', 'app', 'late', 'joined']);
+  await until('nothing to be left', () => left().length === 0);
+  box.ok(['network', 'rm', 'mine']);
+});
