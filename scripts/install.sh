@@ -16,7 +16,7 @@ new=$lib.new-$$
 trap 'rm -rf "$new"' EXIT
 
 mkdir -p "$new" "$target/bin"
-for path in bin contrib dist package.json LICENSE README.md docs native-bindings/build/tsbox-executor native-bindings/build/libtsbox.so native-bindings/build/tsbox-userns native-bindings/build/tsbox-init native-bindings/build/tsbox-replay native-bindings/build/tsbox-resolver \
+for path in bin contrib dist package.json LICENSE README.md docs native-bindings/build/tsbox-executor native-bindings/build/libtsbox.so native-bindings/build/tsbox-userns native-bindings/build/tsbox-init native-bindings/build/tsbox-replay native-bindings/build/tsbox-resolver native-bindings/build/tsbox-keeper \
   "node_modules/node-linux-$arch" "node_modules/@koromix/koffi-linux-$arch"; do
   mkdir -p "$new/$(dirname "$path")"
   cp -R "$path" "$new/$path"

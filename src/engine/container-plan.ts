@@ -23,12 +23,13 @@ import { deviceNumbers } from '../sys/node.ts';
 import { isHostRoot, ownMaps } from '../sys/own-ids.ts';
 import { hostFacts, pathKind } from '../sys/probe.ts';
 import { parentPath, placeSteps } from './cgroup-path.ts';
+import type { ContainerNetwork } from './container-network.ts';
 import { containerDevices } from './devices.ts';
 import { probeOf } from './health.ts';
 import { withMappedVolumes } from './mapped-volumes.ts';
 import { noSuchSource } from './mount-spec.ts';
 import { joinedContainers } from './namespaces.ts';
-import { fileSteps, filesOf } from './network-files.ts';
+import { fileSteps, filesOf, hostResolvConf } from './network-files.ts';
 import { wantedNetworks } from './network-mode.ts';
 import { ociConfig, READY_MOUNT_POINTS } from './oci.ts';
 import type { Engine } from './open.ts';
@@ -37,6 +38,7 @@ import { withPlaces } from './places.ts';
 import { checkProcMounts } from './proc-mounts.ts';
 import { removalSteps } from './removal.ts';
 import { ociResources } from './resources.ts';
+import { isCarrier } from './rootless-mode.ts';
 import { seccompFilter } from './seccomp.ts';
 import { shmCleanup, shmSetup, shmSource } from './shm.ts';
 import { withTmpfsModes } from './tmpfs-modes.ts';
@@ -74,6 +76,11 @@ const PASSWD_LIMIT = 16 * 1024 * 1024;
 export function lookUpUser(layer: RwLayer, spec: string, groups: readonly string[]): ResolvedUser {
   const read = (path: string) => readFileInStack(layer.stack, path, PASSWD_LIMIT)?.toString('utf8') ?? '';
   return resolveUser(spec, read('/etc/passwd'), read('/etc/group'), groups);
+}
+
+/** What was asked for comes first. */
+function withDns(hostConfig: HostConfig, dns: string | undefined): HostConfig {
+  return dns === undefined || (hostConfig.Dns ?? []).length > 0 ? hostConfig : { ...hostConfig, Dns: [dns] };
 }
 
 /** Files of the host that belong to the container's root. */
@@ -176,7 +183,14 @@ function withFilesOf(store: Store, record: ContainerRecord, id: string | undefin
 }
 
 /** Loaded for containers only that have networks of their own. */
-async function networkOf({ record, hostConfig, preview }: ContainerPlanInput, store: Store) {
+async function networkOf(
+  { record, hostConfig, preview }: ContainerPlanInput,
+  store: Store,
+): Promise<(ContainerNetwork & { dns?: string }) | undefined> {
+  if (process.geteuid?.() !== 0 && isCarrier(hostConfig.NetworkMode)) {
+    const { rootlessNetwork } = await import('./rootless-network.ts');
+    return rootlessNetwork(store, record, hostConfig, hostResolvConf(hostConfig.NetworkMode));
+  }
   if (wantedNetworks(record, hostConfig).length === 0) return undefined;
   const { containerNetwork } = await import('./container-network.ts');
   return containerNetwork(store, record, hostConfig, preview === true);
@@ -236,7 +250,9 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     },
     ...(network?.steps.setup ?? []),
     ...placeSteps(store, record.ID, facts),
-    ...(joined.net === undefined ? fileSteps(store, record, hostConfig, network?.endpoints ?? []) : []),
+    ...(joined.net === undefined
+      ? fileSteps(store, record, withDns(hostConfig, network?.dns), network?.endpoints ?? [])
+      : []),
     ...(joined.net === undefined ? ownedByRoot(filesOf(record), owner) : []),
     ...sourceSteps(record, kinds, owner),
     ...(owners?.layers.shifted === undefined || owner === undefined

@@ -176,6 +176,14 @@ async function makeContainer(
   }
 }
 
+/** What an ordinary user is told about the network that he gets. */
+async function rootlessNotes({ store }: Engine, asked: string, mode: string): Promise<string[]> {
+  if (process.geteuid?.() === 0) return [];
+  const { noNetworkNotice } = await import('./rootless-network.ts');
+  const notice = noNetworkNotice(asked, mode, store.bridge, store.dataRoot);
+  return notice === undefined ? [] : [notice];
+}
+
 /** @throws ERR_TSBOX_NOT_FOUND without the image, ERR_TSBOX_CONFLICT when the name is in use, ERR_TSBOX_USAGE on a bad value;
  *  nothing stays behind */
 export async function createContainer(
@@ -196,6 +204,7 @@ export async function createContainer(
   const record = makeRecord(engine, id, image, request, mounts.points);
   const made = await makeContainer(engine, record, hostConfig, mounts, image);
   noteContainer(engine.store, made, 'create');
+  notes.push(...(await rootlessNotes(engine, asked.network, request.network)));
   return { id, warnings: [...warnings, ...notes, ...nameNotes(request)] };
 }
 

@@ -7,6 +7,7 @@ import { hasDefaultNetwork, readNetwork } from '../store/networks.ts';
 import type { Store } from '../store/store.ts';
 import type { ContainerRequest, EndpointRequest } from './api.ts';
 import { otherContainer } from './namespaces.ts';
+import { rootlessMode } from './rootless-mode.ts';
 
 const FAILED = 125;
 
@@ -14,8 +15,10 @@ function usage(message: string): TsboxError {
   return new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: FAILED });
 }
 
-/** The mode that a container gets which asks for none: `default` where there is a default network, else `none`. */
+/** The mode that a container gets which asks for none: `default` where there is a default network, else `none`; without root what is
+ *  installed. */
 export function resolvedMode(store: Store, network: string): string {
+  if (process.geteuid?.() !== 0) return rootlessMode(network, store.bridge);
   return network === 'default' && !hasDefaultNetwork(store) ? 'none' : network;
 }
 
@@ -39,6 +42,7 @@ export function checkNetworkConflicts(request: ContainerRequest): void {
 export function requestedNetworks(store: Store, request: ContainerRequest): Record<string, EndpointConfig> | undefined {
   const mode = resolvedMode(store, request.network);
   if (mode === 'host' || mode === 'none' || otherContainer(mode) !== undefined) return undefined;
+  if (process.geteuid?.() !== 0) return undefined; // it has no record: see rootless-network.ts
   const asked = request.endpoints ?? [];
   const { networkAliases = [], links = [] } = request;
   const given = asked[0] ?? { network: mode };

@@ -63,7 +63,7 @@ export function networkSettings(store: Store, record: ContainerRecord, hostConfi
     HairpinMode: false,
     LinkLocalIPv6Address: '',
     LinkLocalIPv6PrefixLen: 0,
-    Ports: state.Running && wanted.length > 0 ? portsShown(ports, Config.ExposedPorts) : {},
+    Ports: state.Running && (wanted.length > 0 || endpoints.length > 0) ? portsShown(ports, Config.ExposedPorts) : {},
     SandboxKey: state.Pid === 0 ? '' : `/proc/${state.Pid}/ns/net`,
     SecondaryIPAddresses: null,
     SecondaryIPv6Addresses: null,

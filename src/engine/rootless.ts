@@ -4,6 +4,7 @@ import { SyscallError, TsboxError } from '../errors.ts';
 import { asNamespaceRoot, helperProblem, ownMaps } from '../sys/own-ids.ts';
 import { execve, spawnProcess, waitPid } from '../sys/process.ts';
 import type { ContainerRequest, EngineOptions } from './api.ts';
+import { checkRootlessNetwork } from './rootless-network.ts';
 
 const FAILED = 125;
 
@@ -79,8 +80,9 @@ export function checkUserNamespaces(): void {
 }
 
 /** What only root may ask for. @throws ERR_TSBOX_UNSUPPORTED also when this host makes no user namespaces for others */
-export function checkRequested(userns: string, request: Pick<ContainerRequest, 'privileged' | 'pid' | 'ipc'>): void {
+export function checkRequested(userns: string, request: ContainerRequest): void {
   checkUserNamespaces();
+  checkRootlessNetwork(request);
   const refused = (what: string, hint: string) =>
     new TsboxError('ERR_TSBOX_UNSUPPORTED', what, { exitCode: FAILED, hint });
   if (userns !== '') {
@@ -114,9 +116,21 @@ export function rootlessHint(call: string, errno: string, message: string, read:
   if (call === 'run' && /new[ug]idmap/.test(message)) {
     return "The lines in /etc/subuid and /etc/subgid must be this user's own. As root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER";
   }
+  if (call === 'run' && /tsbox-keeper/.test(message)) return carrierHint(message.slice(message.lastIndexOf(']: ')));
   if (call === 'mount' && refused && /"overlay"/.test(message)) {
     return 'This kernel lets only root mount overlays: that changed with Linux 5.11. Run tsbox as root.';
   }
+  return undefined;
+}
+
+/** By what pasta or slirp4netns said. */
+function carrierHint(message: string): string | undefined {
+  if (/\btun\b/i.test(message)) {
+    return 'The network without root needs /dev/net/tun. As root: modprobe tun; chmod 0666 /dev/net/tun';
+  }
+  if (/bind|address already in use|hostfwd/i.test(message))
+    return 'Another program has this port by now: see "ss -lntup".';
+  if (/overlapping/i.test(message)) return 'This pasta publishes a port on one address only, or on all.';
   return undefined;
 }
 

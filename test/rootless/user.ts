@@ -33,6 +33,8 @@ const ENTER =
 export interface User extends Account {
   /** His home; the data root is in it, at its default place, and the run root below `run`. */
   readonly home: string;
+  /** His home is in it; open to everybody, and gone with him. */
+  readonly directory: string;
   readonly dataRoot: string;
   readonly env: NodeJS.ProcessEnv;
   /** `tsbox ARGS...` as he. */
@@ -94,6 +96,7 @@ export function user(
     XDG_RUNTIME_DIR: run,
     NO_COLOR: '1',
     LANG: 'C.UTF-8',
+    TSBOX_BRIDGE: 'none',
   };
   const identity = { uid: he.uid, gid: he.gid, cwd: home };
   const spawned = (command: string, args: readonly string[], options: UserOptions = {}): Result => {
@@ -146,6 +149,7 @@ export function user(
   return {
     ...he,
     home,
+    directory,
     dataRoot,
     env,
     tsbox,
