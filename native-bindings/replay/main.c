@@ -54,15 +54,17 @@ static int become(char **words) {
 
 /* Errors are numbers here. Node knows the texts. */
 static int explain(char **node, const struct call *call, char *report) {
-  char verb[] = "exec-failed", none[] = "{}";
+  char verb[] = "exec-failed", detached[] = "--detach", none[] = "{}";
   size_t count = 0;
   while (call->words[count] != NULL) count++;
-  char **words = calloc(count + 7, sizeof *words);
+  char **words = calloc(count + 8, sizeof *words);
   if (words == NULL) return EXIT_START;
   memcpy(words, node, 3 * sizeof *words);
-  words[3] = verb;
-  words[4] = report[0] == 0 ? none : report;
-  memcpy(words + 5, call->words - 1, (count + 1) * sizeof *words); /* the container stands before its command */
+  char **next = words + 3;
+  *next++ = verb;
+  if (call->detach) *next++ = detached;
+  *next++ = report[0] == 0 ? none : report;
+  memcpy(next, call->words - 1, (count + 1) * sizeof *words); /* the container stands before its command */
   return become(words);
 }
 

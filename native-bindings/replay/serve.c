@@ -56,6 +56,7 @@ struct session {
   bool inside; /* the header is complete */
   char report[1024];
   bool muted; /* nobody reads our standard error any more */
+  bool detached; /* what the command says at once may come together with the news that it runs, and is for nobody */
   /* standard input */
   bool input;    /* there may be more of it */
   u8 *chunk;     /* a frame of it that is on its way to the monitor */
@@ -138,7 +139,7 @@ static size_t take_some(struct session *session, const u8 *bytes, size_t length)
   size_t size = length < session->remaining ? length : session->remaining;
   u8 type = session->header[0];
   if (is_output(type)) {
-    pass_on(session, type, bytes, size); /* their numbers are those of the descriptors */
+    if (!session->detached) pass_on(session, type, bytes, size); /* their numbers are those of the descriptors */
   } else {
     size_t room = sizeof session->report - 1 - session->have, kept = size < room ? size : room;
     memcpy(session->report + session->have, bytes, kept);
@@ -231,7 +232,8 @@ static void turn(struct session *session, int source) {
 
 void serve(int socket, const struct call *call, struct end *end) {
   static u8 chunk[HEADER_SIZE + CHUNK];
-  struct session session = {.socket = socket, .end = end, .chunk = chunk, .input = call->input && !call->detach};
+  struct session session = {.socket = socket, .end = end, .chunk = chunk, .input = call->input && !call->detach,
+                            .detached = call->detach};
   int source = call->detach ? -1 : signal_source();
   *end = (struct end){0};
   while (!session.over && !(call->detach && session.pid > 0)) turn(&session, source);

@@ -1,17 +1,18 @@
 /** `tsbox exec-failed`: what tsbox-replay, which has no texts, calls when a step has failed. Not for people; not in the help. */
 import { command } from './command.ts';
+import { starting } from './exec.ts';
 
 export const verb = command({
-  usage: 'REPORT CONTAINER COMMAND [ARG...]',
+  usage: '[OPTIONS] REPORT CONTAINER COMMAND [ARG...]',
   summary: 'Say why a command could not be started (called by tsbox-replay alone)',
   count: [3, Number.POSITIVE_INFINITY],
   stopAtArgument: true,
   failure: 1,
-  flags: {},
-  async run(context, _, [report = '', container = '', ...words]) {
+  flags: { detach: { kind: 'bool', short: 'd', help: 'Nobody would have waited for its end' } },
+  async run(context, { detach }, [report = '', container = '', ...words]) {
     const engine = await context.engine();
     const { explainExec } = await import('../engine/exec.ts');
-    const request = { container, command: words, env: [], tty: false, openStdin: false, detach: false };
-    return explainExec(engine, request, JSON.parse(report));
+    const request = { container, command: words, env: [], tty: false, openStdin: false, detach };
+    return starting(detach, explainExec(engine, request, JSON.parse(report)));
   },
 });

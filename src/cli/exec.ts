@@ -62,7 +62,7 @@ export const verb = command({
 });
 
 /** As Docker: what cannot be started ends with 126, also where `run` would say 125, and with 1 where nobody waits for its end. */
-async function starting<T>(detached: boolean, start: Promise<T>): Promise<T> {
+export async function starting<T>(detached: boolean, start: Promise<T>): Promise<T> {
   try {
     return await start;
   } catch (error) {

@@ -78,16 +78,35 @@ test('exec replay: streams, exit codes, and what is told of a step that fails', 
   assert.equal(rest, 'one nope x');
   const { index: _, ...told } = JSON.parse(report!);
   assert.deepEqual(told, missing);
-  for (const command of ['nope', '/etc/passwd', '']) {
-    const [quick, slow] = [box.tsbox(['exec', 'one', command]), byNode(box, 'one', command)];
+  const failure = (code: number, ...words: string[]) => {
+    const [quick, slow] = [box.tsbox(['exec', ...words]), byNode(box, ...words)];
     assert.deepEqual([quick.status, quick.stderr], [slow.status, slow.stderr]);
+    assert.equal(quick.status, code, words.join(' '));
+  };
+  failure(127, 'one', 'nope');
+  failure(1, '-d', 'one', 'nope');
+  failure(126, 'one', '/etc/passwd');
+  failure(127, 'one', '');
+  for (let times = 0; times < 20; times++) {
+    const said = replay(box, '-d', 'one', 'sh', '-c', 'echo gone; touch /tmp/done');
+    assert.deepEqual(said, { status: 0, stdout: '', stderr: '' }, 'nobody reads what it says, however soon');
   }
-  assert.deepEqual(replay(box, '-d', 'one', 'sh', '-c', 'echo gone; touch /tmp/done'), {
-    status: 0,
-    stdout: '',
-    stderr: '',
-  });
   await until('the detached command', () => replay(box, 'one', 'ls', '/tmp/done').status === 0);
+});
+
+test('exec replay: 126 for what fails before there is a command, and 1 where nobody waits for its end', (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const { box } = running(t, '-w', '/work');
+  assert.equal(replay(box, 'one', 'rmdir', '/work').status, 0);
+  assert.match(replay(box, 'one', 'true').stdout, /^-- main exec-failed \{.*\} one true\n$/);
+  for (const [code, ...words] of [
+    [126, 'one', 'true'],
+    [1, '-d', 'one', 'true'],
+  ] as const) {
+    const [quick, slow] = [box.tsbox(['exec', ...words]), byNode(box, ...words)];
+    assert.deepEqual([quick.status, quick.stderr], [slow.status, slow.stderr]);
+    assert.equal(quick.status, code);
+  }
 });
 
 test('exec replay: a reader that leaves, signals that are for the command, and a caller who loses patience', async (t) => {
