@@ -10,7 +10,7 @@ import { ellipsis, humanAge, humanDuration, humanSize, localTime, shortId } from
 import { matches, parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
-const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited', 'volume', 'health'];
+const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited', 'volume', 'health', 'network'];
 const HEALTH = ['none', 'starting', 'healthy', 'unhealthy'];
 const STATUSES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
 
@@ -43,10 +43,12 @@ export const verb = command({
     // A filter on the state asks for containers in that state, running or not.
     const all = flags.all || last > 0 || filters.has('status') || filters.has('exited');
     const ancestors = filters.has('ancestor') ? await loadImages(context) : [];
-    const networks = /Networks|json/.test(flags.format ?? '');
+    const inNetworks = filters.has('network') ? await networkNames(context, filters.get('network')!) : [];
+    const networks = filters.has('network') || /Networks|json/.test(flags.format ?? '');
     const ports = flags.format === undefined ? !flags.quiet : /Ports|json|^table$/.test(flags.format);
     const found = listContainers(engine, { all, networks, ports }, (_, error) => complain(`tsbox: ${error.message}\n`))
       .filter((summary) => fits(summary, filters, ancestors))
+      .filter((summary) => !filters.has('network') || networksOf(summary).some((one) => inNetworks.includes(one)))
       .sort((a, b) => (a.record.Created < b.record.Created ? 1 : -1))
       .slice(0, last > 0 ? last : undefined);
     const now = Date.now();
@@ -106,7 +108,7 @@ export interface RowOptions {
 
 /** A row of the list, by Docker's field names. Pure. */
 export function containerRow(summary: ContainerSummary, options: RowOptions): Row {
-  const { record, image, state, health, network, ports } = summary;
+  const { record, image, state, health, ports } = summary;
   const { now, whole, size } = options;
   const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
   const labels = record.Config.Labels ?? {};
@@ -127,7 +129,7 @@ export function containerRow(summary: ContainerSummary, options: RowOptions): Ro
     LocalVolumes: String(points.filter(({ Driver }) => Driver === LOCAL_DRIVER).length),
     Mounts: mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(','),
     Names: record.Name.replace(/^\//, ''),
-    Networks: Object.keys(record.NetworkSettings?.Networks ?? { [network ?? '']: {} }).join(','),
+    Networks: networksOf(summary).join(','),
     Ports: ports === undefined ? '' : portsColumn(ports.published, ports.exposed),
     RunningFor: humanAge(record.Created, now),
     Size: sizeText(size),
@@ -192,6 +194,20 @@ function fits(
     any('exited', (code) => !state.Running && state.StartedAt !== NEVER && state.ExitCode === Number(code)) &&
     any('ancestor', (image) => record.Config.Image === image || descends(record.Image, image, images)) &&
     (filters.get('label') ?? []).every((label) => hasLabel(record.Config.Labels ?? {}, label))
+  );
+}
+
+/** Their names; the mode of a container without networks of its own. */
+function networksOf({ record, network = '' }: ContainerSummary): string[] {
+  return Object.keys(record.NetworkSettings?.Networks ?? { [network]: {} });
+}
+
+/** Of networks by name or id; what is none of these stands for itself, as `container:NAME` does. */
+async function networkNames(context: Parameters<typeof verb.run>[0], wanted: readonly string[]): Promise<string[]> {
+  const { listNetworks } = await import('../engine/networks.ts');
+  const all = listNetworks(await context.engine());
+  return wanted.map(
+    (one) => all.find(({ record: { ID, Name } }) => Name === one || ID.startsWith(one))?.record.Name ?? one,
   );
 }
 

@@ -3,6 +3,7 @@ import { TsboxError, wrapError } from '../errors.ts';
 import { renameContainer as renameRecord, withContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
+import { renameInNetworks } from '../store/network-run.ts';
 import { containerState } from '../store/state.ts';
 import { askSuccession, isSuccessionAsked } from '../store/successor.ts';
 import type { Engine } from './open.ts';
@@ -26,6 +27,7 @@ export function renameContainer(engine: Engine, oldName: string, newName: string
   removeByName(engine, record.ID);
   try {
     const renamed = renameRecord(engine.store, record.ID, newName);
+    renameInNetworks(engine.store, record.ID, record.Name.slice(1), renamed.Name.slice(1));
     noteContainer(engine.store, renamed, 'rename', { oldName: record.Name });
   } catch (error) {
     throw wrapError('Error when allocating new name', error);

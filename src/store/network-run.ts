@@ -1,5 +1,6 @@
 /** What a running container has in its networks: `<run-root>/<id>/network.json`, as the engine writes it at the start. */
 import type { Endpoint, ForwardedPort } from '../spec/network.ts';
+import { writeFileAtomic } from '../sys/atomic.ts';
 import { isObject, readObject } from './io.ts';
 import { runDirectory, type Store } from './store.ts';
 
@@ -23,6 +24,17 @@ function isPort(value: unknown): value is ForwardedPort {
   if (!isObject(value)) return false;
   const { protocol, hostAddress, hostPort, containerPort } = value;
   return isText(protocol) && isText(hostAddress) && Number.isInteger(hostPort) && Number.isInteger(containerPort);
+}
+
+/** A container that runs is found by another name from now on. Without networks that have names nothing is changed. */
+export function renameInNetworks(store: Store, id: string, from: string, to: string): void {
+  const run = readRunNetwork(store, id);
+  if (!run.endpoints.some(({ names }) => names.includes(from))) return;
+  const endpoints = run.endpoints.map((one) => ({
+    ...one,
+    names: one.names.map((name) => (name === from ? to : name)),
+  }));
+  writeFileAtomic(runNetworkFile(store, id), JSON.stringify({ ...run, endpoints }), { mode: 0o644 });
 }
 
 /** Nothing of a container that does not run, of one that has no network of its own, and of what is damaged. */

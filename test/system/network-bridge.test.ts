@@ -273,11 +273,15 @@ test('names: by name, by alias and from the outside; a network that comes later 
   box.ok(['network', 'connect', '--alias', 'latecomer', 'mine', 'late']);
   assert.equal(box.ok(['exec', 'late', ...call('db', '80')]), 'db');
   assert.match(box.ok(['exec', 'app', 'nslookup', 'latecomer']), new RegExp(addressOf(box, 'late', 'mine')));
+  box.ok(['rename', 'db', 'data']);
+  assert.equal(box.ok(['exec', 'app', ...call('data', '80')]), 'db', 'by its new name');
+  assert.notEqual(box.tsbox(['exec', 'app', ...call('db', '80')]).stdout, 'db\n', 'not by its old one');
+  assert.equal(box.ok(['ps', '--filter', 'network=mine', '--format', '{{.Names}}']), 'late\napp\ndata');
   box.ok(['run', '--detach', '--name', 'joined', '--network', 'container:app', image, 'sleep', '600']);
-  assert.equal(box.ok(['exec', 'joined', ...call('db', '80')]), 'db');
+  assert.equal(box.ok(['exec', 'joined', ...call('data', '80')]), 'db');
   assert.equal(box.ok(['exec', 'joined', 'cat', '/etc/hosts']), box.ok(['exec', 'app', 'cat', '/etc/hosts']));
   assert.match(box.ok(['network', 'inspect', 'mine']), /"Name": "late"/);
-  box.ok(['rm', '--force', 'db', 'app', 'late', 'joined']);
+  box.ok(['rm', '--force', 'data', 'app', 'late', 'joined']);
   await until('nothing to be left', () => left().length === 0);
   box.ok(['network', 'rm', 'mine']);
 });
