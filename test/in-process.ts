@@ -34,7 +34,7 @@ syncBuiltinESMExports();
 interface Roots {
   dataRoot: string;
   runRoot: string;
-  /** Of the variables only TSBOX_USERNS_REMAP is heeded. */
+  /** Of the variables only TSBOX_USERNS_REMAP and TSBOX_BRIDGE are heeded. */
   env?: NodeJS.ProcessEnv;
 }
 
@@ -44,7 +44,8 @@ export async function inProcess({ dataRoot, runRoot, env = {} }: Roots, args: re
   const written: Written = { stdout: [], stderr: [] };
   const remap = env['TSBOX_USERNS_REMAP'];
   const mapped = remap === undefined ? [] : ['--userns-remap', remap];
-  const argv = ['--data-root', dataRoot, '--run-root', runRoot, ...mapped, ...args];
+  const bridge = ['--bridge', env['TSBOX_BRIDGE'] ?? 'none'];
+  const argv = ['--data-root', dataRoot, '--run-root', runRoot, ...bridge, ...mapped, ...args];
   const status = await running.run(written, () => program(argv));
   return { status, stdout: Buffer.concat(written.stdout).toString(), stderr: Buffer.concat(written.stderr).toString() };
 }

@@ -132,7 +132,7 @@ export function containerNetwork(
 ): ContainerNetwork | undefined {
   const wanted = wantedNetworks(record, hostConfig);
   if (wanted.length === 0) return undefined;
-  const networks = wanted.map(([name]) => readNetwork(store, name));
+  const networks = wanted.map(([name]) => readNetwork(store, name, !preview));
   const { endpoints, published } = ownedLeases(store, record.ID, preview, (taken) => {
     const made = wanted.map(([, config], index) =>
       makeEndpoint(networks[index]!, config, endpointNames(record, networks[index]!, config), taken, index),

@@ -20,7 +20,7 @@ import { keptLinks } from './links.ts';
 import { commandLine, mergeConfig } from './merge.ts';
 import { nameNotes } from './name-options.ts';
 import { checkJoined } from './namespaces.ts';
-import { checkNetworkConflicts, requestedNetworks, resolvedMode } from './network-request.ts';
+import { checkNetworkConflicts, noNetworkNote, requestedNetworks, resolvedMode } from './network-request.ts';
 import { boundingSet } from './oci.ts';
 import type { Engine } from './open.ts';
 import { isAuto } from './userns-mode.ts';
@@ -112,11 +112,12 @@ function makeRecord(
   image: ImageRecord,
   request: ContainerRequest,
   points: MountPoints,
+  preview = false,
 ): ContainerRecord {
   const config: ContainerConfig = mergeConfig(defaultHostname(id, request.network), request, image.config.config ?? {});
   const [path = '', ...args] = commandLine(config);
   const directory = containerDirectory(engine.store, id);
-  const Networks = requestedNetworks(engine.store, request);
+  const Networks = requestedNetworks(engine.store, request, preview);
   return {
     ID: id,
     Created: new Date().toISOString(),
@@ -191,7 +192,7 @@ export async function createContainer(
   asked: ContainerRequest,
   onProgress: OnProgress,
 ): Promise<{ id: string; warnings: string[] }> {
-  const wanted = { ...asked, network: resolvedMode(engine.store, asked.network) };
+  const wanted = { ...asked, network: resolvedMode(engine.store, asked) };
   await checkRequest(engine, wanted);
   const { request, warnings } = await checkResources(wanted);
   const hostConfig = makeHostConfig(request, usernsMode(engine, request), defaultLinks(engine, request));
@@ -204,6 +205,7 @@ export async function createContainer(
   const record = makeRecord(engine, id, image, request, mounts.points);
   const made = await makeContainer(engine, record, hostConfig, mounts, image);
   noteContainer(engine.store, made, 'create');
+  notes.push(...noNetworkNote(engine.store, asked.network, request.network));
   notes.push(...(await rootlessNotes(engine, asked.network, request.network)));
   return { id, warnings: [...warnings, ...notes, ...nameNotes(request)] };
 }
@@ -215,14 +217,14 @@ export async function previewContainer(
   asked: ContainerRequest,
   onProgress: OnProgress,
 ): Promise<PlanPreview> {
-  const resolved = { ...asked, network: resolvedMode(engine.store, asked.network) };
+  const resolved = { ...asked, network: resolvedMode(engine.store, asked) };
   await checkRequest(engine, resolved);
   const { request } = await checkResources(resolved);
   const image = await findOrPull(engine, { ...request, pull: 'never' }, onProgress);
   const id = newContainerId();
   const name = request.name ?? randomHex(16);
   const points = plannedMounts(engine, request, imageVolumes(image));
-  const record = makeRecord(engine, id, image, { ...request, name }, points);
+  const record = makeRecord(engine, id, image, { ...request, name }, points, true);
   const layer = plannedRwLayer(engine.store, image.chainId);
   const wanted = makeHostConfig(request, usernsMode(engine, request), defaultLinks(engine, request));
   const hostConfig = await withMaps(engine, wanted, (final) => final);

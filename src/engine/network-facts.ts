@@ -87,7 +87,7 @@ export function tableFacts(store: Store, table: string, id: string): Pick<Networ
     .filter((other) => other !== id)
     .map((other) => readRunNetwork(store, other));
   const used = new Set(runs.flatMap(({ endpoints }) => endpoints.map(({ networkId }) => networkId)));
-  const others = networks(store).filter(({ ID }) => used.has(ID));
+  const others = networks(store, undefined, false).filter(({ ID }) => used.has(ID));
   return {
     tableIsThere: false,
     others: { networks: others.map(tableNetwork), ports: runs.flatMap(({ ports }) => ports) },

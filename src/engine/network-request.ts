@@ -5,6 +5,7 @@ import type { EndpointConfig, NetworkRecord } from '../spec/network.ts';
 import { isUserDefined } from '../spec/network-options.ts';
 import { hasDefaultNetwork, readNetwork } from '../store/networks.ts';
 import type { Store } from '../store/store.ts';
+import { hasLibnftables } from '../sys/nftables.ts';
 import type { ContainerRequest, EndpointRequest } from './api.ts';
 import { otherContainer } from './namespaces.ts';
 import { rootlessMode } from './rootless-mode.ts';
@@ -15,11 +16,24 @@ function usage(message: string): TsboxError {
   return new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: FAILED });
 }
 
-/** The mode that a container gets which asks for none: `default` where there is a default network, else `none`; without root what is
- *  installed. */
-export function resolvedMode(store: Store, network: string): string {
+/** The mode that a container gets which asks for none: `default` where there is a default network and its rules can be made, else `none`;
+ *  without root what is installed. Who publishes ports is told at the start what is missing. */
+export function resolvedMode(
+  store: Store,
+  { network, portBindings, publishAllPorts }: Pick<ContainerRequest, 'network' | 'portBindings' | 'publishAllPorts'>,
+): string {
   if (process.geteuid?.() !== 0) return rootlessMode(network, store.bridge);
-  return network === 'default' && !hasDefaultNetwork(store) ? 'none' : network;
+  if (network !== 'default') return network;
+  const publishes = portBindings !== undefined || publishAllPorts === true;
+  return hasDefaultNetwork(store) && (publishes || hasLibnftables()) ? network : 'none';
+}
+
+/** What root is told who gets no network because something is missing. */
+export function noNetworkNote(store: Store, asked: string, mode: string): string[] {
+  if (process.geteuid?.() !== 0 || asked !== 'default' || mode !== 'none' || !hasDefaultNetwork(store)) return [];
+  return [
+    'no network: libnftables.so.1, which makes its rules, is not installed (Debian: apt-get install libnftables1)',
+  ];
 }
 
 /** What cannot be had together, in Docker's words. @throws ERR_TSBOX_USAGE */
@@ -39,8 +53,12 @@ export function checkNetworkConflicts(request: ContainerRequest): void {
 
 /** Docker's `NetworkSettings.Networks`: what is asked for in each network, that of `--network` first. Undefined for a container that has no
  *  network of its own. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_USAGE in Docker's words */
-export function requestedNetworks(store: Store, request: ContainerRequest): Record<string, EndpointConfig> | undefined {
-  const mode = resolvedMode(store, request.network);
+export function requestedNetworks(
+  store: Store,
+  request: ContainerRequest,
+  preview: boolean,
+): Record<string, EndpointConfig> | undefined {
+  const mode = resolvedMode(store, request);
   if (mode === 'host' || mode === 'none' || otherContainer(mode) !== undefined) return undefined;
   if (process.geteuid?.() !== 0) return undefined; // it has no record: see rootless-network.ts
   const asked = request.endpoints ?? [];
@@ -54,7 +72,7 @@ export function requestedNetworks(store: Store, request: ContainerRequest): Reco
     links: [...(given.links ?? []), ...(isDefault ? [] : links)],
   };
   const all = [first, ...asked.slice(1)].map((one) => {
-    const network = readNetwork(store, one.network === 'default' ? 'bridge' : one.network);
+    const network = readNetwork(store, one.network === 'default' ? 'bridge' : one.network, !preview);
     return [network.Name, endpointConfig(network, one)] as const;
   });
   return Object.fromEntries(all);

@@ -270,22 +270,29 @@ const byName = (a: NetworkRecord, b: NetworkRecord) => (a.Name < b.Name ? -1 : 1
 
 /** All networks by their names; `bridge`, `host` and `none` are made if this is the first time that somebody asks.
  *  @param onDamaged is told of each that cannot be read; the others are there all the same
+ *  @param keep false to change nothing: then the three are made up each time
  *  @throws ERR_TSBOX_CONFLICT when no subnet is free for the default network */
-export function networks(store: Store, onDamaged: (id: string, error: TsboxError) => void = ignore): NetworkRecord[] {
+export function networks(
+  store: Store,
+  onDamaged: (id: string, error: TsboxError) => void = ignore,
+  keep = true,
+): NetworkRecord[] {
   const found = records(store, onDamaged);
   const isThere = (name: string, among: readonly NetworkRecord[]) => among.some((record) => record.Name === name);
   const missing = predefinedNames(store).some((name) => !isThere(name, found));
-  const all = missing ? locked(store, () => withPredefined(store, records(store, ignore))) : found;
+  const made = () =>
+    keep ? locked(store, () => withPredefined(store, records(store, ignore))) : withPredefined(store, found, false);
+  const all = missing ? made() : found;
   return all.filter(({ Name }) => Name !== 'bridge' || hasDefaultNetwork(store)).sort(byName);
 }
 
-/** The caller has the lock. */
-function withPredefined(store: Store, found: readonly NetworkRecord[]): NetworkRecord[] {
+/** The caller has the lock, or keeps nothing. */
+function withPredefined(store: Store, found: readonly NetworkRecord[], keep = true): NetworkRecord[] {
   const all = [...found];
   for (const name of predefinedNames(store)) {
     if (all.some(({ Name }) => Name === name)) continue;
     const record = predefinedRecord(store, name, all);
-    save(store, record);
+    if (keep) save(store, record);
     all.push(record);
   }
   return all;
@@ -305,10 +312,11 @@ export function noSuchNetwork(name: string): TsboxError {
 }
 
 /** A network by its id, its name, or the begin of its id, as Docker: in that order.
+ *  @param keep as for {@link networks}
  *  @throws ERR_TSBOX_NOT_FOUND; ERR_TSBOX_USAGE when several ids begin so; ERR_TSBOX_DAMAGED for one that cannot be read */
-export function readNetwork(store: Store, text: string): NetworkRecord {
+export function readNetwork(store: Store, text: string, keep = true): NetworkRecord {
   const damaged = new Map<string, TsboxError>();
-  const all = networks(store, (id, error) => damaged.set(id, error));
+  const all = networks(store, (id, error) => damaged.set(id, error), keep);
   const exact = all.find(({ ID }) => ID === text) ?? all.find(({ Name }) => Name === text);
   if (exact !== undefined) return exact;
   const isPrefix = /^[0-9a-f]+$/.test(text);

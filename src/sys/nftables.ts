@@ -2,6 +2,7 @@
  * Rules of the firewall, in the network namespace that this thread is in: many at once in nft(8)'s own language, by libnftables, which is loaded
  * by the first call; one thing taken away or asked for by a message, without a library. @see libnftables(3), linux/netfilter/nf_tables.h
  */
+import { existsSync } from 'node:fs';
 import { isErrno, SyscallError, TsboxError } from '../errors.ts';
 import { errnoNumber, errnoOf } from '../spec/errno.ts';
 import { bind, cstring } from './ffi.ts';
@@ -27,6 +28,20 @@ function start(): unknown {
       hint: 'Install libnftables (Debian: apt-get install libnftables1), or run without a network: --network none.',
       cause,
     });
+  }
+}
+
+/** Where distributions have it; elsewhere the loader knows. */
+const PLACES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/lib'];
+
+/** Can rules be made here? The library is loaded only where it is not in its usual place. */
+export function hasLibnftables(): boolean {
+  if (PLACES.some((place) => existsSync(`${place}/${SONAME}`))) return true;
+  try {
+    freeContext(start());
+    return true;
+  } catch {
+    return false;
   }
 }
 

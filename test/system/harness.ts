@@ -12,6 +12,9 @@ import { inProcess, type Printed } from '../in-process.ts';
 import { leftovers, removeLeftovers } from './leftovers.ts';
 import { type FixtureName, fixtureImage, importWords, readyStore } from './ready-stores.ts';
 
+// No default network, as with `dockerd --bridge=none`: tests of networks make one in a namespace of their own.
+process.env['TSBOX_BRIDGE'] = 'none';
+
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
 export const TSBOX = join(REPOSITORY, 'bin/tsbox');
 
@@ -160,8 +163,6 @@ export function sandbox(context: TestContext): Sandbox {
     ...process.env,
     PATH: `${dirname(TSBOX)}:${process.env['PATH'] ?? ''}`,
     TSBOX_ROOT: dataRoot,
-    // No default network, as with `dockerd --bridge=none`: tests of networks make one in a namespace of their own.
-    TSBOX_BRIDGE: 'none',
     TSBOX_RUN_ROOT: runRoot,
     HOME: join(directory, 'home'),
     NO_COLOR: '1',

@@ -45,6 +45,26 @@ test('bridge: addresses, the way out, and nothing left behind', async (t) => {
   assert.match(run('ip', '-4', 'address', 'show', 'tsbox0'), /172\.17\.0\.1\/16/, 'the bridge stays');
 });
 
+test('bridge: a dry run tells all of it and changes nothing', (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const image = box.image();
+  const tree = () => shell(`find ${box.directory} -printf '%p %s %T@\\n' | sort`);
+  // The first one may make the directories of the store.
+  box.ok(['run', '--dry-run', '--network', 'none', image, 'true']);
+  const before = tree();
+  const shown = box.ok(['run', '--dry-run', '--publish', '8080:80', image, 'true']);
+  assert.match(
+    shown,
+    /ip link add veth[0-9a-f]+ mtu 1500 type veth peer name eth0 netns \{pid\} address 02:42:ac:11:00:02/,
+  );
+  assert.match(shown, /ip route add default via 172\.17\.0\.1/);
+  assert.match(shown, /nft add element inet tsbox-[0-9a-f]{8} ports4/);
+  assert.equal(tree(), before);
+  assert.deepEqual(left(), []);
+  assert.doesNotMatch(run('ip', 'link'), /tsbox0/);
+});
+
 test('bridge: containers reach each other, the lowest free address is given, and given back', (t) => {
   if (!requires(t, ...NEEDS)) return;
   const box = networked(t);
