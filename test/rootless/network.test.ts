@@ -8,6 +8,12 @@ import { until } from '../system/harness.ts';
 import { dnsScript, HOST, INTERNET, type OwnNetwork, ownNetwork, run } from './own-network.ts';
 import { type User, user } from './user.ts';
 
+/** Asks the other host whom it sees, with the input open until the answer is there: were it at its end, nc would close its half at once, and
+ *  a connection that the server closes at the same time Debian 12's pasta often forgets. nc would then wait for ever. */
+const ASK =
+  `mkfifo /in; nc ${INTERNET.address} 7 < /in > /out & exec 3> /in; ` +
+  'for i in $(seq 200); do test -s /out && break; sleep 0.1; done; cat /out; kill $!; exec 3>&-';
+
 const NEEDS = [
   'root',
   'overlay',
@@ -59,7 +65,8 @@ test('rootless network', async (t) => {
   const network = await ownNetwork(t, he.directory);
   const image = he.image();
   network.startThere(process.execPath, '-e', dnsScript(INTERNET.address, '203.0.113.7'));
-  const whoAmI = `require('net').createServer((s) => s.end(s.remoteAddress + '\\n')).listen(7, '::')`;
+  // Who only tries whether somebody listens hangs up at once, and an error that nobody hears would end the server.
+  const whoAmI = `require('net').createServer((s) => s.on('error', () => {}).end(s.remoteAddress + '\\n')).listen(7, '::')`;
   network.startThere(process.execPath, '-e', whoAmI);
   await until('a server on the other host', () => network.there('nc.openbsd', '-z', '127.0.0.1', '7').status === 0);
   await t.test('pasta is the default: the way out, names, the same addresses as the host', () => wayOut(he, image));
@@ -76,7 +83,7 @@ test('rootless network', async (t) => {
 });
 
 function wayOut(he: User, image: string): void {
-  const script = `nc -w 3 ${INTERNET.address} 7; nslookup some.where; ip address show eth0; cat /etc/hosts`;
+  const script = `${ASK}; nslookup some.where; ip address show eth0; cat /etc/hosts`;
   const shown = he.ok(['run', '--rm', '--hostname', 'inside', image, 'sh', '-c', script]);
   assert.match(shown, new RegExp(`^::ffff:${HOST.address}$`, 'm'), 'the other host sees this one');
   assert.match(shown, new RegExp(`inet6 ${HOST.address6}/64`));
@@ -93,7 +100,7 @@ function wayOut(he: User, image: string): void {
 function loopback(context: TestContext, he: User, image: string): Promise<void> {
   const other = spawn(process.execPath, [
     '-e',
-    "require('net').createServer((s) => s.end('host\\n')).listen(7071, '127.0.0.1')",
+    "require('net').createServer((s) => s.on('error', () => {}).end('host\\n')).listen(7071, '127.0.0.1')",
   ]);
   context.after(() => other.kill('SIGKILL'));
   return until('a server of the host', () => spawnSync('nc.openbsd', ['-z', '127.0.0.1', '7071']).status === 0).then(
@@ -170,7 +177,10 @@ s.on('message', (m, from) => s.send(m, from.port, from.address));`;
 }
 
 async function refusedPorts(context: TestContext, he: User, image: string): Promise<void> {
-  const listener = spawn(process.execPath, ['-e', "require('net').createServer().listen(9090, '127.0.0.1')"]);
+  const listener = spawn(process.execPath, [
+    '-e',
+    "require('net').createServer((s) => s.on('error', () => {})).listen(9090, '127.0.0.1')",
+  ]);
   context.after(() => listener.kill('SIGKILL'));
   await until('a server of the host', () => spawnSync('nc.openbsd', ['-z', '127.0.0.1', '9090']).status === 0);
   for (const name of ['pasta', 'slirp4netns']) {
@@ -201,7 +211,7 @@ async function killed(he: User, image: string): Promise<void> {
 
 async function slirp(he: User, image: string, network: OwnNetwork): Promise<void> {
   const slirped = ['--network', 'slirp4netns'];
-  const script = `nc -w 3 ${INTERNET.address} 7; nslookup some.where; ip -4 address show eth0`;
+  const script = `${ASK}; nslookup some.where; ip -4 address show eth0`;
   const shown = he.ok(['run', '--rm', ...slirped, image, 'sh', '-c', script]);
   assert.match(shown, new RegExp(`^::ffff:${HOST.address}$`, 'm'));
   assert.match(shown, /203\.0\.113\.7/);
