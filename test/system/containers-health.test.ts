@@ -41,8 +41,10 @@ test('health checks', async (t) => {
     assert.match((await box.said(['ps', '--filter', 'health=x'])).stderr, /Unrecognised filter value for health: x/);
     box.ok(['exec', 'one', 'rm', '/sick']);
     await becomes(box, status('one'), /\(healthy\)/);
-    const actions = readFileSync(join(box.runRoot, 'events'), 'utf8').match(/health_status: \w+/g);
-    assert.deepEqual(actions, ['health_status: healthy', 'health_status: unhealthy', 'health_status: healthy']);
+    // Told just after it can be seen.
+    const told = () => readFileSync(join(box.runRoot, 'events'), 'utf8').match(/health_status: \w+/g) ?? [];
+    await until('three changes to be told', () => told().length >= 3);
+    assert.deepEqual(told(), ['health_status: healthy', 'health_status: unhealthy', 'health_status: healthy']);
     const monitor = JSON.parse(
       readFileSync(join(box.runRoot, await inspected(box, 'one', '.Id'), 'state.json'), 'utf8'),
     ).Monitor;

@@ -43,7 +43,7 @@ test('run: exit codes', async (t) => {
   await t.test('125 for what tsbox refuses, and nothing is made', async () => {
     const refused: [string[], RegExp][] = [
       [['--nope', image], /unknown flag: --nope/],
-      [['--network', 'bridge', image], /network bridge: not supported yet/],
+      [['--network', 'bridge', image], /network bridge not found/],
       [['--memory', '1m', image], /Minimum memory limit allowed is 6MB/],
       [['--cap-add', 'NOPE', image], /NOPE/],
       [['-w', 'relative', image], /the working directory 'relative' is invalid/],
