@@ -64,11 +64,13 @@ function stamp(ns: bigint): string {
 
 /** Attributes by name, values as bytes in characters; those of the overlay itself are left out. */
 function xattrs(path: Buffer): Record<string, string> {
+  const options = ['--absolute-names', '--no-dereference', '--dump', '--match=-', '--encoding=hex', '--'];
+  const text = path.toString('utf8');
   const spelled = [...path].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
-  const { status, stdout, stderr } = spawnSync('bash', [
-    '-c',
-    `getfattr --absolute-names --no-dereference --dump --match=- --encoding=hex -- $'${spelled}'`,
-  ]);
+  // Only a shell can be told of a name that is not UTF-8.
+  const { status, stdout, stderr } = Buffer.from(text).equals(path)
+    ? spawnSync('getfattr', [...options, text])
+    : spawnSync('bash', ['-c', `getfattr ${options.join(' ')} $'${spelled}'`]);
   if (status !== 0) throw new Error(`getfattr: ${stderr}`);
   const found: Record<string, string> = {};
   for (const line of stdout.toString().split('\n')) {

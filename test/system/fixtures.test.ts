@@ -12,7 +12,7 @@ const FIXTURES = join(REPOSITORY, 'rootfs-fixtures/build');
 
 /** The merged directory of a running container, as the host sees it. */
 async function mergedOf(box: Sandbox, image: string): Promise<string> {
-  const id = box.ok(['run', '--detach', '--network', 'none', image, 'sleep', '60']);
+  const id = box.ok(['run', '--detach', '--network', 'none', image, 'sleep', '600']);
   const merged = await box.quick(['inspect', '--format', '{{.GraphDriver.Data.MergedDir}}', id]);
   return until('the merged directory', () => existsSync(join(merged, 'bin')) && merged);
 }
