@@ -91,7 +91,7 @@ static const struct op table[] = {
     {67, ANY, "nft_delete", "ttb", op_nft_delete},
     {68, HOST, "last", "ttl", op_last},
     {69, FIRST, "bind_port", "tti", op_bind_port},
-    {70, ANY, "port_set", "ti", op_port_set},
+    {70, ANY, "port_set", "tii", op_port_set},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

@@ -145,13 +145,14 @@ OPERATION(port_set) {
   if (error == 0) error = index_of(name, &port);
   if (error != 0) return error;
   const struct ifinfomsg body = {.ifi_index = (int)port};
-  const u8 hairpin = args[1].number != 0;
+  const u8 hairpin = args[1].number != 0, isolated = args[2].number != 0;
   message_start(&message);
   message_begin(&message, RTM_NEWLINK, NLM_F_ACK, &body, sizeof body);
   size_t info = message_open(&message, IFLA_LINKINFO);
   message_add_text(&message, IFLA_INFO_SLAVE_KIND, "bridge");
   size_t data = message_open(&message, IFLA_INFO_SLAVE_DATA);
   message_add(&message, IFLA_BRPORT_MODE, &hairpin, sizeof hairpin);
+  message_add(&message, IFLA_BRPORT_ISOLATED, &isolated, sizeof isolated);
   message_close(&message, data);
   message_close(&message, info);
   return message_send(run, &message, NETLINK_ROUTE);

@@ -112,7 +112,7 @@ export function endpointNames(record: ContainerRecord, network: NetworkRecord, c
 }
 
 /** Ports, and where they lead: to the container's address of the same version of IP in the first network that has one. */
-function forwardedPorts(ports: readonly PublishedPort[], endpoints: readonly Endpoint[]): ForwardedPort[] {
+export function forwardedPorts(ports: readonly PublishedPort[], endpoints: readonly Endpoint[]): ForwardedPort[] {
   const bare = (address: string | undefined) => address?.slice(0, address.indexOf('/'));
   const v4 = bare(endpoints.find((one) => one.gateway !== undefined)?.address);
   const v6 = bare(endpoints.find((one) => one.gateway6 !== undefined)?.address6);

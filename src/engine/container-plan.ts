@@ -175,11 +175,12 @@ function logSubject({ ID: id, Name, Image: imageId, Config }: ContainerRecord): 
   return { id, name: Name.replace(/^\//, ''), imageId, image, labels, env };
 }
 
-/** Who is in another container's network has its hosts, hostname and resolv.conf too. */
+/** Who is in another container's network has its hosts, hostname and resolv.conf too, and its name. */
 function withFilesOf(store: Store, record: ContainerRecord, id: string | undefined): ContainerRecord {
   if (id === undefined) return record;
-  const { HostsPath, HostnamePath, ResolvConfPath } = readContainer(store, id);
-  return { ...record, HostsPath, HostnamePath, ResolvConfPath };
+  const { HostsPath, HostnamePath, ResolvConfPath, Config } = readContainer(store, id);
+  const { Hostname, Domainname } = Config;
+  return { ...record, HostsPath, HostnamePath, ResolvConfPath, Config: { ...record.Config, Hostname, Domainname } };
 }
 
 /** Loaded for containers only that have networks of their own. */

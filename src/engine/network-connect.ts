@@ -1,12 +1,14 @@
 /** `network connect` and `disconnect`: while the container runs its namespace is changed, and what it gets at its next start in any case. */
 import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { TsboxError } from '../errors.ts';
 import { usesResolver } from '../network/resolv-conf.ts';
-import { interfaceSteps, networkSetup, pairSteps, routeSteps } from '../plan/network.ts';
+import { interfaceSteps, networkSetup, pairSteps, portCleanup, routeSteps } from '../plan/network.ts';
+import { portText } from '../plan/nft-table.ts';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
-import type { Endpoint, NetworkRecord } from '../spec/network.ts';
+import type { Endpoint, ForwardedPort, NetworkRecord } from '../spec/network.ts';
 import { saveContainer } from '../store/change-container.ts';
 import { findContainer, readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteEvent } from '../store/events.ts';
@@ -19,7 +21,7 @@ import { containerDirectory, type Store } from '../store/store.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { withLock } from '../sys/lock.ts';
 import type { EndpointRequest } from './api.ts';
-import { endpointLeases, endpointNames, makeEndpoint } from './container-network.ts';
+import { endpointLeases, endpointNames, forwardedPorts, makeEndpoint } from './container-network.ts';
 import { otherContainer } from './namespaces.ts';
 import { bridgeFacts, tableFacts, tableName } from './network-facts.ts';
 import { fileContents } from './network-files.ts';
@@ -75,10 +77,35 @@ function plugIn(store: Store, id: string, pid: number, network: NetworkRecord, e
     parameters: [],
   });
   interpret([...setup, ...pairSteps(endpoint, bridge)], { values: { pid: String(pid) } });
-  // A container has one way out.
-  const routes = routeSteps([endpoint]).map((step): Step => ({ ...step, onError: { EEXIST: 'skip' } }));
-  inNamespace(pid, [...interfaceSteps(endpoint), ...routes]);
+  inNamespace(pid, [...interfaceSteps(endpoint), ...otherRoutes([endpoint])]);
 }
+
+/** A container has one way out: the one that it has already stays. */
+function otherRoutes(endpoints: readonly Endpoint[]): Step[] {
+  return routeSteps(endpoints).map((step): Step => ({ ...step, onError: { EEXIST: 'skip' } }));
+}
+
+/** Published ports lead to the address that it has in the network with the way out. Where none is left they lead nowhere, but are its own. */
+function leadElsewhere(store: Store, id: string, endpoints: readonly Endpoint[]): void {
+  const { ports, ...run } = readRunNetwork(store, id);
+  const table = tableName(store);
+  const now = forwardedPorts(ports, endpoints);
+  const elsewhere = ports.filter((port) => !now.some((one) => isDeepStrictEqual(one, port)));
+  if (elsewhere.length === 0) return;
+  const led = now.filter((port) => elsewhere.some((one) => samePort(one, port)));
+  const why = 'its published ports lead to where it is now';
+  interpret([
+    ...portCleanup(table, elsewhere),
+    ...(led.length === 0
+      ? []
+      : [{ op: 'nft', commands: led.map((port) => portText(table, port)).join(''), why } as const]),
+  ]);
+  const kept = ports.map((port) => now.find((one) => samePort(one, port)) ?? { ...port, address: '' });
+  writeFileAtomic(runNetworkFile(store, id), JSON.stringify({ ...run, ports: kept }), { mode: 0o644 });
+}
+
+const samePort = (a: ForwardedPort, b: ForwardedPort) =>
+  a.protocol === b.protocol && a.hostAddress === b.hostAddress && a.hostPort === b.hostPort;
 
 function unusedIndex(endpoints: readonly Endpoint[]): number {
   const used = new Set(endpoints.map((one) => one.interface));
@@ -94,12 +121,21 @@ function note(
   noteEvent(store, { type: 'network', action, id: ID, attributes: { container, name: Name, type: Driver } });
 }
 
+/** What `run` ends with 125 for, this verb ends with 1 for, as Docker's. */
+function asUser<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof TsboxError ? Object.assign(error, { exitCode: 1 }) : error;
+  }
+}
+
 /** Adds a network to a container; one that runs is in it at once.
  *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_CONFLICT, ERR_TSBOX_USAGE in Docker's words */
 export async function connectContainer(engine: Engine, asked: EndpointRequest & { container: string }): Promise<void> {
   const { store } = engine;
   const network = readNetwork(store, asked.network);
-  const config = endpointConfig(network, asked);
+  const config = asUser(() => endpointConfig(network, asked));
   const { ID } = requireContainer(store, asked.container);
   checkOwn(readHostConfig(store, ID));
   withLock(containerDirectory(store, ID), 'exclusive', () => {
@@ -115,10 +151,11 @@ export async function connectContainer(engine: Engine, asked: EndpointRequest & 
     };
     if (Running) {
       const { endpoints } = readRunNetwork(store, ID);
-      const endpoint = leased(store, wanted, network, endpoints);
+      const endpoint = asUser(() => leased(store, wanted, network, endpoints));
       save(store, ID, [...endpoints, endpoint]);
       try {
         plugIn(store, ID, Pid, network, endpoint);
+        leadElsewhere(store, ID, [...endpoints, endpoint]);
         rewriteFiles(store, wanted, Pid, endpoints, [...endpoints, endpoint]);
       } catch (error) {
         save(store, ID, endpoints);
@@ -197,21 +234,14 @@ export async function disconnectContainer(
     const { endpoints } = readRunNetwork(store, ID);
     const endpoint = endpoints.find(({ networkId }) => networkId === network.ID);
     if (Running && endpoint !== undefined) {
+      const left = endpoints.filter((one) => one !== endpoint);
       const why = 'the cable goes, with both of its ends';
-      inNamespace(Pid, [{ op: 'link_delete', name: endpoint.interface, why, onError: { ENODEV: 'skip' } }]);
-      save(
-        store,
-        ID,
-        endpoints.filter((one) => one !== endpoint),
-      );
+      const cut: Step = { op: 'link_delete', name: endpoint.interface, why, onError: { ENODEV: 'skip' } };
+      inNamespace(Pid, [cut, ...otherRoutes(left)]);
+      leadElsewhere(store, ID, left);
+      save(store, ID, left);
       giveBack(store, endpoint);
-      rewriteFiles(
-        store,
-        record,
-        Pid,
-        endpoints,
-        endpoints.filter((one) => one !== endpoint),
-      );
+      rewriteFiles(store, record, Pid, endpoints, left);
     }
     saveContainer(store, { ...record, NetworkSettings: { Networks } });
     note(store, 'disconnect', network, ID);

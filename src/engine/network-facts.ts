@@ -21,11 +21,12 @@ export function tableName(store: Store): string {
 
 /** A network as the table of rules knows it. */
 export function tableNetwork(network: NetworkRecord): TableNetwork {
-  const { name, masquerade } = bridgeOptions(network);
+  const { name, masquerade, icc } = bridgeOptions(network);
   return {
     bridge: name,
     subnets: network.IPAM.Config.map(({ Subnet }) => Subnet),
     internal: network.Internal,
+    icc,
     masquerade: masquerade && !network.Internal,
   };
 }

@@ -63,6 +63,8 @@ function nftCommands(text: string): string[] {
   return open === '' ? commands : [...commands, open];
 }
 
+const onOff = (flag: number) => (flag === 0 ? 'off' : 'on');
+
 const COMMANDS: Commands = {
   link_up: (step) => [`ip link set ${show(step.name)} up`],
   link_add: (step) => [addLink(step)],
@@ -70,7 +72,9 @@ const COMMANDS: Commands = {
     const master = show(step.master);
     return [`ip link set ${show(step.name)} ${master === '' ? 'nomaster' : `master ${master}`}`];
   },
-  port_set: (step) => [`ip link set ${show(step.name)} type bridge_slave hairpin ${step.hairpin === 0 ? 'off' : 'on'}`],
+  port_set: (step) => [
+    `ip link set ${show(step.name)} type bridge_slave hairpin ${onOff(step.hairpin)} isolated ${onOff(step.isolated)}`,
+  ],
   link_delete: (step) => [`ip link delete ${show(step.name)}`],
   address_add: (step) => [addAddress(step)],
   route_add: (step) => [addRoute(step)],

@@ -213,7 +213,13 @@ const SPECIAL: Special = {
     call('bpf', 'BPF_PROG_ATTACH', `{${step.program.length / 8} instructions}`, call('open', text(step.cgroup))),
   link_add: (step) => netlink('RTM_NEWLINK', `IFLA_IFNAME=${text(step.name)}`, ...linkDetails(step)),
   link_set: (step) => netlink('RTM_SETLINK', `IFLA_IFNAME=${text(step.name)}`, `IFLA_MASTER=${text(step.master)}`),
-  port_set: (step) => netlink('RTM_NEWLINK', `IFLA_IFNAME=${text(step.name)}`, `IFLA_BRPORT_MODE=${step.hairpin}`),
+  port_set: (step) =>
+    netlink(
+      'RTM_NEWLINK',
+      `IFLA_IFNAME=${text(step.name)}`,
+      `IFLA_BRPORT_MODE=${step.hairpin}`,
+      `IFLA_BRPORT_ISOLATED=${step.isolated}`,
+    ),
   link_delete: (step) => netlink('RTM_DELLINK', `IFLA_IFNAME=${text(step.name)}`),
   address_add: (step) => netlink('RTM_NEWADDR', text(step.link), `IFA_LOCAL=${show(step.address)}`),
   route_add: (step) => {

@@ -106,7 +106,7 @@ export function portSteps(ports: readonly PublishedPort[]): Step[] {
 /** By the new process in its own network namespace, when its loopback is to come up. The host's ends of its pairs are made from outside. */
 export function insideSteps(
   endpoints: readonly Endpoint[],
-  bridges: readonly Pick<BridgeInput, 'bridge' | 'mtu'>[],
+  bridges: readonly Pick<BridgeInput, 'bridge' | 'mtu' | 'icc'>[],
   hairpin: boolean,
   resolver: readonly Step[],
 ): Step[] {
@@ -127,7 +127,7 @@ export function insideSteps(
  *  @param hairpin for a container that publishes ports */
 export function pairSteps(
   { interface: name, port, mac }: Endpoint,
-  { bridge, mtu }: Pick<BridgeInput, 'bridge' | 'mtu'>,
+  { bridge, mtu, icc }: Pick<BridgeInput, 'bridge' | 'mtu' | 'icc'>,
   hairpin = false,
 ): Step[] {
   return [
@@ -143,14 +143,16 @@ export function pairSteps(
       see: 'veth(4)',
     },
     { op: 'link_set', name: port, master: bridge, why: 'this end is plugged into the bridge' },
-    ...(hairpin ? [hairpinStep(port)] : []),
+    ...(hairpin || !icc ? [portStep(port, hairpin, icc)] : []),
     { op: 'link_up', name: port, why: 'and switched on' },
   ];
 }
 
-function hairpinStep(name: string): Step {
-  const why = 'who calls his own published port is led out by the port that he came in by';
-  return { op: 'port_set', name, hairpin: 1, why };
+function portStep(name: string, hairpin: boolean, icc: boolean): Step {
+  const led = 'who calls his own published port is led out by the port that he came in by';
+  const alone = 'containers of this network do not reach each other';
+  const why = [...(hairpin ? [led] : []), ...(icc ? [] : [alone])].join('; ');
+  return { op: 'port_set', name, hairpin: Number(hairpin), isolated: Number(!icc), why };
 }
 
 /** In the container's network namespace. */

@@ -12,6 +12,8 @@ export interface TableNetwork {
   /** `172.17.0.0/16`, one for each version of IP. */
   subnets: readonly string[];
   internal: boolean;
+  /** May its containers talk to each other? */
+  icc: boolean;
   /** False when addresses of the subnet mean something outside too. */
   masquerade: boolean;
 }
@@ -80,7 +82,7 @@ export function networkElements(table: string, network: TableNetwork): string {
   const { subnets } = network;
   return [
     add(table, 'bridges', name),
-    add(table, 'inside', `${name} . ${name}`),
+    ...(network.icc ? [add(table, 'inside', `${name} . ${name}`)] : []),
     ...(network.internal ? [add(table, 'internal', name)] : []),
     ...(network.masquerade
       ? subnets.map((subnet) => add(table, isIPv6(subnet) ? 'sources6' : 'sources4', subnet))

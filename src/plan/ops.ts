@@ -17,7 +17,7 @@
  * link_add: `type` is bridge, veth or dummy. The other end of a veth is `peer`, in the network namespace whose file is `netns` ('' = this one).
  * `mac` ('' = the kernel's choice) is the peer's where there is one; `mtu` (0 = the kernel's) is that of both.
  * link_set: the link becomes a port of the bridge `master`, or of none ('').
- * port_set: of a bridge; with `hairpin` 1 what came in by it may go out by it again.
+ * port_set: of a bridge; with `hairpin` 1 what came in by it may go out by it again, with `isolated` 1 it reaches no other isolated port.
  * address_add: `172.17.0.2/16`, with its broadcast address; one of IPv6 is usable at once (IFA_F_NODAD).
  * route_add: `to` is `default` or a subnet, `via` the gateway ('' = what is on the link).
  * nft: lines in nft(8)'s language, all of them or none. What it refuses is EEXIST, ENOENT, EBUSY or EOPNOTSUPP where the kernel said so, else
@@ -175,7 +175,11 @@ export const OPS = {
   last: { number: 68, args: { lock: 'text', directory: 'text', list: 'list' }, see: 'docs/network.md, leases' },
   bind_port: { number: 69, args: { protocol: 'text', address: 'text', port: 'int' }, see: 'bind(2)' },
   // ports of a bridge
-  port_set: { number: 70, args: { name: 'text', hairpin: 'int' }, see: 'rtnetlink(7), IFLA_BRPORT_MODE' },
+  port_set: {
+    number: 70,
+    args: { name: 'text', hairpin: 'int', isolated: 'int' },
+    see: 'rtnetlink(7), IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED',
+  },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

@@ -215,7 +215,7 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   copy: copySmall,
   write_counted: writeCounted,
   link_add: addLink,
-  port_set: (s, c) => net.setHairpin(c.text(s.name), s.hairpin !== 0),
+  port_set: (s, c) => net.setPort(c.text(s.name), s.hairpin !== 0, s.isolated !== 0),
   link_set: (s, c) => net.setMaster(c.text(s.name), c.text(s.master)),
   link_delete: (s, c) => net.deleteLink(c.text(s.name)),
   address_add: (s, c) => net.addAddress(c.text(s.link), c.text(s.address)),

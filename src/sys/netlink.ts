@@ -22,7 +22,7 @@ const [RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK] = [16, 17, 18, 19];
 const [RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE] = [20, 22, 24, 26];
 const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, LINKINFO: 18, NET_NS_FD: 28, EXT_MASK: 29 } as const;
 const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
-const IFLA_BRPORT_MODE = 4;
+const [IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED] = [4, 33];
 const VETH_INFO_PEER = 1;
 /** What was counted, a kilobyte for each link, is not asked for. */
 const RTEXT_FILTER_SKIP_STATS = 8;
@@ -109,10 +109,11 @@ export function setMaster(name: string, master: string): void {
   ask(NETLINK_ROUTE, message(RTM_SETLINK, NLM_F_ACK, linkBody(port), attributes), 'link_set', what);
 }
 
-/** Of a port of a bridge: may what came in by it go out by it again? @see ip-link(8), bridge_slave */
-export function setHairpin(name: string, on: boolean): void {
+/** Of a port of a bridge: may what came in by it go out by it again? Does it reach no other isolated port? @see ip-link(8), bridge_slave */
+export function setPort(name: string, hairpin: boolean, isolated: boolean): void {
   const what = () => `set the bridge port ${name}`;
-  const data = attribute(INFO.SLAVE_DATA, [attribute(IFLA_BRPORT_MODE, Buffer.of(on ? 1 : 0))]);
+  const flag = (type: number, on: boolean) => attribute(type, Buffer.of(on ? 1 : 0));
+  const data = attribute(INFO.SLAVE_DATA, [flag(IFLA_BRPORT_MODE, hairpin), flag(IFLA_BRPORT_ISOLATED, isolated)]);
   const info = attribute(IFLA.LINKINFO, [attribute(INFO.SLAVE_KIND, 'bridge'), data]);
   ask(NETLINK_ROUTE, message(RTM_NEWLINK, NLM_F_ACK, linkBody(indexOf(name, what)), [info]), 'port_set', what);
 }

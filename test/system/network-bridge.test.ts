@@ -170,6 +170,43 @@ test('networks: apart from each other, two for one container, none that leads ou
   assert.equal(reaches('lefty', '10.9.0.2', '7'), '::ffff:10.9.0.1', 'it keeps its way out');
   box.ok(['network', 'disconnect', 'right', 'lefty']);
   assert.equal(reaches('lefty', '172.30.2.2', '80'), '');
+  // Out of the network with the way out: another one is the way, also to its published port.
+  box.ok(['network', 'create', '--subnet', '172.30.4.0/24', 'other']);
+  box.ok([
+    'run',
+    '--detach',
+    '--name',
+    'moved',
+    '--network',
+    'other',
+    '--publish',
+    '8087:80',
+    image,
+    ...serverWords('moved'),
+  ]);
+  box.ok(['network', 'connect', 'left', 'moved']);
+  box.ok(['network', 'disconnect', 'other', 'moved']);
+  assert.equal(reaches('moved', '10.9.0.2', '7'), '::ffff:10.9.0.1');
+  assert.equal(internet.run(...dial('10.9.0.1', '8087')), 'moved\n');
+  box.ok(['network', 'disconnect', 'left', 'moved']);
+  assert.notEqual(internet.try(...dial('10.9.0.1', '8087')).stdout, 'moved\n');
+  box.ok(['network', 'connect', 'other', 'moved']);
+  assert.equal(internet.run(...dial('10.9.0.1', '8087')), 'moved\n');
+  assert.equal(box.tsbox(['network', 'connect', 'bridge', '--ip', '172.17.0.9', 'moved']).status, 1);
+  box.ok([
+    'network',
+    'create',
+    '--opt',
+    'com.docker.network.bridge.enable_icc=false',
+    '--subnet',
+    '172.30.5.0/24',
+    'apart',
+  ]);
+  for (const name of ['a1', 'a2']) {
+    box.ok(['run', '--detach', '--name', name, '--network', 'apart', '--publish', '80', image, ...serverWords(name)]);
+  }
+  assert.equal(reaches('a1', '172.30.5.3', '80'), '', 'in one network, and apart');
+  assert.equal(reaches('a1', '10.9.0.2', '7'), '::ffff:10.9.0.1');
   assert.match(box.tsbox(['network', 'rm', 'left']).stderr, /has active endpoints/);
   const full = box.tsbox(['run', '--rm', '--network', 'left', '--ip', '172.30.1.7', image, 'true']);
   assert.deepEqual([full.status, /already in use/.test(full.stderr)], [125, true]);

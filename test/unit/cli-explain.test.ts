@@ -172,8 +172,8 @@ const GOLDEN: [Step, string][] = [
     'send(RTM_SETLINK, {IFLA_IFNAME="vethab", IFLA_MASTER="tsbox0"})',
   ],
   [
-    { op: 'port_set', name: 'vethab', hairpin: 1, why },
-    'send(RTM_NEWLINK, {IFLA_IFNAME="vethab", IFLA_BRPORT_MODE=1})',
+    { op: 'port_set', name: 'vethab', hairpin: 1, isolated: 0, why },
+    'send(RTM_NEWLINK, {IFLA_IFNAME="vethab", IFLA_BRPORT_MODE=1, IFLA_BRPORT_ISOLATED=0})',
   ],
   [{ op: 'link_delete', name: 'tsbox0', why }, 'send(RTM_DELLINK, {IFLA_IFNAME="tsbox0"})'],
   [
