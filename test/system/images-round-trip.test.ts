@@ -192,7 +192,7 @@ test('round trip: the fixture comes back from the registry as it must be seen', 
   await box.quick(['tag', box.image('layers'), `${host}/from:1`]);
   box.ok(['push', '-q', `${host}/from:1`]);
   home.ok(['pull', '-q', `${host}/from:1`]);
-  const id = home.ok(['run', '--detach', '--network', 'none', `${host}/from:1`, 'sleep', '60']);
+  const id = home.ok(['run', '--detach', '--network', 'none', `${host}/from:1`, 'sleep', '600']);
   const merged = home.ok(['inspect', '--format', '{{.GraphDriver.Data.MergedDir}}', id]);
   await until('the merged directory', () => existsSync(join(merged, 'bin')));
   assert.deepEqual(fixtureDifferences(merged), []);
