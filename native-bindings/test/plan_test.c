@@ -64,14 +64,17 @@ static void step(struct plan_writer *writer, const struct op *op, u32 list) {
   memcpy(writer->bytes + start, &size, 4);
 }
 
-/* One list with each operation that may stand in it. */
-static void list_for(struct plan_writer *writer, u8 role, u32 nested) {
+/* One list with each operation that may stand in it: those with a list below them as long as there is one for each. */
+static void list_for(struct plan_writer *writer, u8 role, const u32 *nested) {
   size_t start = writer->length;
   u32 steps = 0;
   number(writer, 0, 4);
   for (u16 op = 1; op_by_number(op) != NULL; op++) {
     if ((op_by_number(op)->roles & role) == 0) continue;
-    step(writer, op_by_number(op), nested);
+    bool has_list = strchr(op_by_number(op)->letters, 'l') != NULL;
+    if (has_list && *nested == 0) continue;
+    step(writer, op_by_number(op), *nested);
+    if (has_list) nested++;
     steps++;
   }
   memcpy(writer->bytes + start, &steps, 4);
@@ -82,11 +85,11 @@ static void whole_plan(struct plan_writer *writer) {
   raw(writer, "TSBXPLAN", 8);
   number(writer, PLAN_VERSION, 4);
   number(writer, PLAN_TRACE, 4);
-  number(writer, 4, 4);
-  list_for(writer, ROLE_FIRST, 2);
-  list_for(writer, ROLE_HOST, 0);
-  list_for(writer, ROLE_CHILD, 3);
-  list_for(writer, ROLE_HOST, 0);
+  /* spawn and last, last, outside, last, nothing: each list has one parent, which stands before it. */
+  static const u32 below[][3] = {{2, 4}, {5}, {3}, {6}, {0}, {0}, {0}};
+  static const u8 roles[] = {ROLE_FIRST, ROLE_HOST, ROLE_CHILD, ROLE_HOST, ROLE_HOST, ROLE_HOST, ROLE_HOST};
+  number(writer, sizeof roles, 4);
+  for (size_t list = 0; list < sizeof roles; list++) list_for(writer, roles[list], below[list]);
 }
 
 static size_t touch_text(struct run *run, const struct arg *arg) {
