@@ -64,12 +64,12 @@ static void step(struct plan_writer *writer, const struct op *op, u32 list) {
   memcpy(writer->bytes + start, &size, 4);
 }
 
-/* One list with each operation that may stand in it: those with a list below them as long as there is one for each. */
-static void list_for(struct plan_writer *writer, u8 role, const u32 *nested) {
+/* One list with each operation that may stand in it, from this one on: those with a list below them as long as there is one for each. */
+static void list_for(struct plan_writer *writer, u8 role, u16 from, const u32 *nested) {
   size_t start = writer->length;
   u32 steps = 0;
   number(writer, 0, 4);
-  for (u16 op = 1; op_by_number(op) != NULL; op++) {
+  for (u16 op = from; op_by_number(op) != NULL; op++) {
     if ((op_by_number(op)->roles & role) == 0) continue;
     bool has_list = strchr(op_by_number(op)->letters, 'l') != NULL;
     if (has_list && *nested == 0) continue;
@@ -89,7 +89,7 @@ static void whole_plan(struct plan_writer *writer) {
   static const u32 below[][3] = {{2, 4}, {5}, {3}, {6}, {0}, {0}, {0}};
   static const u8 roles[] = {ROLE_FIRST, ROLE_HOST, ROLE_CHILD, ROLE_HOST, ROLE_HOST, ROLE_HOST, ROLE_HOST};
   number(writer, sizeof roles, 4);
-  for (size_t list = 0; list < sizeof roles; list++) list_for(writer, roles[list], below[list]);
+  for (size_t list = 0; list < sizeof roles; list++) list_for(writer, roles[list], list < 4 ? 1 : 66, below[list]);
 }
 
 static size_t touch_text(struct run *run, const struct arg *arg) {
