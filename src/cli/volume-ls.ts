@@ -29,7 +29,9 @@ export const verb = command({
     const dangling = danglingOf(filters.get('dangling') ?? []);
     const engine = await context.engine();
     const { listVolumes } = await import('../engine/volumes.ts');
-    const found = listVolumes(engine, (_, error) => complain(`tsbox: ${error.message}\n`)).filter(
+    const named = (error: Error) => complain(`tsbox: ${error.message}\n`);
+    const unknown = dangling === undefined ? undefined : ({ error }: { error: Error }) => named(error);
+    const found = listVolumes(engine, (_, error) => named(error), unknown).filter(
       (usage) => (dangling === undefined || dangling === (usage.users.length === 0)) && fits(usage, filters),
     );
     if (quiet && format === undefined) print(found.map(({ volume }) => `${volume.name}\n`).join(''));

@@ -173,7 +173,8 @@ function hold({ store }: Engine, { Name: name = '', Spec }: MountPoint, isThere:
 /** Nobody else may have taken a liking to it meanwhile. */
 function removeUnused({ store }: Engine, name: string): void {
   const waiting = withStore(store, (locked) => {
-    if (isLeased(store, name) || volumeUsers(store).has(name)) return undefined;
+    const { byVolume, unknown } = volumeUsers(store);
+    if (isLeased(store, name) || byVolume.has(name) || unknown.length > 0) return undefined;
     return retireVolume(locked, name);
   });
   if (waiting !== undefined) removeTree(waiting);

@@ -21,6 +21,7 @@ import { listImages } from './images.ts';
 import type { Engine } from './open.ts';
 import { removeContainer } from './remove.ts';
 import { removeUnusedImage } from './remove-image.ts';
+import { allUsers, mayBeUsed } from './unknown-users.ts';
 
 /** What is old enough and has the right labels. */
 export interface PruneFilter {
@@ -107,7 +108,7 @@ export interface PruneImagesOptions {
   filter: PruneFilter;
 }
 
-/** Removes images that no container was made from. Without a filter also the layers that interrupted pulls have left.
+/** Removes images that no container was made from; none while there are containers that cannot be read. Without a filter also the layers that interrupted pulls have left.
  *  @returns what was untagged and deleted, image by image */
 export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOptions): Promise<Pruned<Removed[]>> {
   const { store } = engine;
@@ -119,9 +120,16 @@ export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOp
   const images = listImages(engine, { all: false }, damaged).filter(({ created, config }) =>
     fits(filter, created, config.config?.Labels),
   );
-  await each(images, pruned.errors, ({ id }) => {
-    pruned.removed.push(removeUnusedImage(engine, id, { tagged: all }, remove));
-  });
+  const { known, unknown } = allUsers(store);
+  const used = new Set(known.map(({ Image }) => Image));
+  const unused = images.filter(({ id, tags }) => (all || tags.length === 0) && !used.has(id));
+  if (unused.length > 0 && unknown.length > 0) {
+    pruned.errors.push(...unknown.map((user) => mayBeUsed('remove unused images', user)));
+  } else {
+    await each(unused, pruned.errors, ({ id }) => {
+      pruned.removed.push(removeUnusedImage(engine, id, { tagged: all }, remove));
+    });
+  }
   const isFiltered = filter.until !== undefined || filter.labels.length + filter.withoutLabels.length > 0;
   if (!isFiltered) pruned.removed.push({ untagged: [], deleted: removeLayers(store, remove) });
   notePrune(store, 'image', pruned.bytes);

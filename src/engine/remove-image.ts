@@ -3,9 +3,7 @@
  * them, then images that it was made from, as long as they have no name. By id all names of one repository go at once.
  */
 import { TsboxError } from '../errors.ts';
-import type { ContainerRecord } from '../spec/container.ts';
 import { familiarString, parseReference, type Reference } from '../spec/reference.ts';
-import { listContainers } from '../store/containers.ts';
 import { noteImage } from '../store/events.ts';
 import { collectInPassing } from '../store/gc.ts';
 import { dropImage, removeReferences } from '../store/image-changes.ts';
@@ -13,11 +11,12 @@ import { findImageId, imageChildren, imageNames, imageParent, isIdPrefix, requir
 import { removeTree } from '../store/io.ts';
 import { type Locked, withStore } from '../store/lock.ts';
 import { referenceKey, repositoryOf } from '../store/references.ts';
-import { containerState } from '../store/state.ts';
+import { containerState, monitorLives } from '../store/state.ts';
 import { shortId } from '../store/store.ts';
 import { imageTop, removeUnusedChain } from '../store/unused-layers.ts';
 import type { Removed } from './api.ts';
 import type { Engine } from './open.ts';
+import { allUsers, mayBeUsed, type UnknownUser, type Users } from './unknown-users.ts';
 
 export interface RemoveImageOptions {
   /** Also when a stopped container uses it, or when it has several names and the id was given. */
@@ -45,8 +44,14 @@ function conflictError(id: string, hard: boolean, reason: string): TsboxError {
   return new TsboxError('ERR_TSBOX_CONFLICT', `conflict: unable to delete ${shortId(id)} (${force}) - ${reason}`);
 }
 
-function containersOf(locked: Locked, id: string): ContainerRecord[] {
-  return listContainers(locked.store).filter((record) => record.Image === id);
+function usersOf({ store }: Locked, id: string): Users {
+  const { known, unknown } = allUsers(store);
+  return { known: known.filter((record) => record.Image === id), unknown };
+}
+
+/** Those that speak against a removal: with `force` only the ones that run. */
+function inTheWay({ store }: Locked, unknown: readonly UnknownUser[], force: boolean): UnknownUser | undefined {
+  return unknown.find(({ id }) => !force || monitorLives(store, id));
 }
 
 /** What speaks against the removal of an image. Children and running containers always do; containers that have ended and names
@@ -55,7 +60,8 @@ function findConflict(locked: Locked, id: string, soft: { names: boolean; stoppe
   if ((imageChildren(locked.store).get(id) ?? []).length > 0) {
     return { error: conflictError(id, true, 'image has dependent child images'), used: false };
   }
-  const users = containersOf(locked, id).map((record) => ({
+  const { known, unknown } = usersOf(locked, id);
+  const users = known.map((record) => ({
     id: shortId(record.ID),
     running: containerState(locked.store, record).Running,
   }));
@@ -71,6 +77,8 @@ function findConflict(locked: Locked, id: string, soft: { names: boolean; stoppe
   if (soft.stopped && stopped !== undefined) {
     return { error: conflictError(id, false, `image is being used by stopped container ${stopped.id}`), used: true };
   }
+  const user = inTheWay(locked, unknown, !soft.stopped);
+  if (user !== undefined) return { error: mayBeUsed(`delete image ${shortId(id)}`, user), used: true };
   return undefined;
 }
 
@@ -133,7 +141,8 @@ function deleteImage(removal: Removal, id: string, options: RemoveImageOptions, 
 
 function removeByName(removal: Removal, id: string, name: string, options: RemoveImageOptions): void {
   const { tags, digests } = imageNames(removal.locked.store, id);
-  const user = containersOf(removal.locked, id)[0];
+  const { known, unknown } = usersOf(removal.locked, id);
+  const user = known[0];
   if (!options.force && isSingle(tags, digests) && user !== undefined) {
     throw new TsboxError(
       'ERR_TSBOX_CONFLICT',
@@ -141,6 +150,8 @@ function removeByName(removal: Removal, id: string, name: string, options: Remov
         `container ${shortId(user.ID)} is using its referenced image ${shortId(id)}`,
     );
   }
+  const other = inTheWay(removal.locked, unknown, options.force);
+  if (isSingle(tags, digests) && other !== undefined) throw mayBeUsed(`remove image ${name}`, other);
   if (untagName(removal, id, parseReference(name))) return;
   deleteImage(removal, id, options, true);
 }
@@ -168,7 +179,8 @@ function removing(engine: Engine, remove: (path: string) => void, work: (removal
 /**
  * Removes a name of an image or the image itself.
  * @returns what was untagged (familiar references) and deleted (image ids and chain ids), in Docker's order
- * @throws ERR_TSBOX_NOT_FOUND; ERR_TSBOX_CONFLICT in Docker's words, with nothing removed
+ * @throws ERR_TSBOX_NOT_FOUND; ERR_TSBOX_CONFLICT in Docker's words, with nothing removed; ERR_TSBOX_DAMAGED, ERR_TSBOX_UNSUPPORTED
+ * when a container cannot be read, which may use it
  */
 export function removeImage(engine: Engine, name: string, options: RemoveImageOptions): Removed {
   const removed = removing(engine, removeTree, (removal) => {
@@ -187,6 +199,7 @@ export function removeImage(engine: Engine, name: string, options: RemoveImageOp
 /**
  * Removes an image with its names if nobody uses it: no container, no other image; then those that it was made from, as `rmi` does.
  * One that others were made from loses only its names. An image that is not there is removed already.
+ * @throws as {@link removeImage} for a container that cannot be read
  * @param options `tagged`: also one that has a tag
  * @param remove as in {@link removing}
  */
@@ -200,7 +213,10 @@ export function removeUnusedImage(
     const { locked } = removal;
     const { tags, digests } = imageNames(locked.store, id);
     const isThere = findImageId(locked.store, id) !== undefined;
-    if (!isThere || (tags.length > 0 && !options.tagged) || containersOf(locked, id).length > 0) return;
+    if (!isThere || (tags.length > 0 && !options.tagged)) return;
+    const { known, unknown } = usersOf(locked, id);
+    if (known.length > 0) return;
+    if (unknown[0] !== undefined) throw mayBeUsed(`remove image ${shortId(id)}`, unknown[0]);
     untagAll(removal, id, [...tags, ...digests]);
     deleteImage(removal, id, { force: false, noPrune: false }, true);
   });

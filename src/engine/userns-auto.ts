@@ -6,6 +6,7 @@ import { type IdMap, type IdMaps, subordinateRanges } from '../spec/id-map.ts';
 import { containerIds, readHostConfig } from '../store/containers.ts';
 import type { Store } from '../store/store.ts';
 import { withLock } from '../sys/lock.ts';
+import { mayBeUsed } from './unknown-users.ts';
 import { type AccountFiles, mapsOf, parseRemap, readAccounts } from './userns.ts';
 import { autoSize } from './userns-mode.ts';
 
@@ -64,15 +65,19 @@ export function autoMaps(
   return { uids: find('uids', files.subuid, '/etc/subuid'), gids: find('gids', files.subgid, '/etc/subgid') };
 }
 
-/** The maps of all containers. One whose files cannot be read, or whose user is not there any more, cannot be started and has none. */
+/** The maps of all containers. One that is damaged or of a form to come may run all the same: then nobody knows which ids it has.
+ *  One whose user is not there any more cannot be started and has none. @throws ERR_TSBOX_DAMAGED, ERR_TSBOX_UNSUPPORTED */
 function takenMaps(store: Store): IdMaps[] {
   return containerIds(store).flatMap((id) => {
     try {
       const maps = mapsOf(readHostConfig(store, id));
       return maps === undefined ? [] : [maps];
     } catch (error) {
-      if (error instanceof TsboxError) return [];
-      throw error;
+      if (!(error instanceof TsboxError)) throw error;
+      if (['ERR_TSBOX_DAMAGED', 'ERR_TSBOX_UNSUPPORTED'].includes(error.code)) {
+        throw mayBeUsed('find ids for --userns auto', { id, error });
+      }
+      return [];
     }
   });
 }

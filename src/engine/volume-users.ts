@@ -1,11 +1,11 @@
 /** Who has a volume, and the lock of its content. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerRecord } from '../spec/container.ts';
-import { listContainers } from '../store/containers.ts';
 import { containerState, monitorLives } from '../store/state.ts';
 import type { Store } from '../store/store.ts';
 import { contentLock } from '../store/volumes.ts';
 import { type Lock, type LockMode, tryLock } from '../sys/lock.ts';
+import { allUsers, type UnknownUser } from './unknown-users.ts';
 
 const POLL_MS = 10;
 
@@ -21,22 +21,35 @@ export function anonymousVolumesOf({ MountPoints }: Pick<ContainerRecord, 'Mount
   return volumesOf({ MountPoints: Object.fromEntries(points.map((point) => [point.Destination, point])) });
 }
 
-/** By volume the ids of the containers that have it, the youngest first. */
-export function volumeUsers(store: Store): Map<string, string[]> {
-  const users = new Map<string, string[]>();
-  for (const record of listContainers(store)) {
-    for (const name of volumesOf(record)) users.set(name, [...(users.get(name) ?? []), record.ID]);
-  }
-  return users;
+export interface VolumeUsers {
+  /** By volume the ids of the containers that have it, the youngest first. */
+  byVolume: Map<string, string[]>;
+  /** They may have any. */
+  unknown: UnknownUser[];
 }
 
-/** Runs somebody who has the volume? To be asked under the lock of its content. @param except a container that does not count */
+/** Who has which volume. */
+export function volumeUsers(store: Store): VolumeUsers {
+  const byVolume = new Map<string, string[]>();
+  const { known, unknown } = allUsers(store);
+  for (const record of known) {
+    for (const name of volumesOf(record)) byVolume.set(name, [...(byVolume.get(name) ?? []), record.ID]);
+  }
+  return { byVolume, unknown };
+}
+
+/** Runs somebody who has the volume, or may have it? To be asked under the lock of its content.
+ *  @param except a container that does not count */
 export function isRunningWith(store: Store, name: string, except?: string): boolean {
-  return listContainers(store).some(
-    (record) =>
-      record.ID !== except &&
-      volumesOf(record).includes(name) &&
-      (containerState(store, record).Running || monitorLives(store, record.ID)),
+  const { known, unknown } = allUsers(store);
+  return (
+    unknown.some(({ id }) => id !== except && monitorLives(store, id)) ||
+    known.some(
+      (record) =>
+        record.ID !== except &&
+        volumesOf(record).includes(name) &&
+        (containerState(store, record).Running || monitorLives(store, record.ID)),
+    )
   );
 }
 

@@ -18,6 +18,7 @@ import { randomHex } from '../sys/random.ts';
 import { unmountForRemoval } from './local-volume.ts';
 import type { Engine } from './open.ts';
 import type { Pruned, PruneFilter } from './prune.ts';
+import { mayBeUsed, type UnknownUser } from './unknown-users.ts';
 import { volumeUsers } from './volume-users.ts';
 
 export interface VolumeRequest {
@@ -55,9 +56,15 @@ export function createVolume(engine: Engine, request: VolumeRequest): string {
   return name;
 }
 
-/** All volumes by their names. @param onDamaged is told of each that cannot be read; the others are listed all the same */
-export function listVolumes({ store }: Engine, onDamaged?: (name: string, error: TsboxError) => void): VolumeUsage[] {
-  const users = volumeUsers(store);
+/** All volumes by their names. @param onDamaged is told of each that cannot be read; the others are listed all the same
+ *  @param onUnknown is told of containers that cannot be read: they are not among the users of any */
+export function listVolumes(
+  { store }: Engine,
+  onDamaged?: (name: string, error: TsboxError) => void,
+  onUnknown?: (user: UnknownUser) => void,
+): VolumeUsage[] {
+  const { byVolume: users, unknown } = volumeUsers(store);
+  for (const user of unknown) onUnknown?.(user);
   return volumeNames(store).flatMap((name) => {
     try {
       const volume = readVolume(store, name);
@@ -97,12 +104,15 @@ function isThere(store: Store, name: string): boolean {
 }
 
 /** Takes a volume that nobody uses out of use. @returns where it waits for its removal
- *  @throws ERR_TSBOX_NOT_FOUND; ERR_TSBOX_CONFLICT while a container has it or is being made with it */
+ *  @throws ERR_TSBOX_NOT_FOUND; ERR_TSBOX_CONFLICT while a container has it or is being made with it; ERR_TSBOX_DAMAGED,
+ *  ERR_TSBOX_UNSUPPORTED when a container cannot be read, which may have it */
 function retireUnused(store: Store, name: string): string {
   return withStore(store, (locked) => {
     if (!isThere(store, name)) throw noSuchVolume(name);
-    const users = volumeUsers(store).get(name) ?? [];
+    const { byVolume, unknown } = volumeUsers(store);
+    const users = byVolume.get(name) ?? [];
     if (users.length > 0 || isLeased(store, name)) throw inUse(name, users);
+    if (unknown[0] !== undefined) throw mayBeUsed(`remove volume ${name}`, unknown[0]);
     unmountForRemoval(store, name);
     return retireVolume(locked, name);
   });
@@ -125,15 +135,26 @@ export function releaseVolumes(engine: Engine, names: readonly string[]): void {
   }
 }
 
-/** As Docker 20.10: all volumes that no container has, but those that are mounts of something else. @returns their names */
+/** As Docker 20.10: all volumes that no container has, but those that are mounts of something else. None goes while there are containers
+ *  that cannot be read. @returns their names */
 export function pruneVolumes(engine: Engine, filter: PruneFilter): Pruned<string[]> {
   const pruned: Pruned<string[]> = { removed: [], bytes: 0, errors: [] };
   const { labels, withoutLabels } = filter;
-  const unused = listVolumes(engine).filter(({ volume, users }) => {
+  const unknown: UnknownUser[] = [];
+  const all = listVolumes(
+    engine,
+    (_, error) => pruned.errors.push(error),
+    (user) => unknown.push(user),
+  );
+  const unused = all.filter(({ volume, users }) => {
     const own = volume.labels ?? {};
     const unwanted = withoutLabels.length > 0 && withoutLabels.every((label) => hasLabel(own, label));
     return users.length === 0 && volume.options === null && !unwanted && labels.every((label) => hasLabel(own, label));
   });
+  if (unused.length > 0 && unknown.length > 0) {
+    pruned.errors.push(...unknown.map((user) => mayBeUsed('remove unused volumes', user)));
+    return pruned;
+  }
   for (const { volume } of unused) {
     try {
       const retired = retireUnused(engine.store, volume.name);

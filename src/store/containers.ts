@@ -26,6 +26,13 @@ function damaged(path: string, field: string): TsboxError {
   });
 }
 
+/** A container's directory comes and goes with all that is in it: a file that is not there was taken away. */
+function lost(path: string): TsboxError {
+  return new TsboxError('ERR_TSBOX_DAMAGED', `read ${path}: ENOENT (No such file or directory)`, {
+    hint: 'The file was removed. The container can only be removed, by its full id.',
+  });
+}
+
 /** What tsbox cannot do without; the rest has defaults, since Docker writes `null` for what is empty. */
 const NEEDED = ['ID', 'Created', 'Path', 'Image', 'Name'] as const;
 const OBJECTS = ['Config', 'State'] as const;
@@ -108,7 +115,8 @@ function checkState(state: Partial<ContainerState>): ContainerState {
 export function readContainer(store: Store, id: string): ContainerRecord {
   const path = `${containerDirectory(store, id)}/config.v2.json`;
   const text = isHexId(id) ? readText(path) : undefined;
-  if (text === undefined) throw noSuchContainer(id);
+  if (text === undefined)
+    throw isHexId(id) && existsSync(containerDirectory(store, id)) ? lost(path) : noSuchContainer(id);
   return checkRecord(parseStored(text, path), id, path);
 }
 
@@ -152,7 +160,7 @@ function checkResources(value: Record<string, unknown>, path: string): void {
 export function readHostConfig(store: Store, id: string): HostConfig {
   const path = `${containerDirectory(store, id)}/hostconfig.json`;
   const text = readText(path);
-  if (text === undefined) throw noSuchContainer(id);
+  if (text === undefined) throw existsSync(containerDirectory(store, id)) ? lost(path) : noSuchContainer(id);
   const value = parseStored(text, path);
   if (!isObject(value)) throw damaged(path, 'the object');
   if (typeof value['NetworkMode'] !== 'string') throw damaged(path, 'NetworkMode');

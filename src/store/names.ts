@@ -2,7 +2,7 @@
  * Names of containers. `names/<name>` is a symlink to the container's directory: symlink(2) fails when the name is taken, so making it
  * is the reservation. A link whose container is not there, or has another name, was left by a process that died, and counts for nothing.
  */
-import { readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { randomBytes } from '../sys/random.ts';
 import { attempt, readText, unlessGone } from './io.ts';
@@ -62,12 +62,12 @@ export function releaseName(store: Store, name: string, id: string): void {
   unlessGone(`release the name ${name}`, () => unlinkSync(`${store.names}/${name}`));
 }
 
-/** Has the container that the link leads to another name? One whose record says none, being damaged or of a form to come, keeps it. */
+/** Has the container that the link leads to another name? One whose record says none, being damaged, lost or of a form to come, keeps it. */
 function isStale(store: Store, name: string): boolean {
   const id = nameTarget(store, name);
   if (id === undefined) return true;
   const text = readText(`${containerDirectory(store, id)}/config.v2.json`);
-  if (text === undefined) return true;
+  if (text === undefined) return !existsSync(containerDirectory(store, id));
   try {
     const { Name } = JSON.parse(text) as { Name?: unknown };
     return typeof Name === 'string' && Name !== `/${name}`;
