@@ -192,7 +192,8 @@ function context(values: GlobalValues): Context {
       ...(remap !== undefined && { usernsRemap: remap }),
     };
   };
-  const open = async () => (await import('../engine/open.ts')).openEngine(await options());
+  const notice = (text: string) => complain(`tsbox: ${text}\n`);
+  const open = async () => (await import('../engine/open.ts')).openEngine(await options(), notice);
   return { engine: () => (engine ??= open()), options };
 }
 

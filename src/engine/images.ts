@@ -15,7 +15,7 @@ import {
   requireImage,
 } from '../store/images.ts';
 import { layerSize } from '../store/layers.ts';
-import { type ImageNames, namesByImage, readReferences } from '../store/references.ts';
+import { type ImageNames, namesByImage, type References, readReferences, referencesPath } from '../store/references.ts';
 import type { Store } from '../store/store.ts';
 import type { HistoryEntry, ImageSummary } from './api.ts';
 import type { Engine } from './open.ts';
@@ -75,16 +75,28 @@ export function imageCreated(engine: Engine, name: string): string {
   return requireImage(engine.store, name).config.created ?? NEVER;
 }
 
+/** None where the file is damaged and somebody is told so. */
+function listedReferences(store: Store, onDamaged?: (path: string, error: TsboxError) => void): References {
+  try {
+    return readReferences(store);
+  } catch (error) {
+    if (!(error instanceof TsboxError) || onDamaged === undefined) throw error;
+    onDamaged(referencesPath(store), error);
+    return new Map();
+  }
+}
+
 /** Images, the youngest first. Without `all` those are left out that have no name and only serve as parents of others. One that is
  *  removed meanwhile is left out.
- *  @param onDamaged is told of images that cannot be read; the others are listed all the same */
+ *  @param onDamaged is told of images that cannot be read; the others are listed all the same; and of the file with their names: then
+ *  they have none */
 export function listImages(
   engine: Engine,
   options: { all: boolean },
   onDamaged?: (id: string, error: TsboxError) => void,
 ): ImageSummary[] {
   const { store } = engine;
-  const named = namesByImage(readReferences(store));
+  const named = namesByImage(listedReferences(store, onDamaged));
   const parents = imageParents(store);
   const haveChildren = new Set(parents.values());
   const images: ImageSummary[] = [];

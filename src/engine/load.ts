@@ -6,7 +6,7 @@ import { digestOf } from '../store/chain.ts';
 import { noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import type { Locked } from '../store/lock.ts';
-import { imageOf, readReferences } from '../store/references.ts';
+import { imageOf, readOrSetAside } from '../store/references.ts';
 import { shortId } from '../store/store.ts';
 import { withLease } from '../store/take-back.ts';
 import type { OnProgress } from './api.ts';
@@ -86,7 +86,7 @@ function loadImage(
 
 /** Gives the image all its names. @returns Docker's lines */
 function nameImage(locked: Locked, references: readonly Reference[], id: string): string[] {
-  const before = readReferences(locked.store);
+  const before = readOrSetAside(locked);
   setReferences(locked, references, id);
   return references.flatMap((reference) => {
     const name = familiarString(reference);

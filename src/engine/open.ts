@@ -8,7 +8,8 @@ export interface Engine {
   readonly options: EngineOptions;
 }
 
-/** Opens the data root and the run root, which are made when they are not there. Cheap. @throws SyscallError */
-export function openEngine(options: EngineOptions): Engine {
-  return { store: openStore(options), options };
+/** Opens the data root and the run root, which are made when they are not there. Cheap.
+ *  @param notice as in {@link Store} @throws SyscallError */
+export function openEngine(options: EngineOptions, notice?: (text: string) => void): Engine {
+  return { store: openStore(notice === undefined ? options : { ...options, notice }), options };
 }

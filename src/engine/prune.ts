@@ -10,6 +10,7 @@ import { noteEvent } from '../store/events.ts';
 import { logBytes, removeCounted } from '../store/freed.ts';
 import { collectGarbage } from '../store/gc.ts';
 import { type Locked, withStore } from '../store/lock.ts';
+import { lostReferences, referencesPath } from '../store/references.ts';
 import { rwDirectories } from '../store/rw-layers.ts';
 import { retireUnusedMaps } from '../store/shifted.ts';
 import { containerState } from '../store/state.ts';
@@ -116,7 +117,11 @@ export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOp
   const remove = (path: string) => {
     pruned.bytes += removeCounted(path);
   };
-  const damaged = (_: string, error: Error) => void pruned.errors.push(error);
+  let nameless = all ? undefined : namesLost(store);
+  const damaged = (path: string, error: TsboxError) => {
+    if (path === referencesPath(store)) nameless = error;
+    else pruned.errors.push(error);
+  };
   const images = listImages(engine, { all: false }, damaged).filter(({ created, config }) =>
     fits(filter, created, config.config?.Labels),
   );
@@ -125,6 +130,8 @@ export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOp
   const unused = images.filter(({ id, tags }) => (all || tags.length === 0) && !used.has(id));
   if (unused.length > 0 && unknown.length > 0) {
     pruned.errors.push(...unknown.map((user) => mayBeUsed('remove unused images', user)));
+  } else if (unused.length > 0 && nameless !== undefined) {
+    pruned.errors.push(nameless);
   } else {
     await each(unused, pruned.errors, ({ id }) => {
       pruned.removed.push(removeUnusedImage(engine, id, { tagged: all }, remove));
@@ -134,6 +141,15 @@ export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOp
   if (!isFiltered) pruned.removed.push({ untagged: [], deleted: removeLayers(store, remove) });
   notePrune(store, 'image', pruned.bytes);
   return pruned;
+}
+
+/** Why no image goes for want of a name: the names were lost, or cannot be read. */
+function namesLost(store: Store): TsboxError | undefined {
+  const [path] = lostReferences(store);
+  if (path === undefined) return undefined;
+  return new TsboxError('ERR_TSBOX_DAMAGED', `remove unused images: their names were lost with ${path}`, {
+    hint: 'Give names to the images that are needed (tsbox tag), then remove that file.',
+  });
 }
 
 /** Copies of layers for user namespaces that no container has go too. @returns the chain ids of the layers that nothing used */

@@ -19,7 +19,7 @@ import { diffIdOfBlob } from '../store/distribution.ts';
 import { noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import type { Locked } from '../store/lock.ts';
-import { imageOf, readReferences } from '../store/references.ts';
+import { imageOf, readOrSetAside } from '../store/references.ts';
 import { type Store, shortId } from '../store/store.ts';
 import { withLease } from '../store/take-back.ts';
 import type { OnProgress, UnpackLimits } from './api.ts';
@@ -229,7 +229,7 @@ function layerSources(
 /** Gives the image its tag and its digest as names. @returns whether it had the one that was asked for already */
 function setNames(locked: Locked, reference: Reference, digest: string, id: string): boolean {
   const { domain, path } = reference;
-  const before = imageOf(readReferences(locked.store), reference);
+  const before = imageOf(readOrSetAside(locked), reference);
   const byDigest: Reference = { domain, path, digest };
   setReferences(locked, reference.digest === undefined ? [byDigest, reference] : [byDigest], id);
   return before === id;

@@ -10,7 +10,7 @@ import { dropImage, removeReferences } from '../store/image-changes.ts';
 import { findImageId, imageChildren, imageNames, imageParent, isIdPrefix, requireImage } from '../store/images.ts';
 import { removeTree } from '../store/io.ts';
 import { type Locked, withStore } from '../store/lock.ts';
-import { referenceKey, repositoryOf } from '../store/references.ts';
+import { lostReferences, referenceKey, repositoryOf } from '../store/references.ts';
 import { containerState, monitorLives } from '../store/state.ts';
 import { shortId } from '../store/store.ts';
 import { imageTop, removeUnusedChain } from '../store/unused-layers.ts';
@@ -136,6 +136,7 @@ function deleteImage(removal: Removal, id: string, options: RemoveImageOptions, 
   noteImage(locked.store, 'delete', id);
   waiting.push(...layers.waiting);
   if (options.noPrune || parent === undefined || findImageId(locked.store, parent) === undefined) return;
+  if (lostReferences(locked.store).length > 0) return; // it may have had a name
   deleteImage(removal, parent, { force: false, noPrune: false }, true);
 }
 

@@ -20,7 +20,14 @@ import { attempt, ensureDirectory, refusal, removeTree, withoutUmask } from './i
 import { hasLayer } from './layers.ts';
 import type { Lease } from './leases.ts';
 import { type Locked, withStore } from './lock.ts';
-import { type References, readReferences, referenceKey, referencesPath, repositoryOf } from './references.ts';
+import {
+  type References,
+  readOrSetAside,
+  readReferences,
+  referenceKey,
+  referencesPath,
+  repositoryOf,
+} from './references.ts';
 import { imageFile, imageMetadata, type Store } from './store.ts';
 
 /** Docker's time format: RFC 3339 in UTC with nanoseconds. */
@@ -127,7 +134,7 @@ export function verifiedImage(store: Store, id: string): ImageRecord {
 export function setReferences(locked: Locked, wanted: readonly Reference[], id: string): void {
   const { store } = locked;
   if (!existsSync(imageFile(store, id))) throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such image: ${id}`);
-  const references = readReferences(store);
+  const references = readOrSetAside(locked);
   for (const reference of wanted) {
     if (reference.tag !== undefined && !isTag(reference.tag)) {
       throw new TsboxError('ERR_TSBOX_SPEC', `invalid tag ${JSON.stringify(reference.tag)}`);

@@ -10,7 +10,7 @@ import { chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { maySetOwners } from '../sys/own-ids.ts';
 import { lgetxattr, llistxattr, lsetxattr } from '../sys/xattr.ts';
-import { parseStored, readText } from './io.ts';
+import { readObject } from './io.ts';
 import { type Child, childOf, type Piece, rootPieces, type Stack } from './lookup.ts';
 
 /** Path and what it is: a directory, an empty file, or a symlink's target. */
@@ -83,11 +83,8 @@ export function initRecipe(stack: Stack): InitRecipe {
 /** The recipe for an image whose top layer's layerdb entry is `entry`: the kept one, or else it is worked out and kept. */
 export function keptRecipe(entry: string, stack: Stack): InitRecipe {
   const path = `${entry}/init.json`;
-  const text = readText(path);
-  if (text !== undefined) {
-    const kept = parseStored(text, path) as { version?: number; entries?: InitRecipe };
-    if (kept.version === RECIPE_VERSION && Array.isArray(kept.entries)) return kept.entries;
-  }
+  const kept = readObject(path, true);
+  if (kept?.['version'] === RECIPE_VERSION && Array.isArray(kept['entries'])) return kept['entries'];
   const entries = initRecipe(stack);
   writeFileAtomic(path, JSON.stringify({ version: RECIPE_VERSION, entries }));
   return entries;

@@ -37,11 +37,13 @@ export interface StoreOptions {
   runRoot: string;
   /** `--bridge`: the interface of the default network, or `none`. */
   bridge?: string;
+  /** See {@link Store}. */
+  notice?: (text: string) => void;
 }
 
 /** The store at `dataRoot`, which is laid out when it is not there. A data root that dockerd made is a store too.
  *  @throws SyscallError when the directories cannot be made */
-export function openStore({ dataRoot, runRoot, bridge }: StoreOptions): Store {
+export function openStore({ dataRoot, runRoot, bridge, notice }: StoreOptions): Store {
   const overlay = `${dataRoot}/overlay2`;
   const store: Store = {
     dataRoot,
@@ -52,6 +54,7 @@ export function openStore({ dataRoot, runRoot, bridge }: StoreOptions): Store {
     names: `${dataRoot}/names`,
     driver: overlay2Driver(overlay),
     ...(bridge !== undefined && { bridge }),
+    ...(notice !== undefined && { notice }),
   };
   // `names` is made last: where it is, everything is.
   if (!existsSync(store.names)) withoutUmask(() => layOut(store));

@@ -1,8 +1,10 @@
 /** `repositories.json`: which image a name stands for. Familiar names, as Docker writes it; rewritten whole, under the store's lock. */
+import { readdirSync, renameSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { isDigest } from '../spec/digest.ts';
 import { canonicalString, familiarName, parseNamed, type Reference } from '../spec/reference.ts';
-import { isObject, parseStored, readText } from './io.ts';
+import { attempt, isObject, parseStored, readText } from './io.ts';
+import type { Locked } from './lock.ts';
 import type { Store } from './store.ts';
 
 /** Repository -> reference (`name:tag` or `name@sha256:..`) -> image id. */
@@ -31,6 +33,28 @@ export function readReferences(store: Store): References {
     references.set(repository, ids);
   }
   return references;
+}
+
+const SET_ASIDE = 'repositories.json.damaged-';
+
+/** {@link readReferences} for who gives a name and so writes the file anew. One that is damaged is kept beside it under another name:
+ *  what was in it cannot be worked out from anything else. @throws ERR_TSBOX_UNSUPPORTED for a format to come: that one stays */
+export function readOrSetAside({ store }: Locked): References {
+  try {
+    return readReferences(store);
+  } catch (error) {
+    if (!(error instanceof TsboxError) || error.code !== 'ERR_TSBOX_DAMAGED') throw error;
+    const aside = `${store.images}/${SET_ASIDE}${new Date().toISOString().replaceAll(':', '-')}`;
+    attempt(`set aside ${referencesPath(store)}`, () => renameSync(referencesPath(store), aside));
+    store.notice?.(`${error.message}: set aside as ${aside}; images have lost their names`);
+    return new Map();
+  }
+}
+
+/** Files with names that were set aside: while there is one, an image without a name may be one that somebody wants. */
+export function lostReferences(store: Store): string[] {
+  const names = readdirSync(store.images).filter((name) => name.startsWith(SET_ASIDE));
+  return names.sort().map((name) => `${store.images}/${name}`);
 }
 
 /** The key of a reference: by digest when it has one, else by tag. */

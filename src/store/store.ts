@@ -19,6 +19,8 @@ export interface Store {
   readonly driver: Driver;
   /** Interface of the default network, as it was asked for; `none`: there is no such network. See networks.ts. */
   readonly bridge?: string;
+  /** Tells the user what was done beside what he asked for: a sentence without a period. */
+  readonly notice?: (text: string) => void;
 }
 
 /** Names of what is being made begin with this, as those of sys/atomic.ts do. */
