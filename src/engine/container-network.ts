@@ -105,10 +105,11 @@ export function makeEndpoint(
   };
 }
 
-/** By which others find it. In the default network nobody has a name. */
+/** By which others find it, as with Docker also by its host name. In the default network nobody has a name. */
 export function endpointNames(record: ContainerRecord, network: NetworkRecord, config: EndpointConfig): string[] {
   if (!isUserDefined(network)) return [];
-  return [...new Set([record.Name.slice(1), record.ID.slice(0, 12), ...(config.Aliases ?? [])])];
+  const { Name, ID, Config } = record;
+  return [Name.slice(1), ...new Set([ID.slice(0, 12), ...(config.Aliases ?? []), Config.Hostname])];
 }
 
 /** Ports, and where they lead: to the container's address of the same version of IP in the first network that has one. */

@@ -135,7 +135,8 @@ function asUser<T>(work: () => T): T {
 export async function connectContainer(engine: Engine, asked: EndpointRequest & { container: string }): Promise<void> {
   const { store } = engine;
   const network = readNetwork(store, asked.network);
-  const config = asUser(() => endpointConfig(network, asked));
+  // As Docker keeps it: what is not asked for is empty here, and null for what `run` says.
+  const { IPAMConfig, DriverOpts, ...config } = asUser(() => endpointConfig(network, asked));
   const { ID } = requireContainer(store, asked.container);
   checkOwn(readHostConfig(store, ID));
   withLock(containerDirectory(store, ID), 'exclusive', () => {
@@ -147,7 +148,12 @@ export async function connectContainer(engine: Engine, asked: EndpointRequest & 
     const { Running, Pid } = containerState(store, record);
     const wanted: ContainerRecord = {
       ...record,
-      NetworkSettings: { Networks: { ...Networks, [network.Name]: config } },
+      NetworkSettings: {
+        Networks: {
+          ...Networks,
+          [network.Name]: { ...config, IPAMConfig: IPAMConfig ?? {}, DriverOpts: DriverOpts ?? {} },
+        },
+      },
     };
     if (Running) {
       const { endpoints } = readRunNetwork(store, ID);

@@ -1,9 +1,11 @@
 /** `inspect`'s NetworkSettings, in Docker's shape and order. */
 import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
 import type { Endpoint, EndpointConfig } from '../spec/network.ts';
+import { PREDEFINED } from '../spec/network-options.ts';
 import { portsShown } from '../spec/published.ts';
 import { endpointId } from '../store/endpoints.ts';
 import { readRunNetwork } from '../store/network-run.ts';
+import { readNetwork } from '../store/networks.ts';
 import type { Store } from '../store/store.ts';
 import { wantedNetworks } from './network-mode.ts';
 
@@ -31,13 +33,13 @@ function addresses(id: string, endpoint: Endpoint | undefined) {
   };
 }
 
-function shownNetwork(id: string, config: EndpointConfig, endpoint: Endpoint | undefined) {
-  const { EndpointID, Gateway, IPAddress, IPPrefixLen, IPv6Gateway, ...rest } = addresses(id, endpoint);
+function shownNetwork(record: ContainerRecord, config: EndpointConfig, endpoint: Endpoint | undefined) {
+  const { EndpointID, Gateway, IPAddress, IPPrefixLen, IPv6Gateway, ...rest } = addresses(record.ID, endpoint);
   const { GlobalIPv6Address, GlobalIPv6PrefixLen, MacAddress } = rest;
   return {
     IPAMConfig: config.IPAMConfig,
     Links: config.Links,
-    Aliases: aliases(id, config, endpoint),
+    Aliases: aliases(record, config, endpoint),
     NetworkID: endpoint?.networkId ?? '',
     ...{ EndpointID, Gateway, IPAddress, IPPrefixLen, IPv6Gateway },
     ...{ GlobalIPv6Address, GlobalIPv6PrefixLen, MacAddress },
@@ -45,9 +47,18 @@ function shownNetwork(id: string, config: EndpointConfig, endpoint: Endpoint | u
   };
 }
 
-/** Its short id is one, where there are names. */
-function aliases(id: string, { Aliases }: EndpointConfig, endpoint: Endpoint | undefined): string[] | null {
-  return (endpoint?.names.length ?? 0) > 0 ? [...(Aliases ?? []), id.slice(0, 12)] : Aliases;
+/** Its short id and its host name are among them, where there are names. */
+function aliases({ ID, Config }: ContainerRecord, { Aliases }: EndpointConfig, endpoint: Endpoint | undefined) {
+  if ((endpoint?.names.length ?? 0) === 0) return Aliases;
+  return [...new Set([...(Aliases ?? []), ID.slice(0, 12), Config.Hostname])];
+}
+
+/** Of a container without networks of its own: `host` and `none` have ids too, and so has who runs in them. */
+function withoutNetworks(store: Store, record: ContainerRecord, mode: string, runs: boolean) {
+  const shown = shownNetwork(record, NOT_ASKED, undefined);
+  if (!runs || !PREDEFINED.includes(mode)) return { [mode]: shown };
+  const { ID } = readNetwork(store, mode);
+  return { [mode]: { ...shown, NetworkID: ID, EndpointID: endpointId(record.ID, ID) } };
 }
 
 /** Of a container that does not run: what it will be in. The fields of before there were several networks are those of `bridge`. */
@@ -56,7 +67,7 @@ export function networkSettings(store: Store, record: ContainerRecord, hostConfi
   const { endpoints, ports } = readRunNetwork(store, id);
   const wanted = wantedNetworks(record, hostConfig);
   const inNetwork = (name: string) => endpoints.find(({ network }) => network === name);
-  const shown = wanted.length > 0 || isShared(hostConfig) ? wanted : [[hostConfig.NetworkMode, NOT_ASKED] as const];
+  const hasOwn = wanted.length > 0 || isShared(hostConfig);
   return {
     Bridge: '',
     SandboxID: '',
@@ -68,7 +79,9 @@ export function networkSettings(store: Store, record: ContainerRecord, hostConfi
     SecondaryIPAddresses: null,
     SecondaryIPv6Addresses: null,
     ...addresses(id, inNetwork('bridge')),
-    Networks: Object.fromEntries(shown.map(([name, config]) => [name, shownNetwork(id, config, inNetwork(name))])),
+    Networks: hasOwn
+      ? Object.fromEntries(wanted.map(([name, config]) => [name, shownNetwork(record, config, inNetwork(name))]))
+      : withoutNetworks(store, record, hostConfig.NetworkMode, state.Running),
   };
 }
 

@@ -159,7 +159,25 @@ function portStep(name: string, hairpin: boolean, icc: boolean): Step {
 export function interfaceSteps({ interface: name, address, address6 }: Endpoint): Step[] {
   const add = (one: string | undefined): Step[] =>
     one === undefined ? [] : [{ op: 'address_add', link: name, address: one, why: 'its address in the network' }];
-  return [...add(address), ...add(address6), { op: 'link_up', name, why: "the container's end of the cable" }];
+  return [
+    ...(address6 === undefined ? [withoutIPv6(name)] : []),
+    ...add(address),
+    ...add(address6),
+    { op: 'link_up', name, why: "the container's end of the cable" },
+  ];
+}
+
+/** Else the kernel gives it an address of its own choice (fe80::) as soon as it is up. */
+function withoutIPv6(name: string): Step {
+  return {
+    op: 'write_proc',
+    path: `sys/net/ipv6/conf/${name}/disable_ipv6`,
+    data: '1',
+    why: 'in a network without IPv6 it has no address of that version, not even for the link',
+    see: 'ip-sysctl.rst, disable_ipv6',
+    // A kernel without IPv6.
+    onError: GONE,
+  };
 }
 
 /** What is in none of the networks goes to the gateway of the first that leads out. */

@@ -54,7 +54,7 @@ export interface Endpoint {
   gateway?: string;
   address6?: string;
   gateway6?: string;
-  /** By which others in the network find it, besides its address: name, short id, aliases. None in the default network. */
+  /** By which others in the network find it, besides its address: its name first, short id, aliases, host name. None in the default network. */
   names: readonly string[];
   /** By which this container alone finds others, besides their names: `NAME[:ALIAS]` of `--link`. */
   links?: readonly string[];

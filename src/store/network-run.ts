@@ -29,11 +29,10 @@ function isPort(value: unknown): value is ForwardedPort {
 /** A container that runs is found by another name from now on. Without networks that have names nothing is changed. */
 export function renameInNetworks(store: Store, id: string, from: string, to: string): void {
   const run = readRunNetwork(store, id);
-  if (!run.endpoints.some(({ names }) => names.includes(from))) return;
-  const endpoints = run.endpoints.map((one) => ({
-    ...one,
-    names: one.names.map((name) => (name === from ? to : name)),
-  }));
+  if (!run.endpoints.some(({ names }) => names[0] === from)) return;
+  // What is the same by chance, an alias or the host name, stays.
+  const renamed = ([first, ...others]: readonly string[]) => [first === from ? to : first!, ...others];
+  const endpoints = run.endpoints.map((one) => (one.names.length === 0 ? one : { ...one, names: renamed(one.names) }));
   writeFileAtomic(runNetworkFile(store, id), JSON.stringify({ ...run, endpoints }), { mode: 0o644 });
 }
 

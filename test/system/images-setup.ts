@@ -97,7 +97,11 @@ export async function removeContainers(docker: Docker): Promise<void> {
 }
 
 /** A dockerd with a data root and a mount namespace of its own, until the test ends. `flags` are more of its own. */
-export async function startDocker(context: TestContext, flags: readonly string[] = []): Promise<Docker> {
+export async function startDocker(
+  context: TestContext,
+  flags: readonly string[] = [],
+  networked = false,
+): Promise<Docker> {
   const directory = temporary(context);
   chmodSync(directory, 0o711); // with --userns-remap others have to get through
   const host = `unix://${directory}/sock`;
@@ -110,8 +114,10 @@ export async function startDocker(context: TestContext, flags: readonly string[]
     '--pidfile',
     `${directory}/pid`,
   ];
-  const network = ['--bridge=none', '--iptables=false', '--ip6tables=false'];
-  const child = spawn('unshare', ['-m', 'dockerd', '-H', host, ...paths, ...network, ...flags], {
+  const network = networked ? [] : ['--bridge=none', '--iptables=false', '--ip6tables=false'];
+  // Its bridges and rules are made in a network namespace that ends with it and its containers.
+  const where = networked ? ['-m', '-n', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh'] : ['-m'];
+  const child = spawn('unshare', [...where, 'dockerd', '-H', host, ...paths, ...network, ...flags], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let log = '';
