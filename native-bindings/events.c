@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "format.h"
+#include "log.h"
 #include "monitor.h"
 
 static void fail(struct monitor *monitor, const struct outcome *outcome) {
@@ -112,8 +113,11 @@ void monitor_reap(struct monitor *monitor) {
   pid_t pid;
   if (monitor->channel >= 0) return;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    if (pid == monitor->repeat_pid) repeat_ended(monitor);
-    if (pid != monitor->run.pid) continue;
+    if (pid == monitor->repeat_pid) repeat_ended(monitor, status);
+    if (pid != monitor->run.pid) {
+      log_child_ended(pid, status);
+      continue;
+    }
     monitor->reaped = true;
     monitor->status = status;
   }

@@ -39,6 +39,8 @@ struct monitor {
   /* the program that is started again and again while the container runs */
   struct arg repeat_words;
   u64 repeat_every; /* nanoseconds; 0: there is none */
+  u64 repeat_early; /* that before it has ended well; 0: it has, or there is no such time */
+  u64 repeat_until; /* when that is over */
   u64 repeat_at;    /* when it is due */
   pid_t repeat_pid; /* 0: it does not run */
   int *ports; /* sockets of bind_port; NULL: none */
@@ -116,7 +118,7 @@ void monitor_live(struct monitor *monitor, const struct plan *plan);
 /* repeat.c */
 int repeat_wait(const struct monitor *monitor); /* milliseconds until it is due; -1: it is not */
 void repeat_start(struct monitor *monitor);     /* if it is due */
-void repeat_ended(struct monitor *monitor);
+void repeat_ended(struct monitor *monitor, int status);
 void repeat_stop(struct monitor *monitor);
 /* bind_port.c: before anybody is told the end, who may want the same ports. */
 void ports_release(struct monitor *monitor);

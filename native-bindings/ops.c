@@ -60,7 +60,7 @@ static const struct op table[] = {
     /* the monitor */
     {44, HOST, "flock", "t", op_flock},
     {45, FIRST, "listen", "t", op_listen},
-    {46, FIRST, "log", "tiit", op_log},
+    {46, FIRST, "log", "tiittii", op_log},
     {47, FIRST, "birth_cgroup", "t", op_birth_cgroup},
     /* user namespaces */
     {48, ANY, "idmap", "it", op_idmap},
@@ -77,7 +77,7 @@ static const struct op table[] = {
     /* programs of the host */
     {57, ANY, "run", "s", op_run},
     {58, ROLE_HOST, "become", "tts", op_become},
-    {59, ROLE_FIRST, "repeat", "is", op_repeat},
+    {59, ROLE_FIRST, "repeat", "iiis", op_repeat},
     /* networks */
     {60, ANY, "link_add", "ttttti", op_link_add},
     {61, ANY, "link_set", "tt", op_link_set},
@@ -95,7 +95,7 @@ static const struct op table[] = {
 };
 
 enum { OPS = sizeof table / sizeof table[0] };
-_Static_assert(sizeof "ttttti" - 1 <= MAX_ARGS, "the longest argument list fits");
+_Static_assert(sizeof "tiittii" - 1 <= MAX_ARGS, "the longest argument list fits");
 
 const struct op *op_by_number(u16 number) { return number >= 1 && number <= OPS ? &table[number - 1] : NULL; }
 

@@ -78,8 +78,15 @@ OPERATION(listen) {
 }
 
 OPERATION(log) {
-  const char *path, *attrs;
-  int error = text_string(run, &args[0], &path);
-  if (error == 0) error = text_string(run, &args[3], &attrs);
-  return error != 0 ? error : log_open(path, args[1].number, args[2].number, attrs);
+  const char *form;
+  struct log_config config = {
+      .max_size = args[1].number, .max_files = args[2].number, .compress = args[5].number, .buffer = args[6].number};
+  int error = text_string(run, &args[0], &config.path);
+  if (error == 0) error = text_string(run, &args[3], &config.attrs);
+  if (error == 0) error = text_string(run, &args[4], &form);
+  if (error != 0) return error;
+  if (strcmp(form, "local") == 0) config.form = LOG_LOCAL;
+  else if (strcmp(form, "json-file") == 0) config.form = LOG_JSON_FILE;
+  else return EINVAL;
+  return log_open(&config);
 }

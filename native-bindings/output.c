@@ -11,7 +11,7 @@ bool output_blocked(const struct monitor *monitor) {
     const struct client *client = &monitor->clients[index];
     if (client->fd >= 0 && client->output && client->queue.length >= QUEUE_FULL) return true;
   }
-  return false;
+  return log_blocked();
 }
 
 /* Whoever started the container and has its output is waited for: nothing of that is lost. One that came later and stands still,

@@ -3,7 +3,7 @@
 
 #include "base.h"
 
-enum { PLAN_VERSION = 3, PLAN_TRACE = 1, MAX_LISTS = 64, MAX_ARGS = 6 };
+enum { PLAN_VERSION = 4, PLAN_TRACE = 1, MAX_LISTS = 64, MAX_ARGS = 7 };
 
 /* Who runs a list. An operation says in its table entry where it makes sense. */
 enum role {

@@ -8,13 +8,24 @@
 
 enum { NS_PER_MS = 1000000 };
 
-/* Every so many milliseconds, which are counted from the end of the last one. */
+static u64 interval(const struct monitor *monitor, u64 now) {
+  return monitor->repeat_early != 0 && now < monitor->repeat_until ? monitor->repeat_early : monitor->repeat_every;
+}
+
+static bool is_time(i64 milliseconds) { return milliseconds >= 0 && milliseconds <= INT32_MAX; }
+
+/* Every so many milliseconds, which are counted from the end of the last one; at first others, until it has ended with 0. */
 OPERATION(repeat) {
   struct monitor *monitor = run->monitor;
-  if (args[0].number <= 0 || args[0].number > INT32_MAX) return EINVAL;
-  monitor->repeat_words = args[1]; /* what it points to is the plan's */
+  u64 now = now_ns();
+  if (args[0].number == 0) return EINVAL;
+  for (int time = 0; time < 3; time++)
+    if (!is_time(args[time].number)) return EINVAL;
+  monitor->repeat_words = args[3]; /* what it points to is the plan's */
   monitor->repeat_every = (u64)args[0].number * NS_PER_MS;
-  monitor->repeat_at = now_ns() + monitor->repeat_every;
+  monitor->repeat_early = (u64)args[1].number * NS_PER_MS;
+  monitor->repeat_until = now + (u64)args[2].number * NS_PER_MS;
+  monitor->repeat_at = now + interval(monitor, now);
   return 0;
 }
 
@@ -42,12 +53,14 @@ void repeat_start(struct monitor *monitor) {
   pid_t pid = fork();
   if (pid == 0) become_program(monitor);
   if (pid > 0) monitor->repeat_pid = pid;
-  else repeat_ended(monitor);
+  else repeat_ended(monitor, -1);
 }
 
-void repeat_ended(struct monitor *monitor) {
+void repeat_ended(struct monitor *monitor, int status) {
+  u64 now = now_ns();
   monitor->repeat_pid = 0;
-  monitor->repeat_at = now_ns() + monitor->repeat_every;
+  if (status == 0) monitor->repeat_early = 0;
+  monitor->repeat_at = now + interval(monitor, now);
 }
 
 void repeat_stop(struct monitor *monitor) {

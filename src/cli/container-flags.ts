@@ -13,8 +13,8 @@ export const CONTAINER_FLAGS = {
   hostname: { kind: 'string', short: 'h', help: 'Host name of the container' },
   interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
   label: { kind: 'list', short: 'l', help: 'Set a label (key=value)' },
-  'log-driver': { kind: 'string', value: 'driver', help: 'Where output is kept: json-file or none' },
-  'log-opt': { kind: 'list', value: 'name=value', help: 'Option of the log: max-size, max-file, labels, env, tag' },
+  'log-driver': { kind: 'string', value: 'driver', help: 'Where output is kept: json-file, local or none' },
+  'log-opt': { kind: 'list', value: 'name=value', help: 'Option of the log: max-size, max-file, compress, mode, max-buffer-size, labels, env, tag' },
   name: { kind: 'string', help: 'Name of the container; one is made up otherwise' },
   ip: { kind: 'string', value: 'address', help: 'IPv4 address in its network' },
   ip6: { kind: 'string', value: 'address', help: 'IPv6 address in its network' },
@@ -57,7 +57,6 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'runtime use-api-socket storage-opt',
   // its life
   'annotation',
-  'health-start-interval',
   'disable-content-trust',
   // network
   'link-local-ip',

@@ -19,6 +19,11 @@ export const LIFE_FLAGS = {
   'health-cmd': { kind: 'string', value: 'command', help: 'Command whose success says that the container is healthy' },
   'health-interval': { kind: 'string', value: 'duration', help: 'Time between two checks; 30s when absent' },
   'health-retries': { kind: 'int', help: 'Failures after which it is unhealthy; 3 when absent' },
+  'health-start-interval': {
+    kind: 'string',
+    value: 'duration',
+    help: 'Time between two checks within the start period; 5s when absent, or less if health-interval is',
+  },
   'health-start-period': {
     kind: 'string',
     value: 'duration',
@@ -66,7 +71,7 @@ function streams(given: readonly string[]): AttachedStream[] {
 }
 
 /** Nanoseconds. */
-function duration(flags: Values, name: 'health-interval' | 'health-start-period' | 'health-timeout'): number {
+function duration(flags: Values, name: `health-${'interval' | 'start-interval' | 'start-period' | 'timeout'}`): number {
   const text = flags[name];
   if (text === undefined) return 0;
   const value = text === '0' ? 0 : parseDuration(text);
@@ -85,6 +90,7 @@ function healthcheck(flags: Values): Pick<ContainerRequest, 'healthcheck'> {
     Interval: duration(flags, 'health-interval'),
     Timeout: duration(flags, 'health-timeout'),
     StartPeriod: duration(flags, 'health-start-period'),
+    StartInterval: duration(flags, 'health-start-interval'),
     Retries: retries,
   };
   if (retries < 0) throw new UsageError('--health-retries cannot be negative', FLAG_ERROR);

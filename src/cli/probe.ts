@@ -9,7 +9,7 @@ export const verb = command({
   async run(context, _, [id]) {
     const engine = await context.engine();
     const { probeContainer } = await import('../engine/probe.ts');
-    await probeContainer(engine, id!);
-    return 0;
+    // For the monitor: see docs/monitor.md, While it runs.
+    return (await probeContainer(engine, id!)) ? 0 : 1;
   },
 });

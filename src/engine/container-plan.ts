@@ -16,7 +16,15 @@ import { eventPlace, volumePlaces } from '../store/events.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { needsOwner, shiftedHome } from '../store/shifted.ts';
-import { containerDirectory, mappedPlace, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
+import {
+  containerDirectory,
+  localLogDirectory,
+  logPath,
+  mappedPlace,
+  memoryEventsFile,
+  runDirectory,
+  type Store,
+} from '../store/store.ts';
 import { requireBuiltFile } from '../sys/built-file.ts';
 import { cgroupFacts, parentCpuset } from '../sys/cgroup.ts';
 import { deviceNumbers } from '../sys/node.ts';
@@ -25,7 +33,7 @@ import { hostFacts, pathKind } from '../sys/probe.ts';
 import { parentPath, placeSteps } from './cgroup-path.ts';
 import type { ContainerNetwork } from './container-network.ts';
 import { containerDevices } from './devices.ts';
-import { probeOf } from './health.ts';
+import { type Probe, probeOf } from './health.ts';
 import { withMappedVolumes } from './mapped-volumes.ts';
 import { noSuchSource } from './mount-spec.ts';
 import { joinedContainers } from './namespaces.ts';
@@ -239,8 +247,10 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const owner = rootless ? undefined : maps;
   const owners = owner && (await layerOwners(input, store, facts, owner));
   const mount = store.driver.mountSteps({ ...layer, discard, userxattr, ...owners?.layers });
+  const log = logFile(hostConfig.LogConfig, logSubject(record));
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
+    ...(log?.format === 'local' ? [localLogs(store, record.ID)] : []),
     {
       op: 'mkdir',
       path: run,
@@ -273,7 +283,6 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
     ...(hostConfig.AutoRemove ? removalSteps(engine, record, layer, owners?.layers.shifted && maps) : []),
     ...releaseSteps(engine, record, hostConfig.AutoRemove),
   ];
-  const log = logFile(hostConfig.LogConfig, logSubject(record));
   const plan = compilePlan({
     config: owners?.layers.mapped === undefined ? config : withMappedVolumes(store, config, record, maps),
     ...(owners?.layers.mapped !== undefined && { mapping: { place: mappedPlace(store, record.ID), userns: USERNS } }),
@@ -292,15 +301,25 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       events,
       volumes: volumePlaces(store, record),
       removes: hostConfig.AutoRemove,
-      ...(log === undefined ? {} : { log: { path: record.LogPath, ...log } }),
+      ...(log === undefined ? {} : { log: { path: logPath(store, record, log.format), ...log } }),
       ...(record.Config.Tty ? {} : { stdin: stdinMode(record.Config) }),
       ...(hostConfig.AutoRemove ? {} : { exitRecord: `${containerDirectory(store, record.ID)}/exit.json` }),
       ...(probe === undefined
         ? {}
-        : { repeat: { every: probe.every, args: ownCommand(engine.options, ['system', 'probe', record.ID]) } }),
+        : { repeat: { ...repeated(probe), args: ownCommand(engine.options, ['system', 'probe', record.ID]) } }),
       successor: ownCommand(engine.options, ['system', 'after-exit', record.ID]),
       end,
     },
   });
   return { plan, config, facts, ...(seccomp && { seccomp }), ...(maps && { maps }) };
 }
+
+const localLogs = (store: Store, id: string): Step => ({
+  op: 'mkdir',
+  path: localLogDirectory(store, id),
+  mode: 0o700,
+  why: "the driver local has its files in a directory of their own, as Docker's",
+  onError: { EEXIST: 'skip' },
+});
+
+const repeated = ({ every, early }: Probe) => ({ every, early: early?.every ?? 0, until: early?.until ?? 0 });

@@ -145,7 +145,8 @@ function makeRecord(
     HostnamePath: `${directory}/hostname`,
     HostsPath: `${directory}/hosts`,
     ResolvConfPath: `${directory}/resolv.conf`,
-    LogPath: request.logDriver === 'none' ? '' : `${directory}/${id}-json.log`,
+    // As Docker: the file of another driver is nobody's to look at.
+    LogPath: [undefined, '', 'json-file'].includes(request.logDriver) ? `${directory}/${id}-json.log` : '',
     ...(Networks !== undefined && { NetworkSettings: { Networks } }),
     RestartCount: 0,
     HasBeenStartedBefore: false,

@@ -5,6 +5,7 @@ import type { Healthcheck } from '../spec/oci-image.ts';
 
 const NS_PER_MS = 1e6;
 const DEFAULT_NS = 30e9;
+const DEFAULT_EARLY_NS = 5e9;
 const DEFAULT_RETRIES = 3;
 const LOG_MOST = 5;
 
@@ -13,6 +14,8 @@ export interface Probe {
   /** Milliseconds between the end of one probe and the next, and for one probe. */
   every: number;
   timeout: number;
+  /** Within the first `until` milliseconds of the container, until its health is known, the time between two is another. */
+  early?: { every: number; until: number };
 }
 
 const milliseconds = (nanoseconds: number | undefined) =>
@@ -23,7 +26,18 @@ export function probeOf(check: Healthcheck | undefined): Probe | undefined {
   const [kind, ...words] = check?.Test ?? [];
   const command = kind === 'CMD' ? words : kind === 'CMD-SHELL' ? ['/bin/sh', '-c', ...words] : [];
   if (command.length === 0) return undefined;
-  return { command, every: milliseconds(check?.Interval), timeout: milliseconds(check?.Timeout) };
+  return {
+    command,
+    every: milliseconds(check?.Interval),
+    timeout: milliseconds(check?.Timeout),
+    ...((check?.StartPeriod ?? 0) > 0 && { early: early(check!) }),
+  };
+}
+
+/** Docker 25 takes 5 s where nothing is said, even when the usual interval is shorter: older ones took that one, and it is kept. */
+function early({ Interval, StartInterval, StartPeriod }: Healthcheck): { every: number; until: number } {
+  const every = StartInterval || Math.min(DEFAULT_EARLY_NS, Interval || DEFAULT_NS);
+  return { every: milliseconds(every), until: milliseconds(StartPeriod) };
 }
 
 /** @param startedAt of the container, RFC 3339 */
@@ -51,7 +65,7 @@ export function mergeHealthcheck(
 /** @throws ERR_TSBOX_USAGE in Docker's words */
 export function checkHealthcheck(check: Healthcheck): void {
   const refused = (message: string) => new TsboxError('ERR_TSBOX_USAGE', message);
-  for (const name of ['Interval', 'Timeout', 'StartPeriod'] as const) {
+  for (const name of ['Interval', 'Timeout', 'StartPeriod', 'StartInterval'] as const) {
     const value = check[name] ?? 0;
     if (value !== 0 && value < NS_PER_MS) throw refused(`${name} in Healthcheck cannot be less than 1ms`);
   }

@@ -51,6 +51,25 @@ function parseAny(line: Buffer): LogEntry | undefined {
   }
 }
 
+/** A driver's format. */
+export interface LogCodec {
+  /** The entries that are whole, which may lie in `data`, and how many bytes of it are done with. */
+  read(data: Buffer): { entries: LogEntry[]; used: number };
+  /** The entries of a file from its end to its start, undefined for one that is damaged, each with where it ends. One that is still being
+   *  written is left out. */
+  backwards(fd: number, size: number): Generator<{ entry: LogEntry | undefined; end: number }>;
+}
+
+export const JSON_FILE: LogCodec = {
+  read(data) {
+    const used = data.lastIndexOf(NEWLINE) + 1;
+    return { entries: entriesOf(data.subarray(0, used)), used };
+  },
+  *backwards(fd, size) {
+    for (const { line, end } of linesBackwards(fd, size)) yield { entry: parseEntry(line), end };
+  },
+};
+
 export interface LineReader {
   /** What has been read of the file. */
   position: number;
@@ -60,8 +79,8 @@ export interface LineReader {
   restart(): void;
 }
 
-/** Reads whole lines from `position` on; one that is still being written waits for its end. */
-export function openLines(fd: number, position: number): LineReader {
+/** Reads whole entries from `position` on; one that is still being written waits for its end. */
+export function openLines(fd: number, position: number, codec: LogCodec): LineReader {
   let buffer = Buffer.alloc(CHUNK);
   let kept = 0;
   const reader: LineReader = {
@@ -72,8 +91,7 @@ export function openLines(fd: number, position: number): LineReader {
       if (got === 0) return undefined;
       reader.position += got;
       const data = buffer.subarray(0, kept + got);
-      const end = data.lastIndexOf(NEWLINE) + 1;
-      const entries = entriesOf(data.subarray(0, end));
+      const { entries, used: end } = codec.read(data);
       const rest = data.subarray(end);
       if (end > 0) {
         const next = Buffer.alloc(Math.max(CHUNK, rest.length * 2));

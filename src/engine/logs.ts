@@ -1,9 +1,12 @@
 /** What a container wrote, from its log and the files that this was rotated into. */
-import { closeSync, existsSync, fstatSync, openSync, statSync } from 'node:fs';
-import { isErrno, TsboxError } from '../errors.ts';
+import { closeSync, fstatSync, statSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { containerState } from '../store/state.ts';
-import { type LineReader, type LogEntry, linesBackwards, openLines, parseEntry } from './log-lines.ts';
+import { logPath } from '../store/store.ts';
+import { type OpenLog, openLogs, unpack } from './log-files.ts';
+import { JSON_FILE, type LineReader, type LogCodec, type LogEntry, openLines } from './log-lines.ts';
+import { LOCAL } from './log-local.ts';
 import type { Engine } from './open.ts';
 
 export interface LogOptions {
@@ -20,52 +23,17 @@ export interface LogOptions {
  *  would not save the look at whether the container has ended. */
 const POLL_MS = 50;
 
-interface OpenLog {
-  fd: number;
-  inode: number;
-}
-
-function openLog(path: string): OpenLog | undefined {
-  try {
-    const fd = openSync(path, 'r');
-    return { fd, inode: fstatSync(fd).ino };
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-}
-
-/** How often the log is looked for that is not there for a moment while it is rotated. */
-const TRIES = 100;
-
-function openYoungest(path: string): OpenLog | undefined {
-  for (let tries = 0; ; tries++) {
-    const log = openLog(path);
-    if (log !== undefined || tries === TRIES || !existsSync(`${path}.1`)) return log;
-  }
-}
-
-/** The files of a log, the youngest first, down to the one that `last` is, which is left out. Should they be rotated meanwhile, a file
- *  comes up again under its next name, and is taken once. */
-function openLogs(path: string, last?: number): OpenLog[] {
-  const found: OpenLog[] = [];
-  let log = openYoungest(path) ?? openLog(`${path}.1`);
-  for (let number = 1; log !== undefined && log.inode !== last; number++) {
-    const { fd, inode } = log;
-    if (found.some((other) => other.inode === inode)) closeSync(fd);
-    else found.push(log);
-    log = openLog(`${path}.${number}`);
-  }
-  if (log !== undefined) closeSync(log.fd);
-  return found;
-}
-
 /** Where the last `lines` lines begin: which file, counted from the youngest, and its offset. A line that was split counts once. */
-function tailStart(logs: readonly OpenLog[], lines: number): { file: number; offset: number } {
+async function tailStart(
+  logs: readonly OpenLog[],
+  lines: number,
+  { backwards }: LogCodec,
+): Promise<{ file: number; offset: number }> {
   let found = 0;
-  for (const [file, { fd }] of logs.entries()) {
-    for (const { line, end } of linesBackwards(fd, fstatSync(fd).size)) {
-      const isWhole = parseEntry(line)?.log.at(-1) === 0x0a;
+  for (const [file, log] of logs.entries()) {
+    await unpack(log);
+    for (const { entry, end } of backwards(log.fd, fstatSync(log.fd).size)) {
+      const isWhole = entry?.log.at(-1) === 0x0a;
       if ((isWhole || found === 0) && ++found > lines) return { file, offset: end };
     }
   }
@@ -83,14 +51,16 @@ function millisecondsOf(time: string): number {
  *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_UNSUPPORTED for a container without a log */
 export async function* readLogs(engine: Engine, name: string, options: LogOptions): AsyncIterable<LogEntry[]> {
   const record = requireContainer(engine.store, name);
-  if (readHostConfig(engine.store, record.ID).LogConfig.Type === 'none') {
+  const { Type } = readHostConfig(engine.store, record.ID).LogConfig;
+  if (Type === 'none') {
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', 'configured logging driver does not support reading');
   }
   const isAlive = () => {
     const { Running, Restarting } = containerState(engine.store, record);
     return Running || Restarting;
   };
-  for await (const entries of readAll(record.LogPath, options, isAlive)) {
+  const codec = Type === 'local' ? LOCAL : JSON_FILE;
+  for await (const entries of readAll(logPath(engine.store, record, Type), options, codec, isAlive)) {
     const { since, until } = options;
     if (since === undefined && until === undefined) {
       yield entries;
@@ -105,19 +75,22 @@ export async function* readLogs(engine: Engine, name: string, options: LogOption
 async function* readAll(
   path: string,
   { follow, tail }: LogOptions,
+  codec: LogCodec,
   isAlive: () => boolean,
 ): AsyncGenerator<LogEntry[]> {
   const logs = openLogs(path);
   try {
-    let { file, offset } = tail === undefined ? { file: logs.length - 1, offset: 0 } : tailStart(logs, tail);
+    let { file, offset } =
+      tail === undefined ? { file: logs.length - 1, offset: 0 } : await tailStart(logs, tail, codec);
     for (let log = logs.at(-1); log !== undefined; log = logs.at(-1)) {
       if (logs.length - 1 <= file) {
-        const lines = openLines(log.fd, offset);
+        await unpack(log);
+        const lines = openLines(log.fd, offset, codec);
         [file, offset] = [Number.MAX_SAFE_INTEGER, 0];
         yield* rest(lines);
         if (logs.length === 1) {
           if (!follow || !(yield* untilReplaced(path, log, lines, isAlive))) return;
-          logs.unshift(...openLogs(path, log.inode));
+          logs.unshift(...openLogs(path, log));
         }
       }
       closeSync(logs.pop()!.fd);
@@ -146,7 +119,7 @@ async function* untilReplaced(
   for (;;) {
     // Asked before the file is read to its end: so nothing comes between.
     const alive = isAlive();
-    const now = statSync(path, { throwIfNoEntry: false });
+    const now = statSync(path, { bigint: true, throwIfNoEntry: false });
     if (now?.ino === log.inode && now.size < lines.position) lines.restart();
     if (yield* rest(lines)) continue;
     if (now !== undefined && now.ino !== log.inode) return true;

@@ -64,14 +64,15 @@ async function ask(
 /** The run that was probed still goes on? What comes after its end says nothing. */
 const isSame = (now: ContainerState, probed: ContainerState) => now.Running && now.Pid === probed.Pid;
 
-/** Probes once and keeps what was found. One that does not run, stands still or has no check is left alone. */
-export async function probeContainer(engine: Engine, id: string): Promise<void> {
+/** Probes once and keeps what was found. One that does not run, stands still or has no check is left alone.
+ *  @returns whether its health is known by now */
+export async function probeContainer(engine: Engine, id: string): Promise<boolean> {
   const { store } = engine;
   const record = readContainer(store, id);
   const state = containerState(store, record);
   const check = record.Config.Healthcheck;
   const probe = probeOf(check);
-  if (check === undefined || probe === undefined || state.Status !== 'running') return;
+  if (check === undefined || probe === undefined || state.Status !== 'running') return false;
   const Start = new Date().toISOString();
   const answer = await ask(engine, id, probe);
   const result = { Start, End: new Date().toISOString(), ...answer };
@@ -83,4 +84,5 @@ export async function probeContainer(engine: Engine, id: string): Promise<void> 
     return health.Status === before.Status ? undefined : health;
   });
   if (changed !== undefined) noteContainer(store, record, `health_status: ${changed.Status}`);
+  return readHealth(store, id).Status !== 'starting';
 }

@@ -133,6 +133,8 @@ function linkDetails(step: StepOf<'link_add'>): string[] {
   return [...mtu, kind, `VETH_INFO_PEER={${[`IFLA_IFNAME=${text(step.peer)}`, ...mac, ...mtu, ...netns].join(', ')}}`];
 }
 
+const often = ({ every, early, until }: StepOf<'repeat'>) =>
+  early > 0 ? `${every} ms (at first ${early} ms, at most for ${until} ms)` : `${every} ms`;
 const netlink = (type: string, ...attributes: string[]): string => call('send', type, `{${attributes.join(', ')}}`);
 
 /** A mode with its file type by name: `S_IFCHR|0666`. */
@@ -187,7 +189,7 @@ const SPECIAL: Special = {
   kill_cgroup: (step) => call('kill', `all of ${text(step.path)}`, 'SIGKILL'),
   become: (step) =>
     `${call('rename', text(step.from), text(step.to))}, at the end execve [${step.args.map(text).join(', ')}]`,
-  repeat: (step) => `every ${step.every} ms: execve [${step.args.map(text).join(', ')}]`,
+  repeat: (step) => `every ${often(step)}: execve [${step.args.map(text).join(', ')}]`,
   birth_cgroup: (step) => call('open', text(step.path), 'O_PATH'),
   outside: (step) => `outside: ${steps(step.list)} by the monitor`,
   link_up: (step) => call('ioctl', 'SIOCSIFFLAGS', text(step.name), 'IFF_UP'),

@@ -7,7 +7,15 @@ export interface MonitorInput {
   /** `<run-root>/<id>`: lock, socket, state; removed at the end. */
   runDirectory: string;
   /** Docker's json-file; absent when nothing is to be kept. */
-  log?: { path: string; maxSize: number; maxFiles: number; attrs: string };
+  log?: {
+    path: string;
+    maxSize: number;
+    maxFiles: number;
+    attrs: string;
+    format: string;
+    compress: boolean;
+    buffer: number;
+  };
   /** Absent when the process has a terminal. */
   stdin?: keyof typeof STDIN;
   /** Where the exit code is left for whoever comes later; absent for an exec. */
@@ -20,8 +28,8 @@ export interface MonitorInput {
   removes?: boolean;
   /** What goes on in the monitor's place when the container has ended and SUCCESSOR_FILE is there. */
   successor?: readonly string[];
-  /** A program that is started every so many milliseconds while the container runs. */
-  repeat?: { every: number; args: readonly string[] };
+  /** A program that is started every so many milliseconds while the container runs; `early` of them in the first `until`, 0 for none. */
+  repeat?: { every: number; early: number; until: number; args: readonly string[] };
   /** What comes after that record, unless something goes on. */
   end?: readonly Step[];
 }
@@ -81,7 +89,8 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
     { op: 'listen', path: `${run}/attach.sock`, why: 'attach, wait and resize come in here' },
   ];
   if (log !== undefined) {
-    steps.push({ op: 'log', ...log, why: 'what the container writes is kept here' });
+    const compress = log.compress ? 1 : 0;
+    steps.push({ op: 'log', ...log, compress, why: 'what the container writes is kept here' });
   }
   if (stdin !== undefined) steps.push({ op: 'stdio', stdin: [stdin], why: 'standard output and error, kept apart' });
   steps.push(...birth);
@@ -89,8 +98,8 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
   const state = text`{"Pid":${hole('pid')},"Monitor":${hole('monitor')},"StartedAt":"${hole('now')}"}\n`;
   steps.push(...record(`${run}/state.json`, state, 'who is there since when'));
   if (input.repeat !== undefined) {
-    const { every, args } = input.repeat;
-    steps.push({ op: 'repeat', every, args: [...args], why: 'is the container healthy?' });
+    const { args } = input.repeat;
+    steps.push({ op: 'repeat', ...input.repeat, args: [...args], why: 'is the container healthy?' });
   }
   if (input.events !== undefined) steps.push(eventStep(input.events, 'start', 'none'));
   return steps;

@@ -13,7 +13,10 @@
  * write_counted: as write, where a line of the small file `from` is `count`, a blank and a number above 0; else nothing.
  * become: as rename; then the rest of the list is left out, and once its clients know the end the monitor becomes the program, which has its
  * lock as descriptor 3. ENOENT when `from` is not there: then nothing of that.
- * repeat: `every` milliseconds, from the end of the last one on, the program is started, while the container runs.
+ * repeat: `every` milliseconds, from the end of the last one on, the program is started, while the container runs; with `early` above 0 it is
+ * so many until the program has once ended with 0, for at most `until` milliseconds.
+ * log: `format` is json-file or local; with `compress` 1 gzip(1) makes .gz of the files that are rotated; with `buffer` above 0 the container does
+ * not wait for the disk: so many bytes may wait, and what comes then is thrown away.
  * link_add: `type` is bridge, veth or dummy. The other end of a veth is `peer`, in the network namespace whose file is `netns` ('' = this one).
  * `mac` ('' = the kernel's choice) is the peer's where there is one; `mtu` (0 = the kernel's) is that of both.
  * link_set: the link becomes a port of the bridge `master`, or of none ('').
@@ -64,7 +67,7 @@ export interface OpSpec {
   readonly see: string;
 }
 
-export const PLAN_VERSION = 3;
+export const PLAN_VERSION = 4;
 
 export const OPS = {
   // files
@@ -129,7 +132,15 @@ export const OPS = {
   listen: { number: 45, args: { path: 'text' }, see: 'unix(7)' },
   log: {
     number: 46,
-    args: { path: 'text', maxSize: 'int', maxFiles: 'int', attrs: 'text' },
+    args: {
+      path: 'text',
+      maxSize: 'int',
+      maxFiles: 'int',
+      attrs: 'text',
+      format: 'text',
+      compress: 'int',
+      buffer: 'int',
+    },
     see: 'docs/monitor.md',
   },
   birth_cgroup: { number: 47, args: { path: 'text' }, see: 'clone(2), CLONE_INTO_CGROUP' },
@@ -152,7 +163,7 @@ export const OPS = {
   // programs of the host
   run: { number: 57, args: { args: 'texts' }, see: 'posix_spawn(3), waitpid(2)' },
   become: { number: 58, args: { from: 'text', to: 'text', args: 'texts' }, see: 'docs/monitor.md' },
-  repeat: { number: 59, args: { every: 'int', args: 'texts' }, see: 'docs/monitor.md' },
+  repeat: { number: 59, args: { every: 'int', early: 'int', until: 'int', args: 'texts' }, see: 'docs/monitor.md' },
   // networks
   link_add: {
     number: 60,

@@ -1,4 +1,5 @@
-/** Log drivers and their options, as Docker names them. Pure. @see moby, daemon/logger/jsonfilelog, loggerutils/log_tag.go */
+/** Log drivers and their options, as Docker names them. Pure.
+ *  @see moby, daemon/logger/jsonfilelog, daemon/logger/local, daemon/logger/factory.go, loggerutils/log_tag.go */
 import { TsboxError } from '../errors.ts';
 
 export interface LogConfig {
@@ -19,18 +20,40 @@ export interface LogSubject {
   env: readonly string[];
 }
 
+/** The drivers that keep a file, by which its format is known. */
+export type LogFormat = 'json-file' | 'local';
+
 /** The log file of a container. */
 export interface LogFile {
   /** Bytes; -1: never rotated. */
   maxSize: number;
   maxFiles: number;
+  /** gzip(1) compresses the files that are rotated. */
+  compress: boolean;
+  /** Bytes that may wait to be written before what comes is thrown away; 0: the container waits. */
+  buffer: number;
+  format: LogFormat;
   /** A JSON object that stands in each line; empty for none. */
   attrs: string;
 }
 
-/** Drivers of Docker that send lines elsewhere, or write a format of their own. */
-const ELSEWHERE = 'awslogs etwlogs fluentd gcplogs gelf journald local logentries splunk syslog'.split(' ');
-const JSON_FILE = 'max-file max-size compress labels labels-regex env env-regex tag mode max-buffer-size'.split(' ');
+/** Drivers of Docker that send lines elsewhere. */
+const ELSEWHERE = 'awslogs etwlogs fluentd gcplogs gelf journald logentries splunk syslog'.split(' ');
+const SIZES = 'max-file max-size compress'.split(' ');
+/** As each names itself when it refuses an option. */
+const OPTIONS: Readonly<Record<LogFormat, { known: readonly string[]; name: string }>> = {
+  'json-file': {
+    known: [...SIZES, ...'labels labels-regex env env-regex tag'.split(' ')],
+    name: 'json-file log driver',
+  },
+  local: { known: SIZES, name: 'log driver local' },
+};
+const ANY = ['mode', 'max-buffer-size'];
+/** Docker's: of the entries that may wait. */
+const BUFFER = 1_000_000;
+/** Docker's, of the driver `local`. */
+const LOCAL_SIZE = 20 << 20;
+const LOCAL_FILES = 5;
 const FAILED = 125;
 
 const refuse = (message: string) => new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: FAILED });
@@ -41,69 +64,104 @@ const atStart = (what: string) => refuse(`failed to initialize logging driver: $
  *  @throws ERR_TSBOX_USAGE in Docker's words; ERR_TSBOX_UNSUPPORTED for what only Docker has */
 export function logConfig(driver: string, options: readonly string[]): LogConfig {
   const Type = driver === '' ? 'json-file' : driver;
-  const Config = Object.fromEntries(
-    options.map((option) => {
-      const equals = option.indexOf('=');
-      return equals < 0 ? [option, ''] : [option.slice(0, equals), option.slice(equals + 1)];
-    }),
-  );
+  const given = options.map((option): [string, string] => {
+    const equals = option.indexOf('=');
+    return equals < 0 ? [option, ''] : [option.slice(0, equals), option.slice(equals + 1)];
+  });
+  // In Docker's order, which is that of the names; of two with one name the last counts.
+  const Config = Object.fromEntries(given.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
   if (Type === 'none') {
     if (options.length > 0) throw refuse('invalid logging opts for driver none');
     return { Type, Config };
   }
-  if (ELSEWHERE.includes(Type)) throw unsupported(`logging driver ${Type}: not supported: json-file and none are`);
-  if (Type !== 'json-file')
+  if (ELSEWHERE.includes(Type))
+    throw unsupported(`logging driver ${Type}: not supported: json-file, local and none are`);
+  if (!isFormat(Type))
     throw refuse(`error looking up logging plugin ${Type}: plugin ${JSON.stringify(Type)} not found`);
-  for (const name of Object.keys(Config)) {
-    if (!JSON_FILE.includes(name)) throw refuse(`unknown log opt '${name}' for json-file log driver`);
+  buffered(Config);
+  const { known, name } = OPTIONS[Type];
+  for (const option of Object.keys(Config)) {
+    if (!known.includes(option) && !ANY.includes(option)) throw refuse(`unknown log opt '${option}' for ${name}`);
   }
-  const { mode = '' } = Config;
-  if (mode === 'non-blocking') throw unsupported('--log-opt mode=non-blocking: not supported: no line is thrown away');
-  if (mode !== '' && mode !== 'blocking') throw refuse(`logger: logging mode not supported: ${mode}`);
-  if (Config['max-buffer-size'] !== undefined) {
-    throw refuse("logger: max-buffer-size option is only supported with 'mode=non-blocking'");
-  }
-  limits(Config);
+  LIMITS[Type](Config);
   return { Type, Config };
 }
 
-/** @throws ERR_TSBOX_USAGE in Docker's words */
-function limits(config: Readonly<Record<string, string>>): Pick<LogFile, 'maxSize' | 'maxFiles'> {
-  const { 'max-size': size, 'max-file': files, compress = '' } = config;
-  const maxSize = size === undefined ? -1 : bytes(size);
-  if (maxSize === 0) throw atStart('max-size must be a positive number');
-  if (files !== undefined && !/^[+-]?\d+$/.test(files)) {
-    throw atStart(`strconv.Atoi: parsing ${JSON.stringify(files)}: invalid syntax`);
+const isFormat = (type: string): type is LogFormat => Object.hasOwn(OPTIONS, type);
+
+/** @returns bytes; 0 when the container waits. @throws ERR_TSBOX_USAGE in Docker's words */
+function buffered({ mode = '', 'max-buffer-size': size }: Readonly<Record<string, string>>): number {
+  if (mode !== '' && mode !== 'blocking' && mode !== 'non-blocking') {
+    throw refuse(`logger: logging mode not supported: ${mode}`);
   }
-  const maxFiles = Number(files ?? 1);
-  if (maxFiles < 1) throw atStart('max-file cannot be less than 1');
-  if (/^(1|t|true)$/i.test(compress)) {
-    if (maxFiles < 2 || maxSize < 0) {
-      throw atStart('compress cannot be true when max-file is less than 2 or max-size is not set');
-    }
-    throw unsupported('--log-opt compress=true: not supported: rotated files stay as they are');
+  if (mode !== 'non-blocking') {
+    if (size === undefined) return 0;
+    throw refuse("logger: max-buffer-size option is only supported with 'mode=non-blocking'");
   }
-  if (compress !== '' && !/^(0|f|false)$/i.test(compress)) {
-    throw atStart(`strconv.ParseBool: parsing ${JSON.stringify(compress)}: invalid syntax`);
-  }
-  return { maxSize, maxFiles };
+  const invalid = (text: string) => refuse(`error parsing option max-buffer-size: ${text}`);
+  // One entry always has room.
+  return size === undefined ? BUFFER : Math.max(1, binaryBytes(size, invalid));
 }
 
-/** Powers of 1000, as Docker reads it. */
-function bytes(text: string): number {
-  const [, number, unit = ''] = /^(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?$/i.exec(text) ?? [];
-  if (number === undefined) throw atStart(`invalid size: '${text}'`);
-  return Math.floor(Number(number) * 1000 ** ['', 'k', 'm', 'g', 't', 'p'].indexOf(unit.toLowerCase()));
+type Limits = Pick<LogFile, 'maxSize' | 'maxFiles' | 'compress'>;
+
+/** @throws ERR_TSBOX_USAGE in the words of Docker's driver */
+const LIMITS: Readonly<Record<LogFormat, (config: Readonly<Record<string, string>>) => Limits>> = {
+  'json-file': ({ 'max-size': size, 'max-file': files, compress }) => {
+    const maxSize = size === undefined ? -1 : bytes(size, atStart);
+    if (maxSize === 0) throw atStart('max-size must be a positive number');
+    const maxFiles = files === undefined ? 1 : count(files, atStart);
+    if (maxFiles < 1) throw atStart('max-file cannot be less than 1');
+    const packs = compress !== undefined && compress !== '' && flag(compress, atStart);
+    if (packs && (maxFiles < 2 || maxSize < 0)) {
+      throw atStart('compress cannot be true when max-file is less than 2 or max-size is not set');
+    }
+    return { maxSize, maxFiles, compress: packs };
+  },
+  local: ({ 'max-size': size, 'max-file': files, compress }) => {
+    const within = (what: string) => (text: string) => atStart(`${what}: ${text}`);
+    const maxSize = size === undefined ? LOCAL_SIZE : bytes(size, within(`invalid value for max-size: ${size}`));
+    const maxFiles = files === undefined ? LOCAL_FILES : count(files, within(`invalid value for max-file: ${files}`));
+    const packs = compress === undefined || flag(compress, within('error reading compress log option'));
+    if (packs && maxFiles < 2) throw atStart('compression cannot be enabled when max file count is 1');
+    // Docker takes 0: a file for each entry.
+    return { maxSize: Math.max(1, maxSize), maxFiles: Math.max(1, maxFiles), compress: packs };
+  },
+};
+
+type Refusal = (text: string) => Error;
+
+function count(text: string, refusal: Refusal): number {
+  if (/^[+-]?\d+$/.test(text)) return Number(text);
+  throw refusal(`strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`);
 }
+
+function flag(text: string, refusal: Refusal): boolean {
+  if (/^(1|t|true|0|f|false)$/i.test(text)) return /^(1|t)/i.test(text);
+  throw refusal(`strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
+}
+
+const UNITS = ['', 'k', 'm', 'g', 't', 'p'];
+
+function sized(text: string, base: number, refusal: Refusal): number {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?$/i.exec(text) ?? [];
+  if (number === undefined) throw refusal(`invalid size: '${text}'`);
+  return Math.floor(Number(number) * base ** UNITS.indexOf(unit.toLowerCase()));
+}
+
+/** Powers of 1000, as Docker reads the sizes of files. */
+const bytes = (text: string, refusal: Refusal) => sized(text, 1000, refusal);
+/** And of buffers: powers of 1024. */
+const binaryBytes = (text: string, refusal: Refusal) => sized(text, 1024, refusal);
 
 /** Where and how the lines are kept; undefined for a container that has no log.
  *  @throws ERR_TSBOX_USAGE, ERR_TSBOX_UNSUPPORTED */
 export function logFile({ Type, Config }: LogConfig, subject: LogSubject): LogFile | undefined {
-  if (Type === 'none') return undefined;
+  if (!isFormat(Type)) return undefined;
   const attrs: Record<string, string> = { ...labelled(Config, subject), ...tagged(Config['tag'] ?? '', subject) };
   const names = Object.keys(attrs).sort();
   const text = names.length === 0 ? '' : JSON.stringify(Object.fromEntries(names.map((name) => [name, attrs[name]!])));
-  return { ...limits(Config), attrs: text };
+  return { ...LIMITS[Type](Config), attrs: text, format: Type, buffer: buffered(Config) };
 }
 
 function labelled(config: Readonly<Record<string, string>>, { labels, env }: LogSubject): Record<string, string> {

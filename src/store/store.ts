@@ -66,6 +66,13 @@ export function containerDirectory(store: Store, id: string): string {
   return `${store.containers}/${id}`;
 }
 
+/** The file of a container's log; what is rotated has a number behind it. */
+export function logPath(store: Store, { ID, LogPath }: { ID: string; LogPath: string }, driver: string): string {
+  return driver === 'local' ? `${localLogDirectory(store, ID)}/container.log` : LogPath;
+}
+
+export const localLogDirectory = (store: Store, id: string): string => `${containerDirectory(store, id)}/local-logs`;
+
 /** Where the layers of a container are, seen through its user namespace, while its tree is being mounted. Not below what is removed with
  *  all that is in it. */
 export function mappedPlace(store: Store, id: string): string {

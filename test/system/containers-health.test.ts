@@ -86,6 +86,17 @@ test('health checks', async (t) => {
     assert.equal(await inspected(box, 'early', '.State.Health.FailingStreak'), '0');
     await box.quick(['rm', '-f', 'early']);
   });
+  await t.test('within the start period it is asked more often, until it is healthy', async () => {
+    const flags = ['--health-interval', '1h', '--health-start-period', '1m', '--health-start-interval', '50ms'];
+    const cmd = 'echo >> /asked; test $(wc -l < /asked) -gt 2';
+    box.ok(['run', '-d', '--name', 'soon', ...flags, '--health-cmd', cmd, image, 'sleep', '1000']);
+    assert.equal(await inspected(box, 'soon', 'json .Config.Healthcheck.StartInterval'), '50000000');
+    await becomes(box, status('soon'), /^Up .* \(healthy\)$/m);
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const asked = box.ok(['exec', 'soon', 'sh', '-c', 'wc -l < /asked']);
+    assert.equal(asked.trim(), '3', 'and then not for an hour');
+    await box.quick(['rm', '-f', 'soon']);
+  });
   await t.test('the image’s check, with what the user says otherwise, or without', async () => {
     const change = 'HEALTHCHECK --interval=100ms --retries=1 CMD ["test","-e","/well"]';
     const maker = await box.quick(['create', image]);
@@ -115,6 +126,10 @@ test('health checks', async (t) => {
     assert.equal(
       await said('--health-interval', '1us', '--health-cmd', 'x'),
       'tsbox: Interval in Healthcheck cannot be less than 1ms',
+    );
+    assert.equal(
+      await said('--health-start-interval', '1us', '--health-cmd', 'x'),
+      'tsbox: StartInterval in Healthcheck cannot be less than 1ms',
     );
   });
 });

@@ -1,7 +1,7 @@
 /** `logs`: what a container wrote, byte for byte, through splits, rotation and restarts; and the words beside docker. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
@@ -136,4 +136,95 @@ test('logs: --follow of a container that is removed when it ends shows all of it
   const { stdout, status } = await following.done;
   const numbers = Array.from({ length: 20_000 }, (_, number) => `${number + 1}\n`).join('');
   assert.deepEqual([status, stdout === `a\n${numbers}z`], [0, true]);
+});
+
+const countTo = (last: number) => Array.from({ length: last }, (_, number) => `${number + 1}\n`).join('');
+
+for (const driver of ['json-file', 'local']) {
+  test(`logs: --follow over files that ${driver} compresses, and what is left of them afterwards`, async (t) => {
+    if (!requires(t, 'root', 'overlay', 'command:gzip')) return;
+    const box = sandbox(t);
+    const options = ['max-size=30k', 'max-file=99', 'compress=true'].flatMap((option) => ['--log-opt', option]);
+    const script = 'sleep 0.4; for i in 1 2 3 4; do seq $((i*5000-4999)) $((i*5000)); sleep 0.1; done; printf end';
+    box.ok(['run', '-d', '--name', 'cc', '--log-driver', driver, ...options, box.image(), 'sh', '-c', script]);
+    const { stdout } = await box.start(['logs', '-f', 'cc']).done;
+    assert.ok(stdout === `${countTo(20_000)}end`, 'followed');
+    const [directory] = box.ok(['inspect', '-f', '{{.HostsPath}}', 'cc']).split('/hosts');
+    const names = readdirSync(join(directory!, driver === 'local' ? 'local-logs' : ''));
+    const rotated = names.filter((name) => /log\.\d+/.test(name));
+    assert.ok(rotated.length > 5, names.join(' '));
+    assert.deepEqual(
+      rotated.filter((name) => !name.endsWith('.gz')),
+      [],
+    );
+    assert.ok(box.tsbox(['logs', 'cc']).stdout === stdout, 'read again');
+    for (const lines of [1, 1000, 19_000]) {
+      const end = stdout.split('\n').slice(-lines).join('\n');
+      assert.ok(box.tsbox(['logs', '-n', String(lines), 'cc']).stdout === end, `the last ${lines}`);
+    }
+  });
+}
+
+test('logs: files of the driver local are those of docker, and each reads what the other has written', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:dockerd', 'command:docker', 'command:gzip')) return;
+  const { both, compare, same } = await besideDocker(t);
+  await both('import', ARCHIVE, 'one');
+  const options = ['max-size=5k', 'max-file=4'].flatMap((option) => ['--log-opt', option]);
+  const long = 'echo; head -c 40000 /dev/zero | tr "\\0" x; echo; printf end';
+  const script = `for i in 1 2 3 4 5; do seq 100; sleep 0.2; done; ${long}; sleep 0.3`;
+  await both(
+    'run',
+    '--network',
+    'none',
+    '--name',
+    'cc',
+    '--log-driver',
+    'local',
+    ...options,
+    'one',
+    'sh',
+    '-c',
+    script,
+  );
+  await same('inspect', '-f', '{{.LogPath}} {{json .HostConfig.LogConfig}}', 'cc');
+  const roots = await compare('info', '-f', '{{.DockerRootDir}}');
+  const directories = roots.map(({ stdout: root }) => {
+    const containers = join(root.trim(), 'containers');
+    const [directory] = readdirSync(containers).map((id) => join(containers, id, 'local-logs'));
+    return directory!;
+  });
+  const read = async () => (await compare('logs', 'cc')).map(({ stdout }) => stdout.replace(/\n$/, ''));
+  const [docker, tsbox] = (await read()) as [string, string];
+  // Docker 20.10 does not know any more that a line which it has split had an end; later ones do.
+  const asDocker = (text: string) => text.replace(/(x{40000})\n/, '$1');
+  const end = `\n\n${'x'.repeat(40_000)}\nend`;
+  assert.ok(tsbox.endsWith(end) && /^\d+\n/.test(tsbox), tsbox.slice(0, 100));
+  const files = directories.map((directory) => readdirSync(directory).sort());
+  assert.deepEqual(
+    files[1]!.filter((name) => !name.endsWith('.gz')),
+    ['container.log'],
+  );
+  const kept = directories.map((directory, side) =>
+    files[side]!.map((name) => [name, readFileSync(join(directory, name))] as const),
+  );
+  for (const [side, directory] of directories.entries()) {
+    for (const name of files[side]!) rmSync(join(directory, name));
+    for (const [name, bytes] of kept[1 - side]!) writeFileSync(join(directory, name), bytes, { mode: 0o640 });
+  }
+  const crossed = await read();
+  assert.ok(asDocker(crossed[0]!) === asDocker(tsbox), 'docker reads ours');
+  assert.ok(asDocker(crossed[1]!) === asDocker(docker) && crossed[1]!.endsWith(end), "tsbox reads docker's");
+});
+
+test('logs: mode=non-blocking keeps what fits, and all of it when there is time', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const flags = ['mode=non-blocking', 'max-size=20k', 'max-file=90'].flatMap((option) => ['--log-opt', option]);
+  box.ok(['run', '-d', '--name', 'cc', ...flags, box.image(), 'sh', '-c', 'seq 10000; sleep 0.3; printf end']);
+  const { stdout } = await box.start(['logs', '-f', 'cc']).done;
+  assert.ok(stdout === `${countTo(10_000)}end`);
+  const small = ['mode=non-blocking', 'max-buffer-size=1'].flatMap((option) => ['--log-opt', option]);
+  box.ok(['run', '--name', 'dd', ...small, box.image(), 'seq', '300000']);
+  const kept = box.tsbox(['logs', 'dd']).stdout.trimEnd().split('\n').map(Number);
+  assert.ok(kept.length > 0 && kept.every((number, index) => index === 0 || number > kept[index - 1]!));
 });

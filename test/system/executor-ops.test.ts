@@ -270,7 +270,17 @@ test('executor: without close_fds nothing of the monitor is open in the program 
   const before: Step[] = [
     { op: 'flock', path: join(directory, 'lock'), why },
     { op: 'listen', path: join(directory, 'socket'), why },
-    { op: 'log', path: join(directory, 'log'), maxSize: -1, maxFiles: 1, attrs: '', why },
+    {
+      op: 'log',
+      path: join(directory, 'log'),
+      maxSize: -1,
+      maxFiles: 1,
+      attrs: '',
+      format: 'json-file',
+      compress: 0,
+      buffer: 0,
+      why,
+    },
     { op: 'open_tree', slot: 0, path: '/', flags: [], why },
   ];
   const result = await finish(run([shell('ls /proc/$$/fd')], { before }));

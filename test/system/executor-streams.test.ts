@@ -27,6 +27,9 @@ const log = (name: string, maxSize = -1, maxFiles = 1): Step => ({
   maxSize,
   maxFiles,
   attrs: '',
+  format: 'json-file',
+  compress: 0,
+  buffer: 0,
   why,
 });
 const withInput = (mode: 'STDIN_OPEN' | 'STDIN_ONCE', ...steps: Step[]): Launched =>
@@ -334,7 +337,17 @@ test('executor: a full disk loses log lines and leaves whole objects', async (co
     { op: 'unshare', flags: ['CLONE_NEWNS'], why },
     { op: 'mount', source: '', target: '/', type: '', flags: ['MS_REC', 'MS_PRIVATE'], data: '', why },
     { op: 'mount', source: 't', target: '/mnt', type: 'tmpfs', flags: [], data: 'size=512k', why },
-    { op: 'log', path: '/mnt/log', maxSize: -1, maxFiles: 1, attrs: '', why },
+    {
+      op: 'log',
+      path: '/mnt/log',
+      maxSize: -1,
+      maxFiles: 1,
+      attrs: '',
+      format: 'json-file',
+      compress: 0,
+      buffer: 0,
+      why,
+    },
   ];
   const result = await finish(run([shell('seq 1 20000; cat /mnt/log >&2')], { before: mounts }));
   assert.equal(result.stdout.length, 108_894);

@@ -148,7 +148,14 @@ const GOLDEN: [Step, string][] = [
     { op: 'become', from: '/run/a', to: '/run/b', args: ['/bin/node', 'x'], why },
     'rename("/run/a", "/run/b"), at the end execve ["/bin/node", "x"]',
   ],
-  [{ op: 'repeat', every: 500, args: ['/bin/node', 'x'], why }, 'every 500 ms: execve ["/bin/node", "x"]'],
+  [
+    { op: 'repeat', every: 500, early: 0, until: 0, args: ['/bin/node', 'x'], why },
+    'every 500 ms: execve ["/bin/node", "x"]',
+  ],
+  [
+    { op: 'repeat', every: 500, early: 50, until: 9000, args: ['/bin/node', 'x'], why },
+    'every 500 ms (at first 50 ms, at most for 9000 ms): execve ["/bin/node", "x"]',
+  ],
   [{ op: 'birth_cgroup', path: '/sys/fs/cgroup/x', why }, 'open("/sys/fs/cgroup/x", O_PATH)'],
   [
     { op: 'link_add', name: 'tsbox0', type: 'bridge', peer: '', netns: '', mac: '02:42:00:00:00:01', mtu: 1500, why },
@@ -203,7 +210,10 @@ const GOLDEN: [Step, string][] = [
   [{ op: 'bind_port', protocol: 'tcp', address: '::', port: 80, why }, 'bind("tcp", [::]:80)'],
   [{ op: 'bind_port', protocol: 'udp', address: '127.0.0.1', port: 53, why }, 'bind("udp", 127.0.0.1:53)'],
   [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],
-  [{ op: 'log', path: '/log', maxSize: -1, maxFiles: 1, attrs: '', why }, 'log("/log", -1, 1, "")'],
+  [
+    { op: 'log', path: '/log', maxSize: -1, maxFiles: 1, attrs: '', format: 'json-file', compress: 0, buffer: 0, why },
+    'log("/log", -1, 1, "", "json-file", 0, 0)',
+  ],
 ];
 
 for (const [step, expected] of GOLDEN) {

@@ -41,6 +41,11 @@ test('health: what is asked, and how often', () => {
     every: 1500,
     timeout: 2,
   });
+  const early = (check: object) => probeOf({ Test: ['CMD', 'a'], ...check })?.early;
+  assert.equal(early({ StartInterval: 1e9 }), undefined, 'without a start period there is none');
+  assert.deepEqual(early({ StartInterval: 1e9, StartPeriod: 60e9 }), { every: 1000, until: 60_000 });
+  assert.deepEqual(early({ StartPeriod: 60e9 }), { every: 5000, until: 60_000 });
+  assert.deepEqual(early({ StartPeriod: 60e9, Interval: 1e9 }), { every: 1000, until: 60_000 });
   for (const check of [undefined, {}, { Test: [] }, { Test: ['NONE'] }, { Test: ['CMD'] }])
     assert.equal(probeOf(check), undefined);
 });

@@ -28,24 +28,43 @@ test('log options: what is refused, in the words of docker', () => {
     ['', 'compress=x', `${start}strconv.ParseBool: parsing "x": invalid syntax`],
     ['', 'compress=true', `${start}compress cannot be true when max-file is less than 2 or max-size is not set`],
     ['', 'max-buffer-size=1m', "logger: max-buffer-size option is only supported with 'mode=non-blocking'"],
-    ['syslog', '', 'logging driver syslog: not supported: json-file and none are'],
-    ['', 'mode=non-blocking', '--log-opt mode=non-blocking: not supported: no line is thrown away'],
+    ['local', 'max-buffer-size=1m', "logger: max-buffer-size option is only supported with 'mode=non-blocking'"],
+    ['syslog', '', 'logging driver syslog: not supported: json-file, local and none are'],
+    ['local', 'labels=a', "unknown log opt 'labels' for log driver local"],
+    ['local', 'tag=a', "unknown log opt 'tag' for log driver local"],
+    ['local', 'max-size=x', `${start}invalid value for max-size: x: invalid size: 'x'`],
+    ['local', 'max-file=x', `${start}invalid value for max-file: x: strconv.Atoi: parsing "x": invalid syntax`],
+    ['local', 'max-file=1', `${start}compression cannot be enabled when max file count is 1`],
+    ['local', 'compress=', `${start}error reading compress log option: strconv.ParseBool: parsing "": invalid syntax`],
   ];
   for (const [driver, option, message] of refused) {
     assert.throws(() => logConfig(driver, option === '' ? [] : [option]), { message, exitCode: 125 });
   }
-  const both = ['compress=true', 'max-file=2', 'max-size=1m'];
-  assert.throws(() => logConfig('', both), /compress=true: not supported: rotated files stay as they are/);
+  const buffer = ['mode=non-blocking', 'max-buffer-size=x'];
+  assert.throws(() => logConfig('local', buffer), {
+    message: "error parsing option max-buffer-size: invalid size: 'x'",
+  });
 });
 
 test('log options: sizes are powers of 1000', () => {
-  assert.deepEqual(json(), { maxSize: -1, maxFiles: 1, attrs: '' });
-  assert.deepEqual(json('max-size=10m', 'max-file=3', 'compress=false'), { maxSize: 1e7, maxFiles: 3, attrs: '' });
+  const usual = { maxSize: -1, maxFiles: 1, compress: false, attrs: '', format: 'json-file', buffer: 0 };
+  assert.deepEqual(json(), usual);
+  assert.deepEqual(json('max-size=10m', 'max-file=3', 'compress=true', 'mode=non-blocking'), {
+    ...usual,
+    ...{ maxSize: 1e7, maxFiles: 3, compress: true, buffer: 1_000_000 },
+  });
   assert.deepEqual(
     ['1.5k', '2KB', '3 MiB', '7'].map((size) => json(`max-size=${size}`)!.maxSize),
     [1500, 2000, 3e6, 7],
   );
   assert.equal(logFile(logConfig('none', []), subject), undefined);
+  const local = (...options: string[]) => logFile(logConfig('local', options), subject);
+  const docker = { maxSize: 20 << 20, maxFiles: 5, compress: true, attrs: '', format: 'local', buffer: 0 };
+  assert.deepEqual(local(), docker);
+  assert.deepEqual(local('max-size=1m', 'max-file=1', 'compress=f', 'mode=non-blocking', 'max-buffer-size=4k'), {
+    ...docker,
+    ...{ maxSize: 1e6, maxFiles: 1, compress: false, buffer: 4096 },
+  });
 });
 
 test('log options: what stands beside each line, in order', () => {
