@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "format.h"
@@ -97,6 +98,20 @@ static int descriptor(const char *text) {
   return *text == 0 && number >= 3 && number != CLIENT_FD ? number : -1;
 }
 
+/* So much later, in this process: what has nothing to do until then need not be in memory until then. */
+static int become_after(const char *milliseconds, char **command) {
+  struct timespec until;
+  u64 wait = 0;
+  for (; *milliseconds >= '0' && *milliseconds <= '9' && wait < UINT32_MAX; milliseconds++) wait = wait * 10 + (u64)(*milliseconds - '0');
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  u64 end = (u64)until.tv_sec * 1000000000u + (u64)until.tv_nsec + wait * 1000000u;
+  until.tv_sec = (time_t)(end / 1000000000u);
+  until.tv_nsec = (long)(end % 1000000000u);
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
+  execve(command[0], command, environ);
+  return EXIT_START;
+}
+
 int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "--version") == 0) {
     say(STDOUT_FILENO, "", PLAN_VERSION, "");
@@ -106,9 +121,10 @@ int main(int argc, char **argv) {
     ops_print();
     return 0;
   }
+  if (argc > 3 && strcmp(argv[1], "--after") == 0) return become_after(argv[2], argv + 3);
   int plan_fd = argc == 2 ? descriptor(argv[1]) : -1;
   if (plan_fd < 0) {
-    say(STDERR_FILENO, "usage: tsbox-executor --version | --ops | descriptor of the plan", -1, "");
+    say(STDERR_FILENO, "usage: tsbox-executor --version | --ops | --after MILLISECONDS COMMAND... | descriptor of the plan", -1, "");
     return EXIT_START;
   }
   return start(plan_fd);

@@ -5,11 +5,11 @@ export const verb = command({
   usage: 'CONTAINER',
   summary: "Follow a container's monitor (called by that alone)",
   count: [1, 1],
-  flags: {},
-  async run(context, _, [id]) {
+  flags: { waited: { kind: 'int', value: 'milliseconds', help: 'The pause before the next start is over' } },
+  async run(context, { waited }, [id]) {
     const engine = await context.engine();
-    const { afterExit } = await import('../engine/after-exit.ts');
-    await afterExit(engine, id!);
+    const { afterExit, afterPause } = await import('../engine/after-exit.ts');
+    await (waited === undefined ? afterExit(engine, id!) : afterPause(engine, id!, waited));
     return 0;
   },
 });

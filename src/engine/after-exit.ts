@@ -5,16 +5,19 @@
  */
 import { existsSync, fstatSync, rmSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isErrno, TsboxError } from '../errors.ts';
+import { isErrno, SyscallError, TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { saveContainer } from '../store/change-container.ts';
 import { readContainer, readHostConfig } from '../store/containers.ts';
 import { containerState, ended, foldHeld, readExit, restarting, saveFolded } from '../store/state.ts';
 import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
 import { readFollowed, saveFollowed } from '../store/successor.ts';
+import { builtFile } from '../sys/built-file.ts';
 import { lock } from '../sys/lock.ts';
+import { execve } from '../sys/process.ts';
 import { releaseLeases } from './network-mode.ts';
 import type { Engine } from './open.ts';
+import { ownCommand } from './own-command.ts';
 import { nextRestart } from './restart-policy.ts';
 
 /** Where the monitor leaves its lock to us. */
@@ -96,6 +99,24 @@ async function startAgain(engine: Engine, record: ContainerRecord, delay: number
   }
 }
 
+/** For a shorter pause it is not worth while to start Node a second time. */
+const NODE_WAITS_MS = 300;
+
+/** Waits in place of Node, which has 45 MB, as the executor, which has next to none, and comes back as another Node in {@link afterPause}.
+ *  With the same pid and the same lock: whoever calls it off ends it. Returns when that cannot be done. */
+function waitOutside(engine: Engine, id: string, delay: number): void {
+  const executor = builtFile('tsbox-executor');
+  if (executor === undefined) return;
+  const then = ownCommand(engine.options, ['system', 'after-exit', '--waited', String(delay), id]);
+  const env = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
+  try {
+    execve(executor, [executor, '--after', String(delay), ...then], env, [LOCK_FD]);
+  } catch (error) {
+    // It is being replaced, say: then Node waits.
+    if (!(error instanceof SyscallError)) throw error;
+  }
+}
+
 /** To be called by a monitor's successor only: descriptor 3 is the lock of the run that has ended.
  *  @throws what reading and writing the container's files throws */
 export async function afterExit(engine: Engine, id: string): Promise<void> {
@@ -113,11 +134,18 @@ export async function afterExit(engine: Engine, id: string): Promise<void> {
   }
   if (what === 'finished') await letGoOfVolumes(engine, id);
   if (typeof what !== 'number') return;
+  if (what > NODE_WAITS_MS) waitOutside(engine, id, what);
   await sleep(what);
+  await afterPause(engine, id, what);
+}
+
+/** What comes after the pause. @param delay which has passed, milliseconds */
+export async function afterPause(engine: Engine, id: string, delay: number): Promise<void> {
+  const { store } = engine;
   const then = await following(engine, id, async () => {
     const record = readContainer(store, id);
     // Called off meanwhile.
-    if (record.State.Restarting && readFollowed(store, id) !== undefined) return startAgain(engine, record, what);
+    if (record.State.Restarting && readFollowed(store, id) !== undefined) return startAgain(engine, record, delay);
     await finish(store, id);
     return 'finished';
   });

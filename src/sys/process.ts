@@ -293,10 +293,16 @@ const execveCall = bind('int', 'execve', [P, 'const char **', 'const char **']);
 const signalCall = bind('void *', 'signal', ['int', 'void *']);
 
 /** execve(2): does not come back unless the kernel refuses. Node ignores SIGPIPE and marks the standard streams close-on-exec: both
- *  are put back first, as a program expects to find them. */
-export function execve(path: string, args: readonly string[], env: readonly string[]): void {
+ *  are put back first, as a program expects to find them.
+ *  @param kept descriptors that the program gets as well */
+export function execve(
+  path: string,
+  args: readonly string[],
+  env: readonly string[],
+  kept: readonly number[] = [],
+): void {
   const [F_SETFD, SIGPIPE] = [2, 13];
-  for (const fd of [0, 1, 2]) fcntlCall(fd, F_SETFD, 0);
+  for (const fd of [0, 1, 2, ...kept]) fcntlCall(fd, F_SETFD, 0);
   signalCall(SIGPIPE, null);
   check(execveCall(cstring(path), [...args, null], [...env, null]), 'execve', () => `exec ${printable(path)}`);
 }

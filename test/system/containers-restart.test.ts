@@ -1,6 +1,6 @@
 /** `restart`, restart policies, `pause`, `rename`, `--init`: a container's life goes on. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
@@ -69,6 +69,26 @@ test('restart policies', async (t) => {
       'its end',
       () => !existsSync(`/proc/${pid}`) || /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')),
     );
+    assert.deepEqual(runs(box), []);
+  });
+  await t.test('a long pause is no Node, and what waits is small; rm -f ends it, and else it goes on', async () => {
+    const program = (pid: number) => readlinkSync(`/proc/${pid}/exe`).split('/').at(-1);
+    const id = box.ok(['run', '-d', '--name', 'rare', '--restart', 'always', image, 'sh', '-c', 'echo x; exit 7']);
+    await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'rare'], /^[34]$/m);
+    const pid = await until('what waits', () => {
+      try {
+        const there = waiting(box, id);
+        return program(there) === 'tsbox-executor' ? there : undefined;
+      } catch {
+        return undefined; // between two runs
+      }
+    });
+    const privates = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').matchAll(/^Private_\w+:\s+(\d+)/gm);
+    const kilobytes = [...privates].reduce((sum, [, number]) => sum + Number(number), 0);
+    assert.ok(kilobytes < 300, `what waits has ${kilobytes} KB of its own`);
+    const count = Number(await inspected(box, 'rare', '.RestartCount'));
+    await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'rare'], new RegExp(`^${count + 1}$`, 'm'));
+    await box.quick(['rm', '-f', 'rare']);
     assert.deepEqual(runs(box), []);
   });
   await t.test('a killed successor: ps tells the truth, start brings it back and counts anew', async () => {
