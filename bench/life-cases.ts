@@ -114,4 +114,15 @@ export const LIFE_CASES: readonly LifeCase[] = [
       return taken;
     },
   },
+  {
+    name: 'logs of 1 GB',
+    share: 0.1,
+    async time(engine) {
+      say(engine, ...DETACHED, '--name', NAME, IMAGE, ...WRITER);
+      say(engine, 'wait', NAME);
+      const taken = await since(() => together(engine, [['logs', NAME]]));
+      say(engine, 'rm', '-f', NAME);
+      return taken;
+    },
+  },
 ];
