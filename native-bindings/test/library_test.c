@@ -5,6 +5,7 @@
 #include "library/bytes.h"
 #include "library/call.h"
 #include "library/inflate.h"
+#include "library/logs.h"
 #include "library/plain.h"
 #include "test.h"
 
@@ -163,7 +164,43 @@ static void takes_plain_files(void) {
   free(lines);
 }
 
+#define LINE(text, stream) "{\"log\":\"" text "\",\"stream\":\"" stream "\",\"time\":\"2024-05-06T07:08:09.1Z\"}\n"
+
+static void says(const char *lines, size_t expected_end, const char *expected, int expected_stream) {
+  size_t length = strlen(lines), from = 0;
+  u8 *bytes = exact(lines, length), *into = exact(lines, length);
+  int stream = -1;
+  size_t written = tsbox_log_texts(into, bytes, &from, length, &stream);
+  if (from != expected_end) fprintf(stderr, "%s: stopped at %zu\n", lines, from);
+  CHECK(from == expected_end && written == strlen(expected) && memcmp(into, expected, written) == 0);
+  CHECK(stream == expected_stream);
+  free(bytes);
+  free(into);
+}
+
+static void texts_of_log_lines(void) {
+  const char *two = LINE("a\\n", "stdout") LINE("b", "stdout");
+  says(two, strlen(two), "a\nb", TSBOX_LOG_STDOUT);
+  says(LINE("a\\n", "stdout") LINE("b\\n", "stderr"), strlen(LINE("a\\n", "stdout")), "a\n", TSBOX_LOG_STDOUT);
+  const char *escaped = LINE("\\\"\\\\\\/\\b\\f\\r\\t\\u001b\\u003c\\u00e9\\u2028\\n", "stderr");
+  says(escaped, strlen(escaped), "\"\\/\b\f\r\t\x1b<\xc3\xa9\xe2\x80\xa8\n", TSBOX_LOG_STDERR);
+  /* What is another's to read, and what is damaged or has no end yet. */
+  const char *others[] = {
+      LINE("\\ufffd", "stdout"), LINE("\\ud83d\\ude00", "stdout"), LINE("\\x", "stdout"), LINE("\\u12", "stdout"), LINE("a", "other"),
+      "{\"log\":\"a\",\"stream\":\"stdout\",\"attrs\":{},\"time\":\"1\"}\n", "{\"log\":\"a\",\"stream\":\"stdout\",\"time\":\"1\",\"raw\":\"\"}\n",
+      "{\"log\":\"a\",\"stream\":\"stdout\",\"time\":\"1\"}", "{\"log\":\"a", "\n", "{\"log\":\"a\\", "{\"log\":\"a\",\"stream\":\"stdout\",\"time\":\"\n"};
+  for (size_t other = 0; other < sizeof others / sizeof others[0]; other++) says(others[other], 0, "", -1);
+  /* However it is cut: nothing is read beyond the end, and no half line counts. */
+  for (size_t length = 0; length < strlen(escaped); length++) {
+    char cut[256];
+    memcpy(cut, escaped, length);
+    cut[length] = 0;
+    says(cut, 0, "", -1);
+  }
+}
+
 int main(void) {
+  texts_of_log_lines();
   keeps_errno();
   sums();
   encodes();

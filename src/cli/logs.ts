@@ -30,7 +30,9 @@ export const verb = command({
     const { flushed } = await import('./pump.ts');
     const write = await writeAll();
     const show = shower(flags);
-    for await (const entries of readLogs(engine, name!, { follow: flags.follow, ...tail, ...times })) {
+    const bytes = !flags.timestamps && !flags.details;
+    const options = { follow: flags.follow, bytes, ...tail, ...times };
+    for await (const entries of readLogs(engine, name!, options)) {
       for (const [stream, bytes] of joined(entries, show)) await write(stream, bytes);
     }
     await Promise.all([flushed(process.stdout), flushed(process.stderr)]);

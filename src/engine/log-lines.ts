@@ -1,5 +1,6 @@
 /** Lines of Docker's json-file logs: read forwards as they come, or backwards from the end. */
 import { readSync } from 'node:fs';
+import { logTexts } from '../sys/log-texts.ts';
 import type { StreamName } from './api.ts';
 
 export interface LogEntry {
@@ -55,6 +56,9 @@ function parseAny(line: Buffer): LogEntry | undefined {
 export interface LogCodec {
   /** The entries that are whole, which may lie in `data`, and how many bytes of it are done with. */
   read(data: Buffer): { entries: LogEntry[]; used: number };
+  /** As {@link read} where only the bytes are asked for: an entry may be many, without their times and attributes. Absent where that is no
+   *  faster. */
+  readBytes?(data: Buffer): { entries: LogEntry[]; used: number };
   /** The entries of a file from its end to its start, undefined for one that is damaged, each with where it ends. One that is still being
    *  written is left out. */
   backwards(fd: number, size: number): Generator<{ entry: LogEntry | undefined; end: number }>;
@@ -64,6 +68,10 @@ export const JSON_FILE: LogCodec = {
   read(data) {
     const used = data.lastIndexOf(NEWLINE) + 1;
     return { entries: entriesOf(data.subarray(0, used)), used };
+  },
+  readBytes(data) {
+    const used = data.lastIndexOf(NEWLINE) + 1;
+    return { entries: bytesOf(data.subarray(0, used)), used };
   },
   *backwards(fd, size) {
     for (const { line, end } of linesBackwards(fd, size)) yield { entry: parseEntry(line), end };
@@ -80,7 +88,7 @@ export interface LineReader {
 }
 
 /** Reads whole entries from `position` on; one that is still being written waits for its end. */
-export function openLines(fd: number, position: number, codec: LogCodec): LineReader {
+export function openLines(fd: number, position: number, read: LogCodec['read']): LineReader {
   let buffer = Buffer.alloc(CHUNK);
   let kept = 0;
   const reader: LineReader = {
@@ -91,7 +99,7 @@ export function openLines(fd: number, position: number, codec: LogCodec): LineRe
       if (got === 0) return undefined;
       reader.position += got;
       const data = buffer.subarray(0, kept + got);
-      const { entries, used: end } = codec.read(data);
+      const { entries, used: end } = read(data);
       const rest = data.subarray(end);
       if (end > 0) {
         const next = Buffer.alloc(Math.max(CHUNK, rest.length * 2));
@@ -116,6 +124,26 @@ function entriesOf(lines: Buffer): LogEntry[] {
     const entry = end > at ? parseEntry(lines.subarray(at, end)) : undefined;
     if (entry !== undefined) entries.push(entry);
     at = end + 1;
+  }
+  return entries;
+}
+
+/** What many lines say, in one piece as far as they are of one stream. */
+function bytesOf(lines: Buffer): LogEntry[] {
+  const entries: LogEntry[] = [];
+  const into = Buffer.allocUnsafe(lines.length);
+  for (let at = 0, filled = 0; at < lines.length; ) {
+    const { end, written, isError } = logTexts(into.subarray(filled), lines, at);
+    if (end > at) {
+      const log = into.subarray(filled, filled + written);
+      entries.push({ stream: isError ? 'stderr' : 'stdout', time: '', log });
+      [at, filled] = [end, filled + written];
+      continue;
+    }
+    const newline = lines.indexOf(NEWLINE, at);
+    const entry = newline > at ? parseAny(lines.subarray(at, newline)) : undefined;
+    if (entry !== undefined) entries.push(entry);
+    at = newline + 1;
   }
   return entries;
 }
