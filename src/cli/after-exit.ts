@@ -2,14 +2,15 @@
 import { command } from './command.ts';
 
 export const verb = command({
-  usage: 'CONTAINER',
+  usage: 'CONTAINER [PAUSE]',
   summary: "Follow a container's monitor (called by that alone)",
-  count: [1, 1],
-  flags: { waited: { kind: 'int', value: 'milliseconds', help: 'The pause before the next start is over' } },
-  async run(context, { waited }, [id]) {
+  count: [1, 2],
+  flags: {},
+  /** The pause, milliseconds, when it is over. */
+  async run(context, _, [id, pause]) {
     const engine = await context.engine();
     const { afterExit, afterPause } = await import('../engine/after-exit.ts');
-    await (waited === undefined ? afterExit(engine, id!) : afterPause(engine, id!, waited));
+    await (pause === undefined ? afterExit(engine, id!) : afterPause(engine, id!, Number(pause)));
     return 0;
   },
 });

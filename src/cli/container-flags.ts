@@ -14,7 +14,11 @@ export const CONTAINER_FLAGS = {
   interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
   label: { kind: 'list', short: 'l', help: 'Set a label (key=value)' },
   'log-driver': { kind: 'string', value: 'driver', help: 'Where output is kept: json-file, local or none' },
-  'log-opt': { kind: 'list', value: 'name=value', help: 'Option of the log: max-size, max-file, compress, mode, max-buffer-size, labels, env, tag' },
+  'log-opt': {
+    kind: 'list',
+    value: 'name=value',
+    help: 'Option of the log: max-size, max-file, compress, mode, max-buffer-size, labels, env, tag',
+  },
   name: { kind: 'string', help: 'Name of the container; one is made up otherwise' },
   ip: { kind: 'string', value: 'address', help: 'IPv4 address in its network' },
   ip6: { kind: 'string', value: 'address', help: 'IPv6 address in its network' },

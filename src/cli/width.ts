@@ -33,8 +33,12 @@ export function displayWidth(text: string): number {
   return width;
 }
 
+const ELLIPSIS = 0x2026;
+
 function characterWidth(character: string): number {
   const point = character.codePointAt(0)!;
+  // What most of a long list is made of, without asking what kind of character it is.
+  if ((point >= 0x20 && point < 0x7f) || point === ELLIPSIS) return 1;
   if (NOTHING.test(character)) return 0;
   return point >= 0x1100 && WIDE.some(([first, last]) => point >= first && point <= last) ? 2 : 1;
 }

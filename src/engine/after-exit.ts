@@ -107,7 +107,7 @@ const NODE_WAITS_MS = 300;
 function waitOutside(engine: Engine, id: string, delay: number): void {
   const executor = builtFile('tsbox-executor');
   if (executor === undefined) return;
-  const then = ownCommand(engine.options, ['system', 'after-exit', '--waited', String(delay), id]);
+  const then = ownCommand(engine.options, ['system', 'after-exit', id, String(delay)]);
   const env = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
   try {
     execve(executor, [executor, '--after', String(delay), ...then], env, [LOCK_FD]);

@@ -1,9 +1,10 @@
 /** Chain ids: a layer together with all below it. @see image-spec config.md, Layer ChainID */
 
-/** sha256 as a digest. `node:crypto` is loaded on the first use: starting a container does without. */
+import { sha256Hex } from '../sys/sha256.ts';
+
+/** sha256 as a digest. */
 export function digestOf(bytes: string | Uint8Array): string {
-  const { hash } = process.getBuiltinModule('node:crypto');
-  return `sha256:${hash('sha256', bytes, 'hex')}`;
+  return `sha256:${sha256Hex(Buffer.from(bytes))}`;
 }
 
 /** Chain id of the layer `diffId` on `parent`; on nothing it is the diffID itself. */

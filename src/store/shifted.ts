@@ -7,13 +7,13 @@
  * A copy has its name only when it is complete. One whose layer has no short name any more is garbage, as is what was being made by a
  * process that does not hold the lock on `shifted/<map>` any more.
  */
-import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, readdirSync, readlinkSync, renameSync } from 'node:fs';
 import { basename } from 'node:path';
 import { isErrno, TsboxError } from '../errors.ts';
 import { type IdMaps, mapText, toContainer, toHost } from '../spec/id-map.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { isLocked } from '../sys/lock.ts';
+import { sha256Hex } from '../sys/sha256.ts';
 import { attempt, ensureDirectory, isMaps, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { REMOVING, type Store, TEMPORARY } from './store.ts';
@@ -24,10 +24,7 @@ const allShifted = (store: Store) => `${store.dataRoot}/shifted`;
 
 /** Where the copies for a map are: named by the container's root outside, and the map's own digits. */
 export function shiftedHome(store: Store, maps: IdMaps): string {
-  const digits = createHash('sha256')
-    .update(`${mapText(maps.uids)}\n${mapText(maps.gids)}`)
-    .digest('hex')
-    .slice(0, 12);
+  const digits = sha256Hex(Buffer.from(`${mapText(maps.uids)}\n${mapText(maps.gids)}`)).slice(0, 12);
   return `${allShifted(store)}/${toHost(maps.uids, 0) ?? ''}.${toHost(maps.gids, 0) ?? ''}-${digits}`;
 }
 

@@ -135,6 +135,32 @@ test('layers: only cli ends the process or writes to its streams', () => {
   assert.deepEqual(complaints, []);
 });
 
+/** Files that are loaded with this one, at once. */
+function loadedWith(file: string, found = new Set<string>()): Set<string> {
+  if (found.has(file)) return found;
+  found.add(file);
+  for (const { specifier, typeOnly, text } of imports.filter((one) => one.file === file)) {
+    const isLater = text.startsWith('import(') || !/^(import|export)\b/.test(text);
+    if (!typeOnly && !isLater && specifier.startsWith('.')) {
+      loadedWith(relative(SOURCE, resolve(SOURCE, dirname(file), specifier)), found);
+    }
+  }
+  return found;
+}
+
+test('layers: what every verb loads does without node:crypto, which takes longer to load than all of it', () => {
+  const loaded = ['engine/open.ts', 'engine/list.ts', 'engine/images.ts', 'engine/start.ts', 'engine/exec.ts'];
+  const all = new Set(loaded.flatMap((file) => [...loadedWith(file)]));
+  assert.ok(all.has('store/chain.ts') && all.size > 30, `${all.size}`);
+  const asking = imports.filter(({ file, specifier, text }) => {
+    return all.has(file) && specifier === 'node:crypto' && !text.startsWith('import(');
+  });
+  assert.deepEqual(
+    asking.map(({ file }) => file),
+    [],
+  );
+});
+
 test('layers: the test itself tells an import that goes up', () => {
   const up = { file: 'store/images.ts', folder: 'store', specifier: '../registry/pull.ts', typeOnly: false, text: '' };
   assert.match(complaint(up) ?? '', /store may not know registry/);
