@@ -16,7 +16,7 @@ import { bridgeOptions, isUserDefined } from '../spec/network-options.ts';
 import { addressLease, leasesDirectory, portLease, takeLease } from '../store/network-leases.ts';
 import { networkLockFile } from '../store/network-lock.ts';
 import { type RunNetwork, runNetworkFile } from '../store/network-run.ts';
-import { readNetwork } from '../store/networks.ts';
+import { readNetwork, requireNetwork } from '../store/networks.ts';
 import type { Store } from '../store/store.ts';
 import { randomHex } from '../sys/random.ts';
 import { ownedLeases } from './lease-release.ts';
@@ -46,17 +46,28 @@ export interface ContainerNetwork extends RunNetwork {
   networks: readonly NetworkRecord[];
 }
 
-function refuse(message: string, hint?: string): TsboxError {
-  return new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: FAILED, ...(hint !== undefined && { hint }) });
+/** What an endpoint is made of. */
+export interface EndpointInput {
+  network: NetworkRecord;
+  config: EndpointConfig;
+  names: readonly string[];
+  /** Names of the leases that there are; what is leased is added. */
+  taken: Set<string>;
+  /** Counts the container's interfaces. */
+  index: number;
+  /** What a refusal ends the verb with. */
+  exitCode?: number;
 }
 
 /** An address in one subnet of a network. */
 function leaseAddress(
   taken: ReadonlySet<string>,
-  network: NetworkRecord,
+  { network, exitCode = FAILED }: EndpointInput,
   ipam: IpamConfig,
   asked: string | undefined,
 ): string {
+  const refuse = (message: string, hint?: string) =>
+    new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode, ...(hint !== undefined && { hint }) });
   if (asked === undefined || asked === '') {
     const free = freeAddress(ipam, taken);
     if (free !== undefined) return free;
@@ -73,22 +84,15 @@ function leaseAddress(
 
 const isIPv6 = ({ Subnet }: IpamConfig) => Subnet.includes(':');
 
-/** What a container gets in one of its networks.
- *  @param taken names of the leases that there are; what is leased here is added
- *  @param index counts its interfaces */
-export function makeEndpoint(
-  network: NetworkRecord,
-  config: EndpointConfig,
-  names: readonly string[],
-  taken: Set<string>,
-  index: number,
-): Endpoint {
+/** What a container gets in one of its networks. @throws ERR_TSBOX_CONFLICT in Docker's words */
+export function makeEndpoint(input: EndpointInput): Endpoint {
+  const { network, config, names, taken, index } = input;
   const inNetwork = new Set(
     [...taken].filter((name) => name.startsWith(`${network.ID},`)).map((name) => name.slice(65)),
   );
   const [ipam4, ipam6] = [network.IPAM.Config.find((one) => !isIPv6(one)), network.IPAM.Config.find(isIPv6)];
-  const address = ipam4 && leaseAddress(inNetwork, network, ipam4, config.IPAMConfig?.IPv4Address);
-  const address6 = ipam6 && leaseAddress(inNetwork, network, ipam6, config.IPAMConfig?.IPv6Address);
+  const address = ipam4 && leaseAddress(inNetwork, input, ipam4, config.IPAMConfig?.IPv4Address);
+  const address6 = ipam6 && leaseAddress(inNetwork, input, ipam6, config.IPAMConfig?.IPv6Address);
   for (const one of [address, address6]) if (one !== undefined) taken.add(addressLease(network.ID, one));
   return {
     networkId: network.ID,
@@ -135,9 +139,11 @@ export function containerNetwork(
   if (wanted.length === 0) return undefined;
   const networks = wanted.map(([name]) => readNetwork(store, name, !preview));
   const { endpoints, published } = ownedLeases(store, record.ID, preview, (taken) => {
-    const made = wanted.map(([, config], index) =>
-      makeEndpoint(networks[index]!, config, endpointNames(record, networks[index]!, config), taken, index),
-    );
+    const made = wanted.map(([, config], index) => {
+      const network = networks[index]!;
+      if (!preview) requireNetwork(store, network);
+      return makeEndpoint({ network, config, names: endpointNames(record, network, config), taken, index });
+    });
     const ports = forwardedPorts(
       chosenPorts(hostConfig, record.Config, made, taken, bridgeOptions(networks[0]!).hostBinding),
       made,

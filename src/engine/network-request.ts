@@ -12,8 +12,8 @@ import { rootlessMode } from './rootless-mode.ts';
 
 const FAILED = 125;
 
-function usage(message: string): TsboxError {
-  return new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: FAILED });
+function usage(message: string, exitCode = FAILED): TsboxError {
+  return new TsboxError('ERR_TSBOX_USAGE', message, { exitCode });
 }
 
 /** The mode that a container gets which asks for none: `default` where there is a default network and its rules can be made, else `none`;
@@ -78,21 +78,28 @@ export function requestedNetworks(
   return Object.fromEntries(all);
 }
 
-/** What is asked for in one network, for a container or by `network connect`. @throws as {@link requestedNetworks} */
-export function endpointConfig(network: NetworkRecord, asked: EndpointRequest): EndpointConfig {
+/** What is asked for in one network, for a container or by `network connect`.
+ *  @param exitCode what a refusal ends the verb with @throws as {@link requestedNetworks} */
+export function endpointConfig(network: NetworkRecord, asked: EndpointRequest, exitCode = FAILED): EndpointConfig {
+  const refuse = (message: string) => usage(message, exitCode);
   const { ip, ip6, mac, aliases = [], links = [], driverOptions = {} } = asked;
   if (network.Driver !== 'bridge') {
-    throw usage(`container cannot be connected to ${network.Driver === 'host' ? 'host' : 'none'} network`);
+    throw refuse(`container cannot be connected to ${network.Driver === 'host' ? 'host' : 'none'} network`);
   }
-  checkAddress(ip, 4);
-  checkAddress(ip6, 6);
+  for (const [text, version] of [
+    [ip, 4],
+    [ip6, 6],
+  ] as const) {
+    if (text !== undefined && parseAddress(text)?.version !== version)
+      throw refuse(`invalid IPv${version} address: ${text}`);
+  }
   if (mac !== undefined && !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac))
-    throw usage(`${mac} is not a valid mac address`);
+    throw refuse(`${mac} is not a valid mac address`);
   if (!isUserDefined(network)) {
     if (ip !== undefined || ip6 !== undefined)
-      throw usage('user specified IP address is supported on user defined networks only');
+      throw refuse('user specified IP address is supported on user defined networks only');
     if (aliases.length > 0)
-      throw usage('network-scoped alias is supported only for containers in user defined networks');
+      throw refuse('network-scoped alias is supported only for containers in user defined networks');
   }
   return {
     IPAMConfig:
@@ -104,9 +111,4 @@ export function endpointConfig(network: NetworkRecord, asked: EndpointRequest): 
     ...(mac !== undefined && { MacAddress: mac.toLowerCase() }),
     DriverOpts: Object.keys(driverOptions).length > 0 ? { ...driverOptions } : null,
   };
-}
-
-function checkAddress(text: string | undefined, version: 4 | 6): void {
-  if (text !== undefined && parseAddress(text)?.version !== version)
-    throw usage(`invalid IPv${version} address: ${text}`);
 }

@@ -27,7 +27,9 @@ export function renameContainer(engine: Engine, oldName: string, newName: string
   removeByName(engine, record.ID);
   try {
     const renamed = renameRecord(engine.store, record.ID, newName);
-    renameInNetworks(engine.store, record.ID, record.Name.slice(1), renamed.Name.slice(1));
+    withContainer(engine.store, record.ID, () =>
+      renameInNetworks(engine.store, record.ID, record.Name.slice(1), renamed.Name.slice(1)),
+    );
     noteContainer(engine.store, renamed, 'rename', { oldName: record.Name });
   } catch (error) {
     throw wrapError('Error when allocating new name', error);

@@ -70,7 +70,8 @@ function bridgeSteps({ bridge, gateways, addresses, mtu, isThere, isUp }: Bridge
   ];
 }
 
-function parameterStep(path: string): Step {
+/** @param path below /proc/sys */
+export function parameterStep(path: string): Step {
   const why = path.endsWith('route_localnet')
     ? 'so that a port published on 127.0.0.1 may lead to a container; a rule keeps containers from the 127.0.0.1 of the host'
     : 'the host hands on packets that are not for itself';

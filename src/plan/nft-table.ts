@@ -25,9 +25,12 @@ export interface Element {
   bytes: Uint8Array;
 }
 
-/** Makes the table. Run again it changes nothing: but rules would be there twice, so it is for when there is none. */
+/** Makes the table. Run again it changes nothing: two containers that start at once may both find that there is none. What is in the sets
+ *  stays; the rules are replaced, in one transaction. */
 export function tableText(table: string): string {
-  return `table inet ${table} {
+  return `add table inet ${table}
+flush table inet ${table}
+table inet ${table} {
   set bridges { type ifname; }
   set inside { type ifname . ifname; }
   set internal { type ifname; }

@@ -26,14 +26,19 @@ function isPort(value: unknown): value is ForwardedPort {
   return isText(protocol) && isText(hostAddress) && Number.isInteger(hostPort) && Number.isInteger(containerPort);
 }
 
-/** A container that runs is found by another name from now on. Without networks that have names nothing is changed. */
+/** A container that runs is found by another name from now on. Without networks that have names nothing is changed. For who holds its lock. */
 export function renameInNetworks(store: Store, id: string, from: string, to: string): void {
   const run = readRunNetwork(store, id);
   if (!run.endpoints.some(({ names }) => names[0] === from)) return;
   // What is the same by chance, an alias or the host name, stays.
   const renamed = ([first, ...others]: readonly string[]) => [first === from ? to : first!, ...others];
   const endpoints = run.endpoints.map((one) => (one.names.length === 0 ? one : { ...one, names: renamed(one.names) }));
-  writeFileAtomic(runNetworkFile(store, id), JSON.stringify({ ...run, endpoints }), { mode: 0o644 });
+  writeRunNetwork(store, id, { ...run, endpoints });
+}
+
+/** Readers see all of it or what was there before. For who holds the container's lock. */
+export function writeRunNetwork(store: Store, id: string, run: RunNetwork): void {
+  writeFileAtomic(runNetworkFile(store, id), JSON.stringify(run), { mode: 0o644 });
 }
 
 /** Nothing of a container that does not run, of one that has no network of its own, and of what is damaged. */

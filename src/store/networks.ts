@@ -6,7 +6,7 @@
  * The lock is flock(2) on `networks`, had alone by whoever adds or removes one, so that names and subnets are given once; whoever
  * needs `<run-root>/network.lock` too takes that first. What is read without a lock is whole, since files are renamed into place.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { formatAddress, formatSubnet, parseAddress, parseSubnet, type Subnet } from '../spec/ip.ts';
 import type { IpamConfig, NetworkRecord } from '../spec/network.ts';
@@ -328,6 +328,12 @@ export function readNetwork(store: Store, text: string, keep = true): NetworkRec
   const [id] = [...damaged.keys()].filter((one) => isPrefix && one.startsWith(text));
   if (found[0] !== undefined) return found[0];
   throw (id === undefined ? undefined : damaged.get(id)) ?? noSuchNetwork(text);
+}
+
+/** Within withNetworkLock: whoever removes a network holds that, so one that is still there stays for who has leased something of it then.
+ *  @throws ERR_TSBOX_NOT_FOUND */
+export function requireNetwork(store: Store, { ID, Name }: NetworkRecord): void {
+  if (!existsSync(fileOf(store, ID))) throw noSuchNetwork(Name);
 }
 
 function note(store: Store, action: string, { ID, Name, Driver }: NetworkRecord): void {

@@ -3,80 +3,23 @@
  * a run as far as time allows, TSBOX_KILLS says how many.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { openEngine } from '../../src/engine/open.ts';
 import { listContainers } from '../../src/store/containers.ts';
-import { containerState, readRun } from '../../src/store/state.ts';
+import { readRun } from '../../src/store/state.ts';
 import { readFollowed } from '../../src/store/successor.ts';
 import { requires } from '../requires.ts';
 import { type Sandbox, sandbox } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 import { generator } from './store-random.ts';
+import { kill, pause, truth } from './truth.ts';
 
 const KILLS = Number(process.env['TSBOX_KILLS'] ?? 20);
 const SEED = Number(process.env['TSBOX_SEED'] ?? Math.floor(Math.random() * 1e9));
 /** As long as a start takes on a busy machine. */
 const MOMENT_MS = 250;
-
-const pause = (milliseconds: number) => new Promise((wake) => setTimeout(wake, milliseconds));
-
-function kill(pid: number | undefined): void {
-  if (pid === undefined || pid <= 0) return;
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // it has ended
-  }
-}
-
-const isAlive = (pid: number): boolean => {
-  try {
-    return !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-};
-
-/** Hierarchies of cgroups that a container may be in. */
-function cgroupsOf(id: string): string[] {
-  const root = '/sys/fs/cgroup';
-  return [root, ...readdirSync(root).map((name) => join(root, name))].map((place) => join(place, `tsbox-${id}`));
-}
-
-const processesOf = (id: string): string[] =>
-  cgroupsOf(id).flatMap((path) => {
-    try {
-      return readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean);
-    } catch {
-      return [];
-    }
-  });
-
-/** What is not so as `ps -a` says. */
-function lies(box: Sandbox): string[] {
-  const { store } = openEngine(box);
-  return listContainers(store).flatMap((record) => {
-    const state = containerState(store, record);
-    const at = `${record.Name} ${state.Status} (${state.Pid})`;
-    if (state.Status === 'running' && !isAlive(state.Pid)) return [`${at}: its process is gone`];
-    if (state.Status === 'running' && !isAlive(readRun(store, record.ID)?.Monitor ?? 0)) return [`${at}: no monitor`];
-    if (state.Status === 'restarting' && state.Pid !== 0) return [`${at}: two at once`];
-    if (!state.Running && processesOf(record.ID).length > 0) return [`${at}: ${processesOf(record.ID)} run`];
-    return [];
-  });
-}
-
-/** A start, an end and a kill take a moment until all of it can be seen. */
-async function truth(box: Sandbox, said: string): Promise<void> {
-  let seen: string[] = [];
-  for (let tries = 0; tries < 250; tries++, await pause(20)) {
-    seen = lies(box);
-    if (seen.length === 0) return;
-  }
-  assert.deepEqual(seen, [], said);
-}
 
 /** Picks whom to kill beside the command: the monitor, the first process, or who waits to start it again, of any container. */
 function someone(box: Sandbox, pick: <T>(list: readonly T[]) => T | undefined): number | undefined {

@@ -1,22 +1,15 @@
 /** The default network and those that a user makes, with real traffic between network namespaces of the test's own. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { requires } from '../requires.ts';
 import { runRootOf, type Sandbox, until } from './harness.ts';
-import { neighbour, networked, run, serverWords, shell, whoAmI } from './networks.ts';
+import { left, neighbour, networked, run, serverWords, shell, whoAmI } from './networks.ts';
 
 const NEEDS = ['root', 'overlay', 'command:ip', 'command:nft', 'command:nc.openbsd'] as const;
-
-/** What the kernel still has of networks: tables of rules, and cables. */
-function left(): string[] {
-  const tables = run('nft', 'list', 'tables').split('\n').filter(Boolean);
-  const cables = run('ip', '-o', 'link', 'show', 'type', 'veth').match(/veth[0-9a-f]+/g) ?? [];
-  return [...tables, ...cables];
-}
 
 const addressOf = (box: Sandbox, name: string, network = 'bridge') =>
   box.ok(['inspect', '--format', `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`, name]);
@@ -211,6 +204,36 @@ test('networks: apart from each other, two for one container, none that leads ou
   assert.match(box.tsbox(['network', 'rm', 'left']).stderr, /has active endpoints/);
   const full = box.tsbox(['run', '--rm', '--network', 'left', '--ip', '172.30.1.7', image, 'true']);
   assert.deepEqual([full.status, /already in use/.test(full.stderr)], [125, true]);
+});
+
+test('networks: a connect that fails has changed nothing', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const image = box.image();
+  box.ok(['run', '--detach', '--name', 'web', '--publish', '8087:80', image, ...serverWords('web')]);
+  box.ok(['network', 'create', 'mine']);
+  await box.quick(['network', 'disconnect', 'bridge', 'web']);
+  const id = await box.quick(['inspect', '--format', '{{.Id}}', 'web']);
+  const hosts = join(box.dataRoot, 'containers', id, 'hosts');
+  const state = () => ({
+    account: readFileSync(join(box.runRoot, id, 'network.json'), 'utf8'),
+    leases: readdirSync(join(box.runRoot, 'leases')),
+    left: left(),
+    rules: run('nft', 'list', 'ruleset').match(/tcp \. \d+ : .*/g),
+    inside: box.ok(['exec', 'web', 'ip', '-o', 'link']),
+  });
+  const before = state();
+  assert.deepEqual([before.rules, before.left.length], [null, 1], 'its port leads nowhere');
+  // The hosts file is written when the cable is there and the port leads somewhere.
+  renameSync(hosts, `${hosts}.aside`);
+  mkdirSync(hosts);
+  const refused = await box.said(['network', 'connect', 'mine', 'web']);
+  assert.deepEqual([refused.status, /EISDIR/.test(refused.stderr)], [1, true], refused.stderr);
+  assert.deepEqual(state(), before);
+  rmdirSync(hosts);
+  renameSync(`${hosts}.aside`, hosts);
+  await box.quick(['network', 'connect', 'mine', 'web']);
+  assert.equal(run('nc.openbsd', '-w', '2', '127.0.0.1', '8087'), 'web\n');
 });
 
 test('networks: IPv6, with a subnet of its own', async (t) => {

@@ -97,3 +97,10 @@ export function networked(context: TestContext): Sandbox {
 export function serverWords(text: string): string[] {
   return ['nc', '-ll', '-p', '80', '-e', 'echo', text];
 }
+
+/** What the kernel still has of networks in the test's namespace: tables of rules, and cables. */
+export function left(): string[] {
+  const tables = run('nft', 'list', 'tables').split('\n').filter(Boolean);
+  const cables = run('ip', '-o', 'link', 'show', 'type', 'veth').match(/veth[0-9a-f]+/g) ?? [];
+  return [...tables, ...cables];
+}
