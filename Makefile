@@ -102,9 +102,10 @@ bench-start: build $(built)/busybox.tar ## start to exit of `true` in a containe
 bench-images: build $(built)/busybox.tar ## pull, load, save, push, commit (RUNS=3 ONLY='pull tmpfs')
 	@$(NODE) bench/images.ts $(or $(RUNS),3) $(ONLY)
 
-soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images, containers and networks, TSBOX_LOAD_SECONDS of verbs by chance on 200 containers (needs root)
+soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images, containers and networks, TSBOX_LOAD_SECONDS of verbs by chance on 200 containers; 1,000 seeds of the union beside the kernel (needs root)
 	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'
 	@TSBOX_KILLS=$(TSBOX_KILLS) $(NODE) --test --test-reporter=$(REPORTER) test/system/images-faults.test.ts test/system/containers-kills.test.ts test/system/network-kills.test.ts
+	@TSBOX_UNION_SEEDS=1000 $(NODE) --test --test-reporter=$(REPORTER) test/system/union.test.ts
 	@TSBOX_LOAD_CONTAINERS=200 TSBOX_LOAD_PROCESSES=20 TSBOX_LOAD_SECONDS=$(TSBOX_LOAD_SECONDS) $(NODE) --test --test-reporter=$(REPORTER) test/system/containers-load.test.ts
 
 install: build ## copy it to PREFIX (/usr/local)

@@ -1,6 +1,6 @@
 /**
  * Bundles src/ into dist/: `main.js`, which is src/cli/boot.ts, `tsbox-<digest>.cjs`, which is all the rest, and its map, which only
- * reports of errors read. Run by `make build`.
+ * reports of errors read; and `union.js`, a program of its own. Run by `make build`.
  *
  * One bundle, not one for each verb: a run would open forty files, and with the code cache a part that is not used costs nothing.
  * `main.js` is replaced last and the files of earlier builds go after that, so that a tsbox that starts meanwhile finds a whole one.
@@ -90,13 +90,18 @@ const main = await bundle('src/cli/boot.ts', {
   banner: { js: 'const TSBOX_URL = require("node:url").pathToFileURL(__filename).href;' },
   define: { 'import.meta.url': 'TSBOX_URL', 'import.meta.dirname': '__dirname', TSBOX_BUNDLE: JSON.stringify(name) },
 });
+const union = await bundle('src/union/main.ts', {
+  banner: { js: 'const TSBOX_URL = require("node:url").pathToFileURL(__filename).href;' },
+  define: { 'import.meta.url': 'TSBOX_URL' },
+});
 
 mkdirSync(dist, { recursive: true });
+place('union.js', union.text);
 place(`${name}.cjs`, source);
 place(`${name}.map`, map);
 place(`${name}.cache`, new Script(source, { filename: join(dist, `${name}.cjs`) }).createCachedData());
 place('package.json', '{ "type": "commonjs" }\n');
 place('main.js', main.text);
 for (const old of readdirSync(dist)) {
-  if (!['main.js', 'package.json'].includes(old) && !old.startsWith(name)) rmSync(join(dist, old), { recursive: true });
+  if (!['main.js', 'union.js', 'package.json'].includes(old) && !old.startsWith(name)) rmSync(join(dist, old), { recursive: true });
 }

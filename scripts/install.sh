@@ -24,4 +24,5 @@ done
 rm -rf "$lib"
 mv "$new" "$lib"
 ln -sf ../lib/tsbox/bin/tsbox "$target/bin/tsbox"
+ln -sf ../lib/tsbox/bin/tsbox-union "$target/bin/tsbox-union"
 echo "tsbox is in $2/lib/tsbox, its command in $2/bin"

@@ -1,0 +1,57 @@
+/** The data of a file, holes included. */
+import { quickly } from '../sys/quick.ts';
+import { E } from './errno.ts';
+import { buffer } from './memory.ts';
+
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+const ENXIO = -6;
+const FICLONE = 0x40049409;
+const MOST = 0x40000000;
+
+/** Copies `size` bytes between two open files; where one has holes the other gets them. The new file is empty. @returns 0 or -errno */
+export function copyData(from: number, to: number, size: number): number {
+  if (quickly.ioctl(to, FICLONE, from) === 0) return 0;
+  let at = 0;
+  while (at < size) {
+    let start = quickly.lseek(from, at, SEEK_DATA);
+    if (start === ENXIO) break;
+    if (start < 0) start = at; // a file system that knows no holes
+    const hole = quickly.lseek(from, start, SEEK_HOLE);
+    const end = hole < 0 ? size : Math.min(hole, size);
+    const error = copyRange(from, to, start, end);
+    if (error < 0) return error;
+    at = end;
+  }
+  return quickly.ftruncate(to, size);
+}
+
+let inKernel = true;
+
+function copyRange(from: number, to: number, start: number, end: number): number {
+  quickly.lseek(from, start, 0);
+  quickly.lseek(to, start, 0);
+  for (let at = start; at < end; ) {
+    const wanted = Math.min(end - at, MOST);
+    const copied = inKernel ? quickly.copyFileRange(from, 0, to, 0, wanted, 0) : throughHere(from, to, wanted);
+    if (copied === E.INTR) continue;
+    if (copied < 0 && inKernel && copied !== E.NOSPC && copied !== E.IO) {
+      inKernel = false; // other file systems, before 5.19
+      continue;
+    }
+    if (copied < 0) return copied;
+    if (copied === 0) break; // it became shorter meanwhile
+    at += copied;
+  }
+  return 0;
+}
+
+function throughHere(from: number, to: number, wanted: number): number {
+  const got = quickly.read(from, buffer.address, Math.min(wanted, buffer.bytes.length));
+  for (let done = 0; done < got; ) {
+    const written = quickly.write(to, buffer.address + done, got - done);
+    if (written < 0 && written !== E.INTR) return written;
+    if (written > 0) done += written;
+  }
+  return got;
+}

@@ -1,0 +1,139 @@
+/**
+ * Copy-up: before something of a lower layer is changed, the upper layer gets a copy of it, with its directories. The copy is made in the
+ * work directory and comes into its place with one rename, so that nobody ever sees a half of it.
+ */
+import { S } from '../spec/linux.ts';
+import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, deviceNumber, OPEN } from '../sys/file.ts';
+import { quickly } from '../sys/quick.ts';
+import { copyAttributes } from './copy-attributes.ts';
+import { copyData } from './copy-data.ts';
+import { E } from './errno.ts';
+import { originOf, setImpure, setOrigin } from './marks.ts';
+import { buffer, cstring, EMPTY, pathOf } from './memory.ts';
+import { ROOT } from './protocol.ts';
+import { look, seen, type Time } from './status.ts';
+import { seenTimes, setTimes } from './times.ts';
+import {
+  directoryFd,
+  isDirectory,
+  isUpper,
+  isWritable,
+  layersOf,
+  realOf,
+  removeName,
+  type Union,
+  UPPER,
+} from './union.ts';
+
+/** What is told about a file that gets its data from another place now. */
+export type OnCopied = (node: number) => void;
+
+let number = 0;
+
+/** A name in the work directory that nothing has. */
+export function workName(): string {
+  return `#${(number++).toString(16)}`;
+}
+
+/** Makes sure that a node, and the directories on the way to it, are in the upper layer.
+ *  @param truncate the data is not wanted @returns 0 or -errno */
+export function copyUp(union: Union, node: number, onCopied: OnCopied, truncate = false): number {
+  if (isUpper(union, node)) return 0;
+  if (!isWritable(union)) return E.ROFS;
+  if (!union.nodes.isNamed(node)) return E.STALE;
+  const parent = union.nodes.parent(node);
+  if (parent !== ROOT) {
+    const error = copyUp(union, parent, onCopied);
+    if (error < 0) return error;
+  }
+  return copyOne(union, parent, node, onCopied, truncate);
+}
+
+function copyOne(union: Union, parent: number, node: number, onCopied: OnCopied, truncate: boolean): number {
+  const { work, nodes } = union;
+  const upper = directoryFd(union, parent, UPPER);
+  if (upper < 0) return upper;
+  const from = { ...realOf(union, node) };
+  const name = nodes.name(node);
+  const temporary = workName();
+  const error = makeCopy(union, from, temporary, truncate);
+  if (error < 0) {
+    discard(union, temporary, isDirectory(union, node));
+    return error;
+  }
+  // What the parent's time says is when somebody changed it, and nobody has.
+  look(upper, EMPTY);
+  const [atime, mtime] = seenTimes();
+  const moved = quickly.renameat2(work, cstring(temporary), upper, cstring(name), 0);
+  if (moved < 0) {
+    discard(union, temporary, isDirectory(union, node));
+    return moved;
+  }
+  setTimes(upper, EMPTY, atime, mtime);
+  if (!isDirectory(union, node)) {
+    nodes.setPlace(node, UPPER);
+    setImpure(union, upper);
+    onCopied(node);
+  } else nodes.setPlace(node, union.stacks.numberOf([UPPER, ...layersOf(union, node)]));
+  return 0;
+}
+
+function discard({ work }: Union, temporary: string, directory: boolean): void {
+  removeName(work, temporary, directory ? AT_REMOVEDIR : 0);
+}
+
+interface From {
+  fd: number;
+  name: number;
+  text: string;
+}
+
+/** Makes `temporary` in the work directory, as the original in everything. */
+function makeCopy(union: Union, from: From, temporary: string, truncate: boolean): number {
+  const { work } = union;
+  const original = from.text === '' ? EMPTY : cstring(from.text);
+  const looked = from.fd < 0 ? from.fd : look(from.fd, original);
+  if (looked < 0) return looked;
+  const [mode, uid, gid] = [seen.mode(), seen.uid(), seen.gid()];
+  const [size, several] = [truncate ? 0 : seen.size(), seen.links() > 1];
+  const device = deviceNumber(seen.deviceMajor(), seen.deviceMinor());
+  const times: readonly [Time, Time] = seenTimes();
+  const made = make(work, from, temporary, mode, device, size);
+  if (made < 0) return made;
+  const owned = quickly.fchownat(work, cstring(temporary), uid, gid, AT_SYMLINK_NOFOLLOW);
+  if (owned < 0) return owned;
+  const copied = copyAttributes(union, from, { fd: work, text: temporary });
+  if (copied < 0) return copied;
+  if ((mode & 0o170000) !== S.S_IFLNK) {
+    const error = quickly.chmod(pathOf(work, temporary), mode & 0o7777);
+    if (error < 0) return error;
+  }
+  // Of a file with several names every copy is a file of its own: its number cannot be theirs.
+  const origin =
+    several && (mode & 0o170000) !== S.S_IFDIR
+      ? undefined
+      : originOf(from.fd, from.text === '' ? EMPTY : cstring(from.text));
+  if (origin !== undefined) setOrigin(union, work, temporary, origin);
+  return setTimes(work, cstring(temporary), times[0], times[1]);
+}
+
+const NEW = OPEN.RDWR | OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW | OPEN.CLOEXEC;
+
+function make(work: number, from: From, temporary: string, mode: number, device: bigint, size: number): number {
+  const type = mode & 0o170000;
+  if (type === S.S_IFDIR) return quickly.mkdirat(work, cstring(temporary), 0o700);
+  if (type === S.S_IFLNK) {
+    const length = quickly.readlinkat(from.fd, from.text === '' ? EMPTY : cstring(from.text), buffer.address, 4096);
+    if (length < 0) return length;
+    buffer.bytes[length] = 0;
+    return quickly.symlinkat(buffer.address, work, cstring(temporary));
+  }
+  if (type !== S.S_IFREG) return quickly.mknodat(work, cstring(temporary), type | 0o600, Number(device));
+  const to = quickly.openat(work, cstring(temporary), NEW, 0o600);
+  if (to < 0 || size === 0) return to < 0 ? to : quickly.close(to);
+  const source = quickly.openat(AT_FDCWD, pathOf(from.fd, from.text), OPEN.RDONLY | OPEN.CLOEXEC, 0);
+  const error = source < 0 ? source : copyData(source, to, size);
+  if (source >= 0) quickly.close(source);
+  quickly.close(to);
+  return error;
+}

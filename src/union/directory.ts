@@ -1,0 +1,160 @@
+/** OPENDIR to RELEASEDIR: what a merged directory has. */
+import { AT_FDCWD, OPEN } from '../sys/file.ts';
+import { quickly } from '../sys/quick.ts';
+import { E } from './errno.ts';
+import { MOST_DATA, output, outputWords, putEntry, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
+import { lookup } from './lookup.ts';
+import { buffer, cstring, pathOf } from './memory.ts';
+import { DIRENT, ENTRY_OUT, FOPEN, OUT_HEADER, ROOT } from './protocol.ts';
+import { look, seen } from './status.ts';
+import { directoryFd, layersOf, release, type Union, UPPER } from './union.ts';
+
+interface Entry {
+  name: string;
+  /** DT_DIR and the like. */
+  type: number;
+  inodeLow: number;
+  inodeHigh: number;
+}
+
+/** What an open directory gives: read whole at its beginning, so that nobody sees a name twice, or not at all. */
+interface Listing {
+  node: number;
+  entries: Entry[] | undefined;
+}
+
+const listings = new Map<number, Listing>();
+let number = 0;
+
+export function opendir(): number {
+  const handle = ++number;
+  listings.set(handle, { node: requestNode(), entries: undefined });
+  putU64(0, handle);
+  putU32(8, FOPEN.KEEP_CACHE);
+  putU32(12, 0);
+  return 16;
+}
+
+export function releasedir(): number {
+  listings.delete(u32(0));
+  return 0;
+}
+
+const DT = { CHR: 2, DIR: 4 } as const;
+
+/** Names of a merged directory but `.` and `..`, whiteouts left out. @returns -errno */
+export function mergedEntries(union: Union, node: number): Entry[] | number {
+  const layers = layersOf(union, node);
+  if (!union.nodes.isNamed(node)) return [];
+  const found = new Map<string, Entry | undefined>();
+  for (const layer of layers) {
+    const fd = directoryFd(union, node, layer);
+    const error = fd < 0 ? fd : readLayer(union, fd, layer, found);
+    if (error < 0) return error;
+  }
+  const entries: Entry[] = [];
+  for (const entry of found.values()) if (entry !== undefined) entries.push(entry);
+  return entries;
+}
+
+/** Adds the names of one layer that no layer above has; hidden ones as undefined. */
+function readLayer(union: Union, directory: number, layer: number, found: Map<string, Entry | undefined>): number {
+  const fd = quickly.openat(AT_FDCWD, pathOf(directory), OPEN.RDONLY | OPEN.DIRECTORY | OPEN.CLOEXEC, 0);
+  if (fd < 0) return fd;
+  const { bytes } = buffer;
+  const mark = union.marks[layer]! << 24;
+  let length = quickly.getdents(fd, buffer.address, 0x10000);
+  for (; length > 0; length = quickly.getdents(fd, buffer.address, 0x10000)) {
+    for (let at = 0; at < length; at += bytes.readUInt16LE(at + 16)) {
+      const name = bytes.toString('latin1', at + 19, bytes.indexOf(0, at + 19));
+      if (name === '.' || name === '..' || found.has(name)) continue;
+      const type = bytes[at + 18]!;
+      if (type === DT.CHR && look(directory, cstring(name)) === 0 && seen.isWhiteout()) found.set(name, undefined);
+      else {
+        const [inodeLow, high] = [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)];
+        found.set(name, { name, type, inodeLow, inodeHigh: (high | mark) >>> 0 });
+      }
+    }
+  }
+  quickly.close(fd);
+  return Math.min(length, 0);
+}
+
+/** `struct fuse_read_in`: fh, offset, size. */
+export function readdir(union: Union, plus: boolean): number {
+  const listing = listings.get(u32(0));
+  if (listing === undefined) return E.BADF;
+  const offset = u64(8);
+  const room = Math.min(u32(16), MOST_DATA);
+  if (offset === 0 || listing.entries === undefined) {
+    const entries = list(union, listing.node);
+    if (typeof entries === 'number') return entries;
+    listing.entries = entries;
+  }
+  const { node, entries } = listing;
+  let at = 0;
+  for (let index = offset; index < entries.length; index++) {
+    const entry = entries[index]!;
+    const head = plus ? ENTRY_OUT : 0;
+    const size = head + ((DIRENT + entry.name.length + 7) & ~7);
+    if (at + size > room) break;
+    if (plus) putPlus(union, node, entry, OUT_HEADER + at);
+    else if (index >= 2) settleInode(union, node, entry);
+    putDirent(entry, OUT_HEADER + at + head, index + 1);
+    at += size;
+  }
+  return at;
+}
+
+function list(union: Union, node: number): Entry[] | number {
+  const entries = mergedEntries(union, node);
+  if (typeof entries === 'number') return entries;
+  const parent = node === ROOT || !union.nodes.isNamed(node) ? node : union.nodes.parent(node);
+  const dot = (name: string, of: number): Entry => ({
+    name,
+    type: DT.DIR,
+    inodeLow: union.nodes.inodeLow(of),
+    inodeHigh: union.nodes.inodeHigh(of),
+  });
+  return [dot('.', node), dot('..', parent), ...entries];
+}
+
+/** The number that stat(2) shows too. What was copied up, and merged directories, have another one than the layer's own entry says. */
+function settleInode(union: Union, parent: number, entry: Entry): void {
+  const known = union.nodes.find(parent, entry.name);
+  const layers = layersOf(union, parent);
+  const node = known !== 0 || layers[0] !== UPPER ? known : lookup(union, parent, entry.name);
+  if (node > 0) {
+    entry.inodeLow = union.nodes.inodeLow(node);
+    entry.inodeHigh = union.nodes.inodeHigh(node);
+    if (known === 0) dropUnknown(union, node);
+  }
+}
+
+/** A node that was made to look at it, and that the kernel has not been told of. */
+function dropUnknown(union: Union, node: number): void {
+  if (union.nodes.forget(node, 0)) release(union, node);
+}
+
+function putPlus(union: Union, parent: number, entry: Entry, at: number): void {
+  const isDot = entry.name === '.' || entry.name === '..';
+  const node = isDot ? 0 : lookup(union, parent, entry.name);
+  if (node > 0) {
+    putEntry(union, node, at);
+    entry.inodeLow = union.nodes.inodeLow(node);
+    entry.inodeHigh = union.nodes.inodeHigh(node);
+  } else outputWords.fill(0, at / 4, (at + ENTRY_OUT) / 4);
+}
+
+/** `struct fuse_dirent`: ino, off, namelen, type, name. */
+function putDirent({ name, type, inodeLow, inodeHigh }: Entry, at: number, next: number): void {
+  const word = at / 4;
+  outputWords[word] = inodeLow;
+  outputWords[word + 1] = inodeHigh;
+  outputWords[word + 2] = next;
+  outputWords[word + 3] = 0;
+  outputWords[word + 4] = name.length;
+  outputWords[word + 5] = type;
+  output.bytes.fill(0, at + DIRENT + (name.length & ~7), at + ((DIRENT + name.length + 7) & ~7));
+  output.bytes.write(name, at + DIRENT, 'latin1');
+}

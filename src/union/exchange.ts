@@ -1,0 +1,95 @@
+/** The request in hand and the answer to it: both in memory that the kernel reads and writes directly. */
+import { allocate } from '../sys/quick.ts';
+import { ATTR_ATTR, ATTR_OUT, ENTRY_ATTR, ENTRY_OUT, IN_HEADER, OUT_HEADER } from './protocol.ts';
+import { putAttributes, seen } from './status.ts';
+import { isDirectory, layersOf, type Union } from './union.ts';
+
+/** The most that is read or written in one request, bytes. */
+export const MOST_DATA = 0x100000;
+const PAGE = 0x1000;
+
+/** A WRITE has its data behind 80 bytes; the kernel wants to see room for more. */
+export const input = allocate(MOST_DATA + PAGE);
+export const output = allocate(MOST_DATA + PAGE);
+const inputWords = new Uint32Array(input.bytes.buffer, 0, 64);
+export const outputWords = new Uint32Array(output.bytes.buffer, 0, (MOST_DATA + PAGE) / 4);
+
+/** Address of the body of an answer. */
+export const ANSWER = output.address + OUT_HEADER;
+
+/** Returned by what is not answered at all. */
+export const NO_ANSWER = Number.MIN_SAFE_INTEGER;
+
+/** A number of 32 bits in the request's body, at a multiple of four. */
+export const u32 = (at: number): number => inputWords[(IN_HEADER + at) >>> 2]!;
+
+/** One of 64 bits, exact up to 2^53. */
+export const u64 = (at: number): number => u32(at) + u32(at + 4) * 2 ** 32;
+
+/** The node that the request is about. */
+export const requestNode = (): number => inputWords[4]!;
+export const requestOp = (): number => inputWords[1]!;
+export const requestLength = (): number => inputWords[0]!;
+export const callerUid = (): number => inputWords[6]!;
+export const callerGid = (): number => inputWords[7]!;
+
+/** Address of a place in the request's body. */
+export const addressOf = (at: number): number => input.address + IN_HEADER + at;
+
+/** A name in the request's body, one character a byte. */
+export function nameAt(at: number): string {
+  const start = IN_HEADER + at;
+  return input.bytes.toString('latin1', start, input.bytes.indexOf(0, start));
+}
+
+/** How long the kernel may believe what it is told, seconds: nobody else changes the layers. */
+const VALID = 1 << 30;
+
+function putNode(union: Union, node: number, at: number): void {
+  const { nodes } = union;
+  putAttributes(outputWords, at, linksOf(union, node));
+  outputWords[at / 4] = nodes.inodeLow(node);
+  outputWords[at / 4 + 1] = nodes.inodeHigh(node);
+}
+
+/** Nobody counts the directories in a merged directory, and `find` knows that 1 means that. */
+function linksOf(union: Union, node: number): number {
+  return isDirectory(union, node) && layersOf(union, node).length > 1 ? 1 : seen.links();
+}
+
+/** `struct fuse_attr_out` of the node that was looked at just now. @returns its size */
+export function putAttr(union: Union, node: number): number {
+  const at = OUT_HEADER;
+  outputWords.fill(0, at / 4, (at + ATTR_OUT) / 4);
+  outputWords[at / 4] = VALID;
+  putNode(union, node, at + ATTR_ATTR);
+  return ATTR_OUT;
+}
+
+/** `struct fuse_entry_out` of the node that was looked at just now; the kernel holds it once more. @returns its size */
+export function putEntry(union: Union, node: number, at = OUT_HEADER): number {
+  union.nodes.remember(node);
+  outputWords.fill(0, at / 4, (at + ENTRY_OUT) / 4);
+  outputWords[at / 4] = node;
+  outputWords[at / 4 + 4] = VALID;
+  outputWords[at / 4 + 6] = VALID;
+  putNode(union, node, at + ENTRY_ATTR);
+  return ENTRY_OUT;
+}
+
+/** Answers that there is no such name, which the kernel remembers. */
+export function putNothing(): number {
+  outputWords.fill(0, OUT_HEADER / 4, (OUT_HEADER + ENTRY_OUT) / 4);
+  outputWords[OUT_HEADER / 4 + 4] = VALID;
+  return ENTRY_OUT;
+}
+
+export function putU32(at: number, value: number): void {
+  outputWords[(OUT_HEADER + at) >>> 2] = value;
+}
+
+/** @param value exact up to 2^53 */
+export function putU64(at: number, value: number): void {
+  putU32(at, value % 2 ** 32);
+  putU32(at + 4, Math.floor(value / 2 ** 32));
+}

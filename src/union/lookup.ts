@@ -1,0 +1,176 @@
+/** From a name to a node: which layers have it, which of them count. */
+import { S } from '../spec/linux.ts';
+import { quickly } from '../sys/quick.ts';
+import { E } from './errno.ts';
+import { isMetacopy, isOpaque, originInode, redirectOf } from './marks.ts';
+import { cstring } from './memory.ts';
+import { ROOT } from './protocol.ts';
+import { look, seen } from './status.ts';
+import { directoryFd, layersOf, linkKey, noteLinks, openPath, topOf, type Union, UPPER } from './union.ts';
+
+/** The node of a name, looked at just now ({@link seen}). @returns -errno where there is none */
+export function lookup(union: Union, parent: number, name: string): number {
+  const node = union.nodes.find(parent, name);
+  if (node !== 0) {
+    const fd = directoryFd(union, parent, topOf(union, node));
+    if (fd >= 0 && look(fd, cstring(name)) === 0) return node;
+    union.nodes.unname(node); // somebody else was at the layers
+  }
+  return search(union, parent, name);
+}
+
+interface Found {
+  type: number;
+  layers: number[];
+  /** Of a directory that a redirect leads to, by layer. */
+  redirects: Map<number, string> | undefined;
+}
+
+function search(union: Union, parent: number, name: string): number {
+  const found = inLayers(union, parent, name, layersOf(union, parent));
+  if (typeof found === 'number') return found;
+  const top = found.layers[0]!;
+  const fd = directoryFd(union, parent, top);
+  const error = look(fd, cstring(name));
+  if (error < 0) return error;
+  if (found.type === S.S_IFDIR) return addDirectory(union, parent, name, found);
+  const several = top === UPPER && seen.links() > 1;
+  const same = several ? union.links.get(linkKey()) : undefined;
+  if (same !== undefined) return same;
+  if (seen.type() === S.S_IFREG && seen.size() > 0 && seen.blocks() === 0 && isMetacopy(union, fd, name)) return E.PERM;
+  const node = union.nodes.add(parent, name, found.type);
+  union.nodes.setPlace(node, top);
+  setInode(union, node, top, seen.inodeLow(), seen.inodeHigh());
+  if (several) noteLinks(union, node);
+  else if (top === UPPER && union.sameFileSystem) {
+    const origin = originInode(union, fd, name);
+    if (origin !== undefined) union.nodes.setInode(node, origin[0], origin[1]);
+  }
+  return node;
+}
+
+/** Where layers are on several file systems, the upper bits say on which: the first one's numbers are as they are. */
+function setInode(union: Union, node: number, layer: number, low: number, high: number): void {
+  union.nodes.setInode(node, low, (high | (union.marks[layer]! << 24)) >>> 0);
+}
+
+function addDirectory(union: Union, parent: number, name: string, { layers, redirects }: Found): number {
+  const { nodes, stacks } = union;
+  const node = nodes.add(parent, name, S.S_IFDIR);
+  nodes.setPlace(node, stacks.numberOf(layers));
+  if (redirects !== undefined) union.redirects.set(node, redirects);
+  setDirectoryInode(union, node);
+  const top = directoryFd(union, parent, layers[0]!);
+  look(top, cstring(name));
+  return node;
+}
+
+/** A merged directory has the number of its nearest lower one, which it keeps when the upper one comes. */
+function setDirectoryInode(union: Union, node: number): void {
+  const { nodes } = union;
+  const layers = layersOf(union, node);
+  const layer = layers[0] === UPPER && layers.length > 1 ? layers[1]! : layers[0]!;
+  const redirect = union.redirects.get(node)?.get(layer);
+  if (redirect === undefined) look(directoryFd(union, nodes.parent(node), layer), cstring(nodes.name(node)));
+  else {
+    const fd = directoryFd(union, node, layer);
+    if (fd >= 0) look(fd, cstring('.'));
+  }
+  setInode(union, node, layer, seen.inodeLow(), seen.inodeHigh());
+}
+
+/** @returns what a name is in a directory, or -errno. {@link seen} is of the layer that was looked at last. */
+function inLayers(union: Union, parent: number, name: string, layers: readonly number[]): Found | number {
+  const found: Found = { type: 0, layers: [], redirects: undefined };
+  let moved: string | undefined;
+  for (let index = 0; index < layers.length; index++) {
+    const layer = layers[index]!;
+    const error = moved === undefined ? lookIn(union, parent, layer, name) : lookMoved(union, layer, moved);
+    if (error === E.NOENT || error === E.NOTDIR) continue;
+    if (error < 0) return error;
+    if (seen.isWhiteout()) break;
+    const type = seen.type();
+    if (found.type === 0) found.type = type;
+    else if (type !== S.S_IFDIR) break;
+    found.layers.push(layer);
+    if (moved !== undefined) {
+      found.redirects ??= new Map();
+      found.redirects.set(layer, moved);
+    }
+    // Also where nothing is below its parent: it may have come from elsewhere.
+    if (type !== S.S_IFDIR || layer === union.layers.length - 1) break;
+    const [fd, path] = moved === undefined ? [directoryFd(union, parent, layer), name] : [union.layers[layer]!, moved];
+    if (isOpaque(union, fd, path)) break;
+    const redirect = redirectOf(union, fd, path);
+    if (redirect === undefined) continue;
+    if (redirect.startsWith('/')) {
+      const rest = layersOf(union, ROOT).filter((other) => other > layer);
+      return goOn(union, found, rest, redirect);
+    }
+    const next = layers[index + 1];
+    if (next !== undefined) moved = beside(union, parent, next, redirect);
+  }
+  return found.layers.length === 0 ? E.NOENT : found;
+}
+
+/** The rest of a directory that was moved elsewhere: by its path, in all layers below. */
+function goOn(union: Union, found: Found, layers: readonly number[], path: string): Found {
+  for (const layer of layers) {
+    if (lookMoved(union, layer, path) < 0) continue;
+    if (seen.type() !== S.S_IFDIR) break;
+    found.layers.push(layer);
+    found.redirects ??= new Map();
+    found.redirects.set(layer, path);
+    if (isOpaque(union, union.layers[layer]!, path.slice(1))) break;
+    const redirect = redirectOf(union, union.layers[layer]!, path.slice(1));
+    if (redirect === undefined) continue;
+    const next = redirect.startsWith('/') ? redirect : `${path.slice(0, path.lastIndexOf('/'))}/${redirect}`;
+    return goOn(
+      union,
+      found,
+      layers.filter((other) => other > layer),
+      next,
+    );
+  }
+  return found;
+}
+
+function lookIn(union: Union, parent: number, layer: number, name: string): number {
+  const fd = directoryFd(union, parent, layer);
+  return fd < 0 ? fd : look(fd, cstring(name));
+}
+
+function lookMoved(union: Union, layer: number, path: string): number {
+  const fd = openPath(union.layers[layer]!, path);
+  if (fd < 0) return fd;
+  const error = look(fd, cstring('.'));
+  quickly.close(fd);
+  return error;
+}
+
+/** The path of another name beside this directory's, from the root of a layer. */
+function beside(union: Union, parent: number, layer: number, name: string): string {
+  return `${pathIn(union, parent, layer)}/${name}`;
+}
+
+function pathIn(union: Union, node: number, layer: number): string {
+  if (node === ROOT) return '';
+  const redirect = union.redirects.get(node)?.get(layer);
+  return redirect ?? `${pathIn(union, union.nodes.parent(node), layer)}/${union.nodes.name(node)}`;
+}
+
+/** Would the name show something of the layers below, if the upper one had it not? */
+export function isBelow(union: Union, parent: number, name: string): boolean {
+  const below = layersOf(union, parent).filter((layer) => layer !== UPPER);
+  for (const layer of below) {
+    const error = lookIn(union, parent, layer, name);
+    if (error === 0) return !seen.isWhiteout();
+  }
+  return false;
+}
+
+/** Shows the upper directory's own part of a name: what is there, if only to hide. @returns 'nothing', 'whiteout' or 'file' */
+export function inUpper(fd: number, name: string): 'nothing' | 'whiteout' | 'file' {
+  if (look(fd, cstring(name)) < 0) return 'nothing';
+  return seen.isWhiteout() ? 'whiteout' : 'file';
+}

@@ -1,0 +1,58 @@
+/**
+ * `tsbox-union [SOURCE] TARGET -o lowerdir=A:B,upperdir=U,workdir=W`: the union of directories that overlayfs makes, from user space. It
+ * ends when it is unmounted.
+ */
+import { spawn } from 'node:child_process';
+import { openSync, writeSync } from 'node:fs';
+import { TsboxError } from '../errors.ts';
+import { quickly } from '../sys/quick.ts';
+import { mountFuse, openUnion } from './mount.ts';
+import { parseArguments, type UnionArguments } from './options.ts';
+import { serve, serveOne } from './serve.ts';
+
+/** Where the process in the background says that the mount is there. */
+const READY = 3;
+const IN_BACKGROUND = 'TSBOX_UNION_IN_BACKGROUND';
+
+function run(given: UnionArguments): void {
+  const union = openUnion(given);
+  const device = mountFuse(given);
+  serveOne(union, device); // INIT: from now on the mount is live
+  if (process.env[IN_BACKGROUND] !== undefined) tell();
+  serve(union, device);
+}
+
+function tell(): void {
+  writeSync(READY, 'ready');
+  quickly.close(READY);
+  const nothing = openSync('/dev/null', 'r+');
+  quickly.dup3(nothing, 2, 0);
+}
+
+/** Starts this once more, in the background, and waits until the mount is there. */
+function start(argv: readonly string[]): void {
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...argv], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    env: { ...process.env, [IN_BACKGROUND]: '1' },
+  });
+  child.stderr!.pipe(process.stderr);
+  (child.stdio[READY] as NodeJS.ReadableStream).once('data', () => process.exit(0));
+  child.once('exit', (code) => {
+    process.exitCode = code ?? 1;
+  });
+}
+
+function main(argv: readonly string[]): void {
+  try {
+    const given = parseArguments(argv);
+    if (given.foreground || process.env[IN_BACKGROUND] !== undefined) run(given);
+    else start(argv);
+  } catch (error) {
+    if (!(error instanceof TsboxError)) throw error;
+    process.stderr.write(`tsbox-union: ${error.message}\n${error.hint === undefined ? '' : `hint: ${error.hint}\n`}`);
+    process.exitCode = 1;
+  }
+}
+
+main(process.argv.slice(2));

@@ -1,0 +1,85 @@
+/**
+ * What overlayfs writes beside files, and the union too, so that one can go on where the other stopped: attributes of its own.
+ * @see Documentation/filesystems/overlayfs.rst
+ */
+import { AT_EMPTY_PATH } from '../sys/file.ts';
+import { allocate, quickly } from '../sys/quick.ts';
+import { buffer, EMPTY } from './memory.ts';
+import { MOST_VALUE, raw } from './raw-xattrs.ts';
+import type { Union } from './union.ts';
+
+/** A value of the union's own attributes, undefined without one. @param text as {@link raw} has it */
+function markOf(union: Union, fd: number, text: string, name: string): Buffer | undefined {
+  const length = raw.get(fd, text, union.prefix + name, buffer.address, MOST_VALUE);
+  return length < 0 ? undefined : buffer.bytes.subarray(0, length);
+}
+
+function setMark(union: Union, fd: number, text: string, name: string, value: Buffer): number {
+  value.copy(buffer.bytes);
+  return raw.set(fd, text, union.prefix + name, buffer.address, value.length);
+}
+
+const YES = Buffer.from('y');
+
+/** Does the directory hide what lies below it? */
+export function isOpaque(union: Union, fd: number, name: string): boolean {
+  const value = markOf(union, fd, name, 'opaque');
+  return value?.length === 1 && value[0] === YES[0];
+}
+
+/** @returns 0 or -errno */
+export const setOpaque = (union: Union, fd: number, name: string): number => setMark(union, fd, name, 'opaque', YES);
+
+/** The directory has, or had, files whose inode numbers are from below: who lists it must look. */
+export function setImpure(union: Union, fd: number): void {
+  if (markOf(union, fd, '', 'impure') === undefined) setMark(union, fd, '', 'impure', YES);
+}
+
+/** Where a directory lies in the layers below: a path from their roots, or another name in the same directory. */
+export const redirectOf = (union: Union, fd: number, name: string): string | undefined =>
+  markOf(union, fd, name, 'redirect')?.toString('latin1');
+
+/** Has the file its data in a layer below? Mounts with `metacopy=on` make such ones. */
+export const isMetacopy = (union: Union, fd: number, name: string): boolean =>
+  markOf(union, fd, name, 'metacopy') !== undefined;
+
+/** `struct ovl_fb`: version, magic, length, flags, type, the file system's UUID, the file handle. */
+const ORIGIN = { VERSION: 0, MAGIC: 1, LENGTH: 2, FLAGS: 3, TYPE: 4, UUID: 5, HANDLE: 21 } as const;
+const OVL_FH_MAGIC = 0xfb;
+/** `struct file_handle`: the room for the handle, its type, the handle. */
+const HANDLE_HEADER = 8;
+const MOST_HANDLE = 128;
+
+const handle = allocate(HANDLE_HEADER + MOST_HANDLE);
+const mountId = allocate(8);
+
+/** What the upper file is told about the lower one that it is a copy of. @returns undefined where the file system has no handles */
+export function originOf(fd: number, name: number): Buffer | undefined {
+  handle.bytes.writeUInt32LE(MOST_HANDLE, 0);
+  const flags = name === EMPTY ? AT_EMPTY_PATH : 0;
+  if (quickly.nameToHandle(fd, name, handle.address, mountId.address, flags) < 0) return undefined;
+  const length = handle.bytes.readUInt32LE(0);
+  const origin = Buffer.alloc(ORIGIN.HANDLE + length);
+  origin[ORIGIN.MAGIC] = OVL_FH_MAGIC;
+  origin[ORIGIN.LENGTH] = origin.length;
+  origin[ORIGIN.TYPE] = handle.bytes.readInt32LE(4);
+  handle.bytes.copy(origin, ORIGIN.HANDLE, HANDLE_HEADER, HANDLE_HEADER + length);
+  return origin;
+}
+
+export const setOrigin = (union: Union, fd: number, name: string, origin: Buffer): number =>
+  setMark(union, fd, name, 'origin', origin);
+
+const FILEID_INO32_GEN = 1;
+
+/** The inode number that an upper file was copied from, in two halves, where its handle says that in a form that is known: ext4's and
+ *  its like, and tmpfs's. */
+export function originInode(union: Union, fd: number, name: string): readonly [low: number, high: number] | undefined {
+  const origin = markOf(union, fd, name, 'origin');
+  if (origin === undefined || origin.length < ORIGIN.HANDLE + 8 || origin[ORIGIN.MAGIC] !== OVL_FH_MAGIC)
+    return undefined;
+  if (origin[ORIGIN.TYPE] !== FILEID_INO32_GEN) return undefined;
+  const length = origin.length - ORIGIN.HANDLE;
+  if (length === 8) return [origin.readUInt32LE(ORIGIN.HANDLE), 0];
+  return length === 12 ? [origin.readUInt32LE(ORIGIN.HANDLE + 4), origin.readUInt32LE(ORIGIN.HANDLE + 8)] : undefined;
+}

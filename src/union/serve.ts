@@ -1,0 +1,165 @@
+/** The loop: a request from /dev/fuse, its answer to it. */
+import { quickly } from '../sys/quick.ts';
+import { getattr, readlink, setattr, statfs } from './attributes.ts';
+import { createFile, link, mkdir, mknod, symlink, tmpfile } from './create.ts';
+import { opendir, readdir, releasedir } from './directory.ts';
+import { E } from './errno.ts';
+import {
+  input,
+  NO_ANSWER,
+  nameAt,
+  output,
+  outputWords,
+  putEntry,
+  putNothing,
+  putU32,
+  requestNode,
+  requestOp,
+  u32,
+  u64,
+} from './exchange.ts';
+import { copyFileRange, fallocate, fsync, fsyncDirectory, ioctl, lseek, open, read, release, write } from './files.ts';
+import { lookup } from './lookup.ts';
+import { CAN, IN_HEADER, MAJOR, MINOR, OP, OUT_HEADER } from './protocol.ts';
+import { rmdir, unlink } from './remove.ts';
+import { rename, rename2 } from './rename.ts';
+import { release as releaseNode, type Union } from './union.ts';
+import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
+
+type Handler = (union: Union) => number;
+
+function lookupName(union: Union): number {
+  const node = lookup(union, requestNode(), nameAt(0));
+  if (node === E.NOENT) return putNothing();
+  return node < 0 ? node : putEntry(union, node);
+}
+
+function forgetOne(union: Union, node: number, count: number): void {
+  if (union.nodes.forget(node, count)) releaseNode(union, node);
+}
+
+function forget(union: Union): number {
+  forgetOne(union, requestNode(), u64(0));
+  return NO_ANSWER;
+}
+
+/** `struct fuse_batch_forget_in`: count; then node and times of each. */
+function batchForget(union: Union): number {
+  const count = u32(0);
+  const words = new DataView(input.bytes.buffer);
+  for (let index = 0; index < count; index++) {
+    const at = IN_HEADER + 8 + index * 16;
+    forgetOne(union, words.getUint32(at, true), words.getUint32(at + 8, true));
+  }
+  return NO_ANSWER;
+}
+
+const WANTED =
+  CAN.ASYNC_READ |
+  CAN.ATOMIC_O_TRUNC |
+  CAN.BIG_WRITES |
+  CAN.DONT_MASK |
+  CAN.DO_READDIRPLUS |
+  CAN.READDIRPLUS_AUTO |
+  CAN.ASYNC_DIO |
+  CAN.PARALLEL_DIROPS |
+  CAN.POSIX_ACL |
+  CAN.MAX_PAGES |
+  CAN.CACHE_SYMLINKS |
+  CAN.HANDLE_KILLPRIV_V2 |
+  CAN.SETXATTR_EXT |
+  CAN.INIT_EXT;
+
+const MOST_PAGES = 256;
+const INIT_OUT = 64;
+
+/** `struct fuse_init_in`: major, minor, max_readahead, flags, flags2. */
+function init(): number {
+  const [major, minor, readahead, flags] = [u32(0), u32(4), u32(8), u32(12)];
+  for (let at = 0; at < INIT_OUT; at += 4) putU32(at, 0);
+  putU32(0, MAJOR);
+  putU32(4, Math.min(minor, MINOR));
+  if (major > MAJOR) return INIT_OUT; // it asks again with ours
+  putU32(8, readahead);
+  putU32(12, (flags & WANTED) >>> 0);
+  putU32(16, 64 | (48 << 16)); // max_background, congestion_threshold
+  putU32(20, MOST_PAGES * 0x1000);
+  putU32(24, 1); // nanoseconds
+  putU32(28, MOST_PAGES);
+  return INIT_OUT;
+}
+
+const HANDLERS: Readonly<Record<number, Handler>> = {
+  [OP.LOOKUP]: lookupName,
+  [OP.FORGET]: forget,
+  [OP.BATCH_FORGET]: batchForget,
+  [OP.GETATTR]: getattr,
+  [OP.SETATTR]: setattr,
+  [OP.READLINK]: readlink,
+  [OP.SYMLINK]: symlink,
+  [OP.MKNOD]: mknod,
+  [OP.MKDIR]: mkdir,
+  [OP.UNLINK]: unlink,
+  [OP.RMDIR]: rmdir,
+  [OP.RENAME]: rename,
+  [OP.RENAME2]: rename2,
+  [OP.LINK]: link,
+  [OP.OPEN]: open,
+  [OP.READ]: read,
+  [OP.WRITE]: write,
+  [OP.STATFS]: statfs,
+  [OP.RELEASE]: release,
+  [OP.FSYNC]: fsync,
+  [OP.SETXATTR]: setxattr,
+  [OP.GETXATTR]: getxattr,
+  [OP.LISTXATTR]: listxattr,
+  [OP.REMOVEXATTR]: removexattr,
+  [OP.INIT]: init,
+  [OP.OPENDIR]: opendir,
+  [OP.READDIR]: (union) => readdir(union, false),
+  [OP.READDIRPLUS]: (union) => readdir(union, true),
+  [OP.RELEASEDIR]: releasedir,
+  [OP.FSYNCDIR]: fsyncDirectory,
+  [OP.CREATE]: createFile,
+  [OP.TMPFILE]: tmpfile,
+  [OP.INTERRUPT]: () => NO_ANSWER, // what it is about has been answered by now
+  [OP.DESTROY]: () => 0,
+  [OP.IOCTL]: ioctl,
+  [OP.FALLOCATE]: fallocate,
+  [OP.LSEEK]: lseek,
+  [OP.COPY_FILE_RANGE]: copyFileRange,
+};
+
+const handlers: (Handler | undefined)[] = [];
+for (const [op, handler] of Object.entries(HANDLERS)) handlers[Number(op)] = handler;
+
+/** Answers one request. @returns false when the file system is unmounted */
+export function serveOne(union: Union, device: number): boolean {
+  const length = quickly.read(device, input.address, input.bytes.length);
+  if (length < 0) {
+    if (length === E.NODEV) return false;
+    // A request that was taken back meanwhile, or a signal.
+    if (length === E.NOENT || length === E.INTR || length === E.AGAIN) return true;
+    throw new Error(`read /dev/fuse: errno ${-length}`);
+  }
+  const handler = handlers[requestOp()];
+  const result = handler === undefined ? E.NOSYS : handler(union);
+  if (result !== NO_ANSWER) answer(device, result);
+  return true;
+}
+
+const inputWords = new Uint32Array(input.bytes.buffer, 0, 10);
+
+/** @param result bytes behind the header, or -errno */
+function answer(device: number, result: number): void {
+  const size = OUT_HEADER + Math.max(result, 0);
+  outputWords[0] = size;
+  outputWords[1] = result < 0 ? result >>> 0 : 0;
+  outputWords[2] = inputWords[2]!;
+  outputWords[3] = inputWords[3]!;
+  quickly.write(device, output.address, size);
+}
+
+export function serve(union: Union, device: number): void {
+  while (serveOne(union, device));
+}

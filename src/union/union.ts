@@ -1,0 +1,267 @@
+/**
+ * The union itself: its layers, its nodes, and the way from a node to the file that lies on disk. A path is never a string from the root:
+ * each directory is opened by its name in its parent's descriptor, so no length of a path is too long and no symlink is ever followed.
+ */
+import { S } from '../spec/linux.ts';
+import { OPEN } from '../sys/file.ts';
+import { quickly } from '../sys/quick.ts';
+import { E } from './errno.ts';
+import { cstring, EMPTY } from './memory.ts';
+import { createNodes, type Nodes } from './nodes.ts';
+import { ROOT } from './protocol.ts';
+import { look, seen } from './status.ts';
+
+/** The layer that is written to. The ones below have higher numbers. */
+export const UPPER = 0;
+
+export interface Union {
+  nodes: Nodes;
+  /** Roots of the layers, opened with O_PATH; -1 for {@link UPPER} where nothing is written to. */
+  layers: readonly number[];
+  /** Directory for what is not ready to be seen, on the upper layer's file system; -1 without one. */
+  work: number;
+  /** How overlayfs' own attributes begin: `trusted.overlay.`, or `user.overlay.`. */
+  prefix: string;
+  /** For {@link UPPER} and each lower layer: what is put in front of inode numbers, so that file systems do not share them. */
+  marks: readonly number[];
+  /** All layers on one file system: then an inode number stays when a file is copied up. */
+  sameFileSystem: boolean;
+  directories: Directories;
+  /** Descriptors (O_PATH) of nodes without a name. */
+  held: Map<number, number>;
+  /** Nodes of files in the upper layer that have several names, by inode number; and the other way round. */
+  links: Map<string, number>;
+  linked: Map<number, string>;
+  /** Where lower directories lie that a redirect leads to: paths of `node`, by number of the layer. */
+  redirects: Map<number, Map<number, string>>;
+  stacks: Stacks;
+}
+
+/** Which layers a directory is merged of, the nearest first. The same list is one number. */
+export interface Stacks {
+  numberOf(layers: readonly number[]): number;
+  layersOf(stack: number): readonly number[];
+}
+
+export function createStacks(): Stacks {
+  const numbers = new Map<string, number>();
+  const lists: (readonly number[])[] = [];
+  return {
+    numberOf(layers) {
+      const key = layers.join();
+      let number = numbers.get(key);
+      if (number === undefined) {
+        number = lists.length;
+        numbers.set(key, number);
+        lists.push([...layers]);
+      }
+      return number;
+    },
+    layersOf: (stack) => lists[stack]!,
+  };
+}
+
+/** Open directories of layers, so that a name takes one system call: those that were used last. */
+interface Directories {
+  get(node: number, layer: number): number | undefined;
+  put(node: number, layer: number, fd: number): void;
+  /** Closes one that is not that directory any more. */
+  drop(node: number, layer: number): void;
+}
+
+const LAYERS = 1024;
+
+function createDirectories(most: number): Directories {
+  const open = new Map<number, number>();
+  return {
+    get(node, layer) {
+      const key = node * LAYERS + layer;
+      const fd = open.get(key);
+      if (fd === undefined) return undefined;
+      if (open.size > most / 2) {
+        open.delete(key);
+        open.set(key, fd);
+      }
+      return fd;
+    },
+    put(node, layer, fd) {
+      if (open.size >= most) {
+        const [key, oldest] = open.entries().next().value!;
+        open.delete(key);
+        quickly.close(oldest);
+      }
+      open.set(node * LAYERS + layer, fd);
+    },
+    drop(node, layer) {
+      const fd = open.get(node * LAYERS + layer);
+      if (fd === undefined) return;
+      open.delete(node * LAYERS + layer);
+      quickly.close(fd);
+    },
+  };
+}
+
+export interface UnionOptions {
+  /** O_PATH descriptors: the upper layer's, -1 for none, and the lower layers', the nearest first. */
+  layers: readonly number[];
+  work: number;
+  prefix: string;
+  /** Descriptors that may be spent on directories. */
+  mostDirectories: number;
+}
+
+export function createUnion({ layers, work, prefix, mostDirectories }: UnionOptions): Union {
+  const fileSystems: number[] = [];
+  const marks = layers.map((fd) => {
+    if (fd < 0) return 0;
+    look(fd, EMPTY);
+    const known = fileSystems.indexOf(seen.fileSystem());
+    return known === -1 ? fileSystems.push(seen.fileSystem()) - 1 : known;
+  });
+  const union: Union = {
+    nodes: createNodes(),
+    layers,
+    work,
+    prefix,
+    marks,
+    sameFileSystem: fileSystems.length === 1,
+    directories: createDirectories(mostDirectories),
+    held: new Map(),
+    links: new Map(),
+    linked: new Map(),
+    redirects: new Map(),
+    stacks: createStacks(),
+  };
+  const all = layers.map((_, index) => index).filter((index) => layers[index]! >= 0);
+  union.nodes.setPlace(ROOT, union.stacks.numberOf(all));
+  look(layers[Math.min(1, layers.length - 1)]!, EMPTY); // a merged directory has the lower one's number
+  union.nodes.setInode(ROOT, seen.inodeLow(), seen.inodeHigh());
+  return union;
+}
+
+export const isDirectory = ({ nodes }: Union, node: number): boolean => nodes.type(node) === S.S_IFDIR;
+
+/** The layers of a directory; of anything else the one that it lies in. */
+export function layersOf({ nodes, stacks }: Union, node: number): readonly number[] {
+  return stacks.layersOf(nodes.place(node));
+}
+
+/** The layer whose attributes a node has. */
+export function topOf(union: Union, node: number): number {
+  return isDirectory(union, node) ? layersOf(union, node)[0]! : union.nodes.place(node);
+}
+
+export const isUpper = (union: Union, node: number): boolean => topOf(union, node) === UPPER;
+
+/** Can it be written to at all? */
+export const isWritable = ({ layers }: Union): boolean => layers[UPPER]! >= 0;
+
+/** The descriptor of a directory in one of its layers; it belongs to the union. @returns -errno */
+export function directoryFd(union: Union, node: number, layer: number): number {
+  if (node === ROOT) return union.layers[layer]!;
+  const known = union.directories.get(node, layer);
+  if (known !== undefined) return known;
+  const held = union.held.get(node);
+  if (held !== undefined) return held;
+  if (!union.nodes.isNamed(node)) return E.STALE;
+  const fd = openDirectory(union, node, layer);
+  if (fd >= 0) union.directories.put(node, layer, fd);
+  return fd;
+}
+
+const DIRECTORY = OPEN.PATH | OPEN.DIRECTORY | OPEN.NOFOLLOW | OPEN.CLOEXEC;
+
+function openDirectory(union: Union, node: number, layer: number): number {
+  const redirect = union.redirects.get(node)?.get(layer);
+  if (redirect !== undefined) return openPath(union.layers[layer]!, redirect);
+  const parent = directoryFd(union, union.nodes.parent(node), layer);
+  return parent < 0 ? parent : quickly.openat(parent, cstring(union.nodes.name(node)), DIRECTORY, 0);
+}
+
+/** A directory of a layer by its path from the layer's root, one name after the other: no symlink leads out of it. */
+export function openPath(root: number, path: string): number {
+  let fd = root;
+  for (const name of path.split('/')) {
+    if (name === '') continue;
+    const next = name === '..' ? E.INVAL : quickly.openat(fd, cstring(name), DIRECTORY, 0);
+    if (fd !== root) quickly.close(fd);
+    if (next < 0) return next;
+    fd = next;
+  }
+  return fd === root ? quickly.openat(root, cstring('.'), DIRECTORY, 0) : fd;
+}
+
+/** A file on disk: a name in a directory, or with {@link EMPTY} the descriptor itself. */
+export interface Real {
+  fd: number;
+  /** Address of a C string, good for the next few calls. */
+  name: number;
+  /** The same as text. */
+  text: string;
+}
+
+const real: Real = { fd: -1, name: EMPTY, text: '' };
+
+/** Where the node's attributes and data are. Good until the next call of this function.
+ *  @returns with -errno as the descriptor where it cannot be found */
+export function realOf(union: Union, node: number): Real {
+  const held = node === ROOT ? union.layers[topOf(union, node)] : union.held.get(node);
+  real.text = '';
+  real.name = EMPTY;
+  if (held !== undefined) real.fd = held;
+  else if (isDirectory(union, node)) real.fd = directoryFd(union, node, topOf(union, node));
+  else if (!union.nodes.isNamed(node)) real.fd = E.STALE;
+  else {
+    real.fd = directoryFd(union, union.nodes.parent(node), union.nodes.place(node));
+    real.text = union.nodes.name(node);
+    real.name = cstring(real.text);
+  }
+  return real;
+}
+
+/** Looks at the node's file. @returns 0 or -errno */
+export function lookAt(union: Union, node: number): number {
+  const { fd, name } = realOf(union, node);
+  return fd < 0 ? fd : look(fd, name);
+}
+
+/** Keeps a node whose name goes away reachable: by a descriptor of its own, if the kernel still has it. */
+export function hold(union: Union, node: number): void {
+  if (union.held.has(node)) return;
+  const { fd, text } = realOf(union, node);
+  if (fd < 0) return;
+  const own = text === '' ? quickly.openat(fd, cstring('.'), DIRECTORY, 0) : openName(fd, text);
+  if (own >= 0) union.held.set(node, own);
+}
+
+function openName(fd: number, name: string): number {
+  return quickly.openat(fd, cstring(name), OPEN.PATH | OPEN.NOFOLLOW | OPEN.CLOEXEC, 0);
+}
+
+/** The kernel has forgotten the node: nothing of it stays. */
+export function release(union: Union, node: number): void {
+  const held = union.held.get(node);
+  if (held !== undefined) {
+    quickly.close(held);
+    union.held.delete(node);
+  }
+  if (isDirectory(union, node)) for (const layer of layersOf(union, node)) union.directories.drop(node, layer);
+  union.redirects.delete(node);
+  const key = union.linked.get(node);
+  if (key === undefined) return;
+  union.linked.delete(node);
+  union.links.delete(key);
+}
+
+/** Notes that the file, looked at just now, has several names: they all lead to this node. */
+export function noteLinks(union: Union, node: number): void {
+  if (union.linked.has(node)) return;
+  const key = linkKey();
+  union.links.set(key, node);
+  union.linked.set(node, key);
+}
+
+export const linkKey = (): string => `${seen.inodeHigh()}:${seen.inodeLow()}`;
+
+/** `unlinkat`, and the other calls on one name of a directory, take the name as text here. */
+export const removeName = (fd: number, name: string, flags = 0): number => quickly.unlinkat(fd, cstring(name), flags);

@@ -1,0 +1,94 @@
+/** SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR. Attributes of overlayfs are not shown; a file system above that has its own gets them under another name. */
+import { quickly } from '../sys/quick.ts';
+import { isOwn } from './copy-attributes.ts';
+import { copyUp } from './copy-up.ts';
+import { E } from './errno.ts';
+import { ANSWER, addressOf, MOST_DATA, nameAt, output, putU32, requestNode, u32 } from './exchange.ts';
+import { switchToUpper } from './handles.ts';
+import { buffer, pathOf } from './memory.ts';
+import { OUT_HEADER } from './protocol.ts';
+import { MOST_VALUE, raw } from './raw-xattrs.ts';
+import { seen } from './status.ts';
+import { isUpper, lookAt, realOf, type Union } from './union.ts';
+
+/** The name on disk. @see Documentation/filesystems/overlayfs.rst, Nested overlayfs mounts */
+const stored = ({ prefix }: Union, name: string): string =>
+  name.startsWith(prefix) ? `${prefix}overlay.${name.slice(prefix.length)}` : name;
+
+/** `struct fuse_getxattr_in`: size. */
+const GET_BYTES = 8;
+
+export function getxattr(union: Union): number {
+  const room = u32(0);
+  const name = stored(union, nameAt(GET_BYTES));
+  const { fd, text } = realOf(union, requestNode());
+  if (fd < 0) return fd;
+  const length = raw.get(fd, text, name, ANSWER, Math.min(room, MOST_DATA));
+  if (length < 0 || room > 0) return length;
+  putU32(0, length);
+  putU32(4, 0);
+  return GET_BYTES;
+}
+
+export function listxattr(union: Union): number {
+  const room = u32(0);
+  const { fd, text } = realOf(union, requestNode());
+  if (fd < 0) return fd;
+  const length = raw.list(fd, text, buffer.address, MOST_VALUE);
+  if (length < 0) return length;
+  const { prefix } = union;
+  const names = length === 0 ? [] : buffer.bytes.toString('latin1', 0, length - 1).split('\0');
+  const shown = names
+    .filter((name) => !isOwn(union, name))
+    .map((name) => (name.startsWith(prefix) ? prefix + name.slice(prefix.length + 'overlay.'.length) : name));
+  const list = shown.map((name) => `${name}\0`).join('');
+  if (room === 0) {
+    putU32(0, list.length);
+    putU32(4, 0);
+    return GET_BYTES;
+  }
+  if (list.length > room) return E.RANGE;
+  return output.bytes.write(list, OUT_HEADER, 'latin1');
+}
+
+/** `struct fuse_setxattr_in` with SETXATTR_EXT: size, flags, more flags. */
+const SET_BYTES = 16;
+const ACL_KILL_SGID = 1;
+
+export function setxattr(union: Union): number {
+  const node = requestNode();
+  const [size, flags, more] = [u32(0), u32(4), u32(8)];
+  const name = nameAt(SET_BYTES);
+  const value = addressOf(SET_BYTES + name.length + 1);
+  const error = toUpper(union, node);
+  if (error < 0) return error;
+  const { fd, text } = realOf(union, node);
+  if (fd < 0) return fd;
+  const set = raw.set(fd, text, stored(union, name), value, size, flags);
+  if (set < 0 || (more & ACL_KILL_SGID) === 0) return set;
+  return clearSetGroupId(union, node);
+}
+
+export function removexattr(union: Union): number {
+  const node = requestNode();
+  const name = stored(union, nameAt(0));
+  if (!isUpper(union, node)) {
+    // Who removes what is not there copies nothing.
+    const { fd, text } = realOf(union, node);
+    const there = fd < 0 ? fd : raw.get(fd, text, name, buffer.address, 0);
+    if (there < 0) return there;
+  }
+  const error = toUpper(union, node);
+  if (error < 0) return error;
+  const { fd, text } = realOf(union, node);
+  return fd < 0 ? fd : raw.remove(fd, text, name);
+}
+
+const toUpper = (union: Union, node: number): number => copyUp(union, node, (copy) => switchToUpper(union, copy));
+
+function clearSetGroupId(union: Union, node: number): number {
+  const error = lookAt(union, node);
+  if (error < 0) return error;
+  const { fd, text } = realOf(union, node);
+  return fd < 0 ? fd : quickly.chmod(pathOf(fd, text), seen.mode() & 0o5777);
+}

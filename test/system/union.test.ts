@@ -1,0 +1,163 @@
+/** The union from user space: as the kernel's overlay in what it shows and leaves, and as a mount helper in how it is called. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { requires } from '../requires.ts';
+
+const REPOSITORY = join(import.meta.dirname, '../..');
+const UNION = join(REPOSITORY, 'bin/tsbox-union');
+
+const fuse = ['root', 'overlay', 'file:/dev/fuse'] as const;
+
+/** Runs a script in a mount namespace of its own, on a tmpfs with `l1 l2 u w m` in it. `mount_union` mounts with these. */
+function inNamespace(t: TestContext, script: string): { stdout: string; stderr: string; status: number | null } {
+  const work = mkdtempSync(join(tmpdir(), 'tsbox-union-'));
+  t.after(() => rmSync(work, { recursive: true }));
+  const prelude = `
+    set -eu
+    mount -t tmpfs -o mode=755 union ${work}; cd ${work}
+    mkdir l1 l2 u w m
+    mount_union() { ${UNION} m -o lowerdir=l1:l2,upperdir=u,workdir=w; }
+    mount_kernel() { mount -t overlay overlay m -o lowerdir=l1:l2,upperdir=u,workdir=w; }
+  `;
+  const result = spawnSync('unshare', ['--mount', 'bash', '-c', prelude + script], {
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
+  return { stdout: result.stdout, stderr: result.stderr, status: result.status };
+}
+
+function passes(t: TestContext, script: string): string {
+  const { stdout, stderr, status } = inNamespace(t, script);
+  assert.equal(status, 0, `${stdout}\n${stderr}`);
+  return stdout;
+}
+
+test('union: random calls return, show and leave on disk what the kernel’s overlay does', {
+  timeout: 3_600_000,
+}, (t) => {
+  if (!requires(t, ...fuse)) return;
+  const seeds = process.env['TSBOX_UNION_SEEDS'] ?? '12';
+  const first = process.env['TSBOX_SEED'] ?? String(1 + (Math.floor(Date.now() / 1000) % 1_000_000));
+  t.diagnostic(`TSBOX_SEED=${first} TSBOX_UNION_SEEDS=${seeds}`);
+  const fuzz = spawnSync(process.execPath, [join(import.meta.dirname, '../union/fuzz.ts'), seeds, first, '150'], {
+    encoding: 'utf8',
+  });
+  assert.equal(fuzz.status, 0, fuzz.stdout + fuzz.stderr);
+});
+
+test('union: a mount helper: live when it returns, silent about options of others, gone with the mount', (t) => {
+  if (!requires(t, ...fuse)) return;
+  const out = passes(
+    t,
+    `echo hello > l2/file
+    ${UNION} some-name m -o rw,dev,suid,lowerdir=l1:l2,upperdir=u,workdir=w,context=x,volatile
+    cat m/file; findmnt -n -o FSTYPE,SOURCE,OPTIONS m
+    umount m; for i in $(seq 50); do pgrep -f "[u]nion.js some-name" > /dev/null || exit 0; sleep 0.1; done; exit 9`,
+  );
+  assert.match(out, /^hello\nfuse\.tsbox-union\s+some-name\s+rw,/);
+});
+
+test('union: what it cannot do is said before anything is mounted', (t) => {
+  if (!requires(t, ...fuse)) return;
+  const say = (script: string): string => inNamespace(t, `${script} 2>&1 && exit 77; exit 0`).stdout;
+  assert.match(say(`${UNION} m -o upperdir=u,workdir=w`), /lowerdir= is missing/);
+  assert.match(say(`${UNION} m -o lowerdir=l1,upperdir=u`), /upperdir= and workdir= go together/);
+  assert.match(say(`${UNION} m -o lowerdir=none`), /lowerdir: open none: ENOENT/);
+  assert.match(say(`${UNION}`), /one directory to mount on is wanted/);
+});
+
+test('union: a container’s layer goes from the kernel’s mount to the union and back', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir -p l2/d/sub l1/d; echo one > l2/d/one; echo two > l2/d/two; echo three > l1/d/three
+    mount_kernel; rm m/d/one; echo changed > m/d/two; rm -r m/d/sub; mkdir m/d/sub; umount m
+    mount_union; [ "$(ls m/d)" = "$(printf 'sub\\nthree\\ntwo')" ]; [ "$(cat m/d/two)" = changed ]; [ -z "$(ls -A m/d/sub)" ]
+    rm -r m/d; mkdir m/d; echo new > m/d/new; umount m
+    mount_kernel; [ "$(ls -A m/d)" = new ]; umount m`,
+  );
+});
+
+test('union: a redirect of another mount is followed', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir -p l2/old/deep; echo low > l2/old/deep/file
+    mount -t overlay overlay m -o lowerdir=l1:l2,upperdir=u,workdir=w,redirect_dir=on
+    mv m/old m/new; mkdir m/other; mv m/new/deep m/other/moved; umount m
+    mount_union; [ "$(cat m/other/moved/file)" = low ]; [ -z "$(ls -A m/new)" ]; [ ! -e m/old ]
+    echo more >> m/other/moved/file; [ "$(wc -l < m/other/moved/file)" = 2 ]; umount m`,
+  );
+});
+
+test('union: paths longer than PATH_MAX, names of 255 bytes, 10,000 names in a directory, 127 lower layers', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `name=$(printf 'n%.0s' $(seq 255))
+    mount_union
+    (cd m; for i in $(seq 20); do mkdir $name; cd -P ./$name 2> /dev/null || cd ./$name; done; echo deep > file; [ "$(cat file)" = deep ])
+    mkdir m/many; (cd m/many; seq 10000 | xargs touch; [ "$(ls | wc -l)" = 10000 ]; ls -U | head -n 5000 | xargs rm; [ "$(ls | wc -l)" = 5000 ])
+    umount m
+    lower=; for i in $(seq 127); do mkdir -p n/$i/d; echo $i > n/$i/d/f$i; lower=$lower:n/$i; done
+    ${UNION} m -o lowerdir=\${lower#:},upperdir=u,workdir=w; [ "$(ls m/d | wc -l)" = 127 ]; [ "$(cat m/d/f127)" = 127 ]; umount m`,
+  );
+});
+
+test('union: copy-up keeps holes, times, owners, attributes and the inode number; a removed file that is open stays', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `truncate -s 10G l2/sparse; echo end >> l2/sparse; chown 12:34 l2/sparse; chmod 2751 l2/sparse
+    setfattr -n user.key -v value l2/sparse; touch -d @1000000000 l2/sparse
+    mount_union; before=$(stat -c '%i' m/sparse); chmod o-x m/sparse
+    [ "$(stat -c '%i %u:%g %a %Y %s' m/sparse)" = "$before 12:34 2750 1000000000 10737418244" ]
+    [ "$(stat -c %b u/sparse)" -lt 100 ]; [ "$(getfattr --only-values -n user.key m/sparse)" = value ]
+    [ "$(ls -i m | awk '{ print $1 }')" = "$before" ]
+    exec 3<> m/sparse; rm m/sparse; echo x >&3; [ "$(stat -L -c '%h' /proc/self/fd/3)" = 0 ]; exec 3>&-
+    [ "$(stat -c '%F %t:%T' u/sparse)" = 'character special file 0:0' ]; umount m
+    mount_union; [ ! -e m/sparse ]; umount m`,
+  );
+});
+
+test('union: read-only without an upper directory', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `echo a > l1/a; echo b > l2/b; ${UNION} m -o lowerdir=l1:l2
+    [ "$(cat m/a m/b | tr -d '\\n')" = ab ]; ! touch m/c 2> message; grep -q 'Read-only file system' message; ! rm m/a 2> /dev/null; umount m`,
+  );
+});
+
+test('union: another user makes files of its own, and does no more than the directory allows', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir -m 1777 l2/tmp; mkdir -m 755 l2/root; mkdir -m 2775 l2/shared; chown 0:1000 l2/shared; echo x > l2/tmp/roots
+    setfacl -d -m u:1001:rwx l2/tmp 2> /dev/null || true
+    mount_union
+    as() { setpriv --reuid 1000 --regid 1000 --clear-groups "$@"; }
+    as sh -c 'umask 027; echo mine > m/tmp/mine; mkdir m/shared/dir; ln -s x m/tmp/link'
+    [ "$(stat -c '%u:%g' m/tmp/mine m/tmp/link | sort -u)" = 1000:1000 ]; [ "$(stat -c '%u:%g %A' m/shared/dir)" = '1000:1000 drwxr-s---' ]
+    ! as touch m/root/file 2> /dev/null; ! as rm -f m/tmp/roots 2> /dev/null; ! as chmod 777 m/tmp/roots 2> /dev/null
+    echo '#!/bin/true' > m/tmp/suid; chown 1000 m/tmp/suid; chmod 6755 m/tmp/suid; as sh -c 'echo more >> m/tmp/suid'; [ "$(stat -c %a m/tmp/suid)" = 755 ]
+    umount m`,
+  );
+});
+
+test('union: git, tar and a shell script at work', { timeout: 120_000 }, (t) => {
+  if (!requires(t, ...fuse, 'command:git')) return;
+  passes(
+    t,
+    `cp -r ${REPOSITORY}/src l2/src
+    mount_union; cd m; export HOME=$PWD
+    git init -q src; cd src; git config user.email a@b; git config user.name n; git add -A; git commit -qm one
+    for f in *.ts; do echo "// more" >> $f; done; git commit -qam two; git checkout -q HEAD~1; git status --porcelain | wc -l | grep -qx 0
+    cd ..; git clone -q src copy; diff -r --exclude=.git src copy; tar -cf - src | tar -xf - -C copy; diff -r src copy/src; rm -rf src copy; [ "$(ls -A)" = '' ]
+    cd ..; umount m`,
+  );
+});

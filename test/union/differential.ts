@@ -1,0 +1,223 @@
+/**
+ * The same calls on the kernel's overlay and on the union. Compared are: what each call returned, what both show afterwards, what lies in
+ * the upper directories, and what each shows of the other one's.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, rmSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { mount, umount } from '../../src/sys/mount.ts';
+import { quickly } from '../../src/sys/quick.ts';
+import { generator, pick, type Random } from '../unit/layer-mutations.ts';
+import { ALL_KINDS, type Call, carryOut, describe, type Kind, type Side } from './calls.ts';
+import { describeTree } from './tree.ts';
+
+export interface Plan {
+  seed: number;
+  calls: Call[];
+  /** Whose calls they are, one for each. */
+  users: number[];
+}
+
+const NAMES = ['a', 'b', 'c', 'd', 'sp ace\n', '\xff\xfe\x80', '.wh.a', '#1', 'x'.repeat(255), '\\:,='];
+
+function pathFor(random: Random): string {
+  const depth = 1 + random(3);
+  const names: string[] = [];
+  for (let i = 0; i < depth; i++) names.push(random(4) > 0 ? pick(random, NAMES.slice(0, 4)) : pick(random, NAMES));
+  if (random(40) === 0) names.push(pick(random, ['..', '.', '', 'y'.repeat(256)]));
+  return names.join('/');
+}
+
+/** Kinds that make something of a tree, more often than the rest. */
+const MAKERS: readonly Kind[] = [
+  'mkdir',
+  'mkdir',
+  'openCreate',
+  'openCreate',
+  'pwrite',
+  'write',
+  'symlink',
+  'link',
+  'setxattr',
+  'chmod',
+];
+
+function callFor(random: Random, kinds: readonly Kind[]): Call {
+  const kind = random(3) === 0 ? pick(random, MAKERS) : pick(random, kinds);
+  return { kind, path: pathFor(random), other: pathFor(random), slot: random(5), n: random(1000), m: random(1000) };
+}
+
+export function planFor(seed: number, count: number): Plan {
+  const random = generator(seed);
+  const calls = Array.from({ length: count }, () => callFor(random, ALL_KINDS)).filter((call) => !isUntold(call));
+  const users = calls.map(() => (random(4) === 0 ? pick(random, [1000, 1001]) : 0));
+  return { seed, calls, users };
+}
+
+/** chown(2) to nobody: of the request nothing is left in FUSE that tells it from what comes before a write. */
+const isUntold = ({ kind, n, m }: Call): boolean => kind.endsWith('chown') && n % 4 === 3 && m % 4 === 3;
+
+const NODE = process.execPath;
+const PROGRAM = join(import.meta.dirname, '../../src/union/main.ts');
+
+async function mountUnion(target: string, data: string): Promise<ChildProcess> {
+  const before = statfsSync(target).type;
+  const child = spawn(NODE, [PROGRAM, '-f', target, '-o', data], { stdio: ['ignore', 'inherit', 'inherit'] });
+  for (let tries = 0; statfsSync(target).type === before; tries++) {
+    if (child.exitCode !== null || tries > 2000) throw new Error('the union was not mounted');
+    await sleep(5);
+  }
+  return child;
+}
+
+async function unmountUnion(target: string, child: ChildProcess): Promise<void> {
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  umount(target, 0);
+  await ended;
+}
+
+const openRoot = (path: string): number => openSync(path, 0o200000);
+
+/** Makes two lower layers; what is removed in the upper one of them is whiteouts. */
+function makeLower(directory: string, seed: number): void {
+  const random = generator(seed ^ 0x5eed);
+  const kinds: Kind[] = [
+    'mkdir',
+    'openCreate',
+    'pwrite',
+    'symlink',
+    'link',
+    'mkfifo',
+    'mknodChar',
+    'chmod',
+    'lchown',
+    'setxattr',
+    'mkdir',
+    'mknodFile',
+  ];
+  const build = (root: string, count: number, more: readonly Kind[]): void => {
+    const side: Side = { root: openRoot(root), files: new Map() };
+    for (let i = 0; i < count; i++) {
+      const call = callFor(random, more);
+      if (!/overlay/.test(call.kind)) carryOut(side, call, 0);
+    }
+    for (const fd of side.files.values()) quickly.close(fd);
+    closeSync(side.root);
+  };
+  for (const name of ['l1', 'l2', 'lw', 'lm']) mkdirSync(join(directory, name));
+  quickly.umask(0o022);
+  build(join(directory, 'l2'), 60, kinds);
+  mount(
+    'overlay',
+    join(directory, 'lm'),
+    'overlay',
+    0,
+    `lowerdir=${directory}/l2,upperdir=${directory}/l1,workdir=${directory}/lw`,
+  );
+  build(join(directory, 'lm'), 60, [...kinds, 'unlink', 'rmdir', 'removeAll', 'rename']);
+  umount(join(directory, 'lm'), 0);
+  age(join(directory, 'l1'));
+  age(join(directory, 'l2'));
+}
+
+/** Everything is old, so that what is changed later can be told. */
+function age(directory: string): void {
+  execFileSync('find', [directory, '-depth', '-exec', 'touch', '-h', '-d', '@1000000000', '{}', '+']);
+}
+
+const ofOverlay = (name: string): boolean => /^trusted\.overlay\.(origin|impure|uuid)$/.test(name);
+const none = (): boolean => false;
+
+function compare(what: string, kernel: readonly string[], union: readonly string[], found: string[]): void {
+  const [inKernel, inUnion] = [new Set(kernel), new Set(union)];
+  const lines = [
+    ...kernel.filter((line) => !inUnion.has(line)).map((line) => `  kernel: ${JSON.stringify(line)}`),
+    ...union.filter((line) => !inKernel.has(line)).map((line) => `  union:  ${JSON.stringify(line)}`),
+  ];
+  if (lines.length > 0) found.push(`${what}:`, ...lines.slice(0, 12));
+}
+
+function treeOf(path: string, skip: (name: string) => boolean): string[] {
+  const root = openRoot(path);
+  const lines = describeTree(root, skip);
+  closeSync(root);
+  return lines;
+}
+
+/** @param directory an empty one, on a file system with attributes @returns differences; nothing when there are none */
+export async function runPlan({ seed, calls, users }: Plan, directory: string): Promise<string[]> {
+  const found: string[] = [];
+  makeLower(directory, seed);
+  const data = (side: string): string =>
+    `lowerdir=${directory}/l1:${directory}/l2,upperdir=${directory}/${side}u,workdir=${directory}/${side}w`;
+  for (const side of ['k', 'u']) for (const part of 'uwm') mkdirSync(join(directory, side + part));
+  const [kernelAt, unionAt] = [join(directory, 'km'), join(directory, 'um')];
+  mount('overlay', kernelAt, 'overlay', 0, data('k'));
+  let child = await mountUnion(unionAt, data('u'));
+  try {
+    quickly.umask(0o022);
+    const kernel: Side = { root: openRoot(kernelAt), files: new Map() };
+    const union: Side = { root: openRoot(unionAt), files: new Map() };
+    for (const [index, call] of calls.entries()) {
+      const [expected, got] = [kernel, union].map((side) => carryOut(side, call, users[index]!));
+      if (expected !== got && !isFree(call, expected!)) {
+        found.push(`call ${index} of user ${users[index]}: ${describe(call)}: kernel ${expected}, union ${got}`);
+        break;
+      }
+    }
+    for (const side of [kernel, union]) {
+      for (const fd of side.files.values()) quickly.close(fd);
+      closeSync(side.root);
+    }
+    const [kernelTree, unionTree] = [treeOf(kernelAt, none), treeOf(unionAt, none)];
+    compare('merged', kernelTree, unionTree, found);
+    umount(kernelAt, 0);
+    await unmountUnion(unionAt, child);
+    compare('upper', treeOf(join(directory, 'ku'), ofOverlay), treeOf(join(directory, 'uu'), ofOverlay), found);
+    // Each goes on where the other one stopped.
+    mount('overlay', kernelAt, 'overlay', 0, data('u'));
+    child = await mountUnion(unionAt, data('k'));
+    compare("the union's upper mounted by the kernel", unionTree, treeOf(kernelAt, none), found);
+    compare("the kernel's upper mounted by the union", kernelTree, treeOf(unionAt, none), found);
+  } finally {
+    for (const at of [kernelAt, unionAt]) forceUnmount(at);
+    child.kill('SIGKILL');
+  }
+  return found;
+}
+
+function forceUnmount(at: string): void {
+  try {
+    umount(at, 2);
+  } catch {
+    // It is not mounted.
+  }
+}
+
+/** Differences that are the kernel's freedom, each by its name: lseek(2) to the end of a directory, which POSIX leaves open, is refused by
+ *  overlayfs, and answered by the kernel's half of FUSE without a question to the union. */
+function isFree(call: Call, kernel: unknown): boolean {
+  return call.kind === 'seekEnd' && kernel === EINVAL;
+}
+
+const EINVAL = -22;
+
+/** The shortest list of calls, found by leaving out parts, that still makes a difference. */
+export async function shorten(plan: Plan, differs: (plan: Plan) => Promise<boolean>): Promise<Plan> {
+  let { calls, users } = plan;
+  for (let part = Math.ceil(calls.length / 2); part >= 1; part = part === 1 ? 0 : Math.ceil(part / 2)) {
+    for (let at = 0; at < calls.length; ) {
+      const without = <T>(list: T[]): T[] => [...list.slice(0, at), ...list.slice(at + part)];
+      const shorter = { ...plan, calls: without(calls), users: without(users) };
+      if (await differs(shorter)) ({ calls, users } = shorter);
+      else at += part;
+    }
+  }
+  return { ...plan, calls, users };
+}
+
+export function clear(directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory);
+}
