@@ -53,9 +53,16 @@ function aliases({ ID, Config }: ContainerRecord, { Aliases }: EndpointConfig, e
   return [...new Set([...(Aliases ?? []), ID.slice(0, 12), Config.Hostname])];
 }
 
-/** Of a container without networks of its own: `host` and `none` have ids too, and so has who runs in them. */
-function withoutNetworks(store: Store, record: ContainerRecord, mode: string, runs: boolean) {
-  const shown = shownNetwork(record, NOT_ASKED, undefined);
+/** Of a container without a network that has a record. `host` and `none` have ids, and so has who runs in them.
+ *  @param endpoint without root, what pasta or slirp4netns carries */
+function withoutNetworks(
+  store: Store,
+  record: ContainerRecord,
+  mode: string,
+  runs: boolean,
+  endpoint: Endpoint | undefined,
+) {
+  const shown = shownNetwork(record, NOT_ASKED, endpoint);
   if (!runs || !PREDEFINED.includes(mode)) return { [mode]: shown };
   const { ID } = readNetwork(store, mode);
   return { [mode]: { ...shown, NetworkID: ID, EndpointID: endpointId(record.ID, ID) } };
@@ -65,6 +72,7 @@ function withoutNetworks(store: Store, record: ContainerRecord, mode: string, ru
 export function networkSettings(store: Store, record: ContainerRecord, hostConfig: HostConfig, state: ContainerState) {
   const { ID: id, Config } = record;
   const { endpoints, ports } = readRunNetwork(store, id);
+  const { NetworkMode: mode } = hostConfig;
   const wanted = wantedNetworks(record, hostConfig);
   const inNetwork = (name: string) => endpoints.find(({ network }) => network === name);
   const hasOwn = wanted.length > 0 || isShared(hostConfig);
@@ -81,7 +89,7 @@ export function networkSettings(store: Store, record: ContainerRecord, hostConfi
     ...addresses(id, inNetwork('bridge')),
     Networks: hasOwn
       ? Object.fromEntries(wanted.map(([name, config]) => [name, shownNetwork(record, config, inNetwork(name))]))
-      : withoutNetworks(store, record, hostConfig.NetworkMode, state.Running),
+      : withoutNetworks(store, record, mode, state.Running, inNetwork(mode)),
   };
 }
 

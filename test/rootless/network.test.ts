@@ -97,20 +97,19 @@ function wayOut(he: User, image: string): void {
   );
 }
 
-function loopback(context: TestContext, he: User, image: string): Promise<void> {
+async function loopback(context: TestContext, he: User, image: string): Promise<void> {
   const other = spawn(process.execPath, [
     '-e',
     "require('net').createServer((s) => s.on('error', () => {}).end('host\\n')).listen(7071, '127.0.0.1')",
   ]);
   context.after(() => other.kill('SIGKILL'));
-  return until('a server of the host', () => spawnSync('nc.openbsd', ['-z', '127.0.0.1', '7071']).status === 0).then(
-    () => {
-      for (const name of ['pasta', 'slirp4netns']) {
-        const script = 'for a in 127.0.0.1 192.0.2.1 10.0.2.2; do nc -w 1 $a 7071 < /dev/null; done; echo end';
-        assert.equal(he.ok(['run', '--rm', '--network', name, image, 'sh', '-c', script]), 'end');
-      }
-    },
-  );
+  const said = () => spawnSync('nc.openbsd', ['-w', '2', '127.0.0.1', '7071'], { encoding: 'utf8' }).stdout;
+  await until('a server of the host', () => said() === 'host\n');
+  for (const name of ['pasta', 'slirp4netns']) {
+    const script = 'for a in 127.0.0.1 192.0.2.1 10.0.2.2; do nc -w 1 $a 7071 < /dev/null; done; echo end';
+    assert.equal(he.ok(['run', '--rm', '--network', name, image, 'sh', '-c', script]), 'end');
+    assert.equal(said(), 'host\n', 'the server was there all the time');
+  }
 }
 
 async function localDns(context: TestContext, he: User, image: string, network: OwnNetwork): Promise<void> {
