@@ -31,10 +31,12 @@ export function tableNetwork(network: NetworkRecord): TableNetwork {
   };
 }
 
-/** The largest packet that goes out: what the network was made with, or what the host's way out takes. */
-function mtuOf(network: NetworkRecord): number {
+/** The largest packet that goes out: what the network was made with, that of a bridge of somebody else, or what the host's way out takes.
+ *  An own bridge doesn't tell: its MTU is the least of its ports', and without any the kernel's default. */
+function mtuOf(network: NetworkRecord, link: { mtu: number } | undefined): number {
   const { mtu } = bridgeOptions(network);
   if (mtu > 0) return mtu;
+  if (network.KeepsInterface === true && link !== undefined) return link.mtu;
   // Without IPv6 to the outside the kernel has a default route to lo, which leads nowhere.
   const device = routes().find(({ to, device: name }) => to.endsWith('/0') && name !== 'lo')?.device;
   return (device === undefined ? undefined : linkInfo(device)?.mtu) ?? ETHERNET_MTU;
@@ -49,7 +51,7 @@ export function bridgeFacts(network: NetworkRecord, table: string): BridgeInput 
   return {
     ...known,
     gateways,
-    mtu: link?.mtu ?? mtuOf(network),
+    mtu: mtuOf(network, link),
     isThere: link !== undefined,
     isUp: link?.up === true,
     addresses: link === undefined ? [] : addressesOf(known.bridge),

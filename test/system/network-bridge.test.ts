@@ -25,18 +25,25 @@ test('bridge: addresses, the way out, and nothing left behind', async (t) => {
   const box = networked(t);
   const internet = await neighbour(t, 'internet', '10.9.0.1/24', '10.9.0.2/24');
   run('ip', 'route', 'add', 'default', 'via', '10.9.0.2');
+  run('ip', 'link', 'set', 'to-internet', 'mtu', '1420');
   await whoAmI(internet, 7);
   const image = box.image();
   const script = 'ip addr show eth0; ip route; nc -w 2 10.9.0.2 7; cat /etc/hosts';
   const shown = box.ok(['run', '--rm', '--name', 'one', '--hostname', 'inside', image, 'sh', '-c', script]);
   assert.match(shown, /inet 172\.17\.0\.2\/16 brd 172\.17\.255\.255/);
   assert.doesNotMatch(shown, /inet6/, 'a network without IPv6');
+  assert.match(shown, /eth0.* mtu 1420 /, "as the host's way out");
   assert.match(shown, /default via 172\.17\.0\.1 dev eth0/);
   assert.match(shown, /^::ffff:10\.9\.0\.1$/m, 'the server sees the host');
   assert.match(shown, /^172\.17\.0\.2\tinside$/m);
   await until('the cable to be gone', () => left().length === 0);
   assert.deepEqual(runRootOf(box), ['network.lock']);
   assert.match(run('ip', '-4', 'address', 'show', 'tsbox0'), /172\.17\.0\.1\/16/, 'the bridge stays');
+  assert.match(
+    box.ok(['run', '--rm', image, 'ip', 'link', 'show', 'eth0']),
+    / mtu 1420 /,
+    'with a bridge that is there',
+  );
 });
 
 test('bridge: a dry run tells all of it and changes nothing', (t) => {
