@@ -57,16 +57,20 @@ export const startTsbox: Start = async (work) => {
 const DOCKER_PARENT = 'tsbox-bench';
 const PODMAN_PARENT = 'libpod_parent';
 
-async function startDockerd(dockerd: string, work: string): Promise<ChildProcess> {
+/** @param networked with a bridge and rules, in a network namespace that is its own */
+async function startDockerd(dockerd: string, work: string, networked: boolean): Promise<ChildProcess> {
   const at = (name: string) => join(work, name);
   mkdirSync(at('tmp'), { recursive: true });
   writeFileSync(at('daemon.json'), '{}');
+  const alone = ['--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh', dockerd];
   const daemon = spawn(
-    dockerd,
+    networked ? 'unshare' : dockerd,
     [
+      ...(networked ? alone : []),
       ...['--config-file', at('daemon.json'), '--data-root', at('data'), '--exec-root', at('exec')],
       ...['--pidfile', at('pid'), '--host', `unix://${at('socket')}`, '--cgroup-parent', DOCKER_PARENT],
-      ...['--bridge=none', '--iptables=false', '--ip6tables=false', '--storage-driver=overlay2'],
+      ...(networked ? [] : ['--bridge=none', '--iptables=false', '--ip6tables=false']),
+      '--storage-driver=overlay2',
     ],
     { stdio: 'ignore', env: { ...process.env, PATH: EVERYWHERE, TMPDIR: at('tmp') } },
   );
@@ -105,31 +109,38 @@ function removeCgroups(name: string): void {
   }
 }
 
-export const startDocker: Start = async (work) => {
-  const dockerd = which('dockerd');
-  if (dockerd === undefined || which('docker') === undefined) return 'docker is not installed';
-  const daemon = await startDockerd(dockerd, work);
-  const program = ['docker', '--host', `unix://${join(work, 'socket')}`] as const;
-  const env = { ...process.env, TMPDIR: join(work, 'tmp') };
-  const end = async (kill: () => void) => {
-    const ended = new Promise((fulfil) => daemon.once('close', fulfil));
-    kill();
-    await ended;
-    removeCgroups(DOCKER_PARENT);
+const dockerStart =
+  (networked: boolean): Start =>
+  async (work) => {
+    const dockerd = which('dockerd');
+    if (dockerd === undefined || which('docker') === undefined) return 'docker is not installed';
+    const daemon = await startDockerd(dockerd, work, networked);
+    const program = ['docker', '--host', `unix://${join(work, 'socket')}`] as const;
+    const env = { ...process.env, TMPDIR: join(work, 'tmp') };
+    const end = async (kill: () => void) => {
+      const ended = new Promise((fulfil) => daemon.once('close', fulfil));
+      kill();
+      await ended;
+      removeCgroups(DOCKER_PARENT);
+    };
+    const close = () => end(() => daemon.kill('SIGTERM'));
+    try {
+      const version = run({
+        argv: [...program, 'version', '--format', '{{.Server.Version}} (client {{.Client.Version}})'],
+      }).stdout.trim();
+      const daemons = family(daemon.pid!);
+      const abandon = () => end(() => daemons.forEach((pid) => void process.kill(pid, 'SIGKILL')));
+      return { name: 'docker', version, program, env, http: [], daemons, close, abandon };
+    } catch (error) {
+      await close();
+      throw error;
+    }
   };
-  const close = () => end(() => daemon.kill('SIGTERM'));
-  try {
-    const version = run({
-      argv: [...program, 'version', '--format', '{{.Server.Version}} (client {{.Client.Version}})'],
-    }).stdout.trim();
-    const daemons = family(daemon.pid!);
-    const abandon = () => end(() => daemons.forEach((pid) => void process.kill(pid, 'SIGKILL')));
-    return { name: 'docker', version, program, env, http: [], daemons, close, abandon };
-  } catch (error) {
-    await close();
-    throw error;
-  }
-};
+
+export const startDocker = dockerStart(false);
+
+/** With a network namespace of its own, which is that of the first of `daemons`. */
+export const startNetworkedDocker = dockerStart(true);
 
 /** Podman's own defaults ask for limits that not every host grants, and for a cgroup manager that may not be there. */
 const PODMAN_CONFIGURATION = `[containers]

@@ -86,9 +86,10 @@ const WORK = 'TSBOX_BENCH_WORK';
 
 /**
  * Starts this program again, in namespaces of its own for mounts and processes: whatever way it ends, nothing stays mounted and no daemon
- * runs on. @returns the work directory, inside; outside it does not return before everything is over, and then ends the process
+ * runs on. @param more kinds of namespaces: options of unshare(1)
+ * @returns the work directory, inside; outside it does not return before everything is over, and then ends the process
  */
-export async function inOwnNamespaces(): Promise<string> {
+export async function inOwnNamespaces(...more: readonly string[]): Promise<string> {
   const inside = process.env[WORK];
   if (inside !== undefined) {
     delete process.env[WORK];
@@ -97,7 +98,7 @@ export async function inOwnNamespaces(): Promise<string> {
     return inside;
   }
   const work = mkdtempSync(join(tmpdir(), 'tsbox-bench-'));
-  const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+  const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc', ...more];
   const child = spawn('unshare', [...namespaces, process.execPath, ...process.argv.slice(1)], {
     stdio: 'inherit',
     env: { ...process.env, [WORK]: work },
