@@ -1,6 +1,8 @@
 /** `tsbox network ls` */
+
 import type { NetworkSummary } from '../engine/networks.ts';
 import { goTime } from '../spec/go-time.ts';
+import { isIPv6 } from '../spec/ip.ts';
 import { hasLabel } from '../spec/labels.ts';
 import { compareNaturally } from '../spec/natural-order.ts';
 import { UsageError } from './args.ts';
@@ -59,7 +61,7 @@ export function networkRow(record: NetworkSummary['record'], whole: boolean): Ro
     CreatedAt: utcTime(record.Created),
     Driver: record.Driver,
     ID: whole ? record.ID : record.ID.slice(0, 12),
-    IPv4: String(IPAM.Config.some(({ Subnet }) => !Subnet.includes(':'))),
+    IPv4: String(IPAM.Config.some(({ Subnet }) => !isIPv6(Subnet))),
     IPv6: String(record.EnableIPv6),
     Internal: String(record.Internal),
     Labels: Object.entries(Labels)

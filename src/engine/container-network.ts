@@ -4,6 +4,7 @@ import { addressProblem, freeAddress, macOf, withPrefix } from '../network/addre
 import { insideSteps, lastSteps, type NetworkInput, networkSetup, portCleanup, portSteps } from '../plan/network.ts';
 import type { Step } from '../plan/step.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
+import { bareAddress, isIPv6 } from '../spec/ip.ts';
 import type {
   Endpoint,
   EndpointConfig,
@@ -73,7 +74,7 @@ function leaseAddress(
     if (free !== undefined) return free;
     const hint = 'Remove containers of this network, or make another one: tsbox network create.';
     throw refuse(
-      `no available IPv${isIPv6(ipam) ? 6 : 4} addresses on this network's address pools: ${network.Name} (${network.ID})`,
+      `no available IPv${isIPv6(ipam.Subnet) ? 6 : 4} addresses on this network's address pools: ${network.Name} (${network.ID})`,
       hint,
     );
   }
@@ -82,15 +83,13 @@ function leaseAddress(
   return asked;
 }
 
-const isIPv6 = ({ Subnet }: IpamConfig) => Subnet.includes(':');
-
 /** What a container gets in one of its networks. @throws ERR_TSBOX_CONFLICT in Docker's words */
 export function makeEndpoint(input: EndpointInput): Endpoint {
   const { network, config, names, taken, index } = input;
   const inNetwork = new Set(
     [...taken].filter((name) => name.startsWith(`${network.ID},`)).map((name) => name.slice(65)),
   );
-  const [ipam4, ipam6] = [network.IPAM.Config.find((one) => !isIPv6(one)), network.IPAM.Config.find(isIPv6)];
+  const [ipam4, ipam6] = [false, true].map((six) => network.IPAM.Config.find(({ Subnet }) => isIPv6(Subnet) === six));
   const address = ipam4 && leaseAddress(inNetwork, input, ipam4, config.IPAMConfig?.IPv4Address);
   const address6 = ipam6 && leaseAddress(inNetwork, input, ipam6, config.IPAMConfig?.IPv6Address);
   for (const one of [address, address6]) if (one !== undefined) taken.add(addressLease(network.ID, one));
@@ -118,12 +117,11 @@ export function endpointNames(record: ContainerRecord, network: NetworkRecord, c
 
 /** Ports, and where they lead: to the container's address of the same version of IP in the first network that has one. */
 export function forwardedPorts(ports: readonly PublishedPort[], endpoints: readonly Endpoint[]): ForwardedPort[] {
-  const bare = (address: string | undefined) => address?.slice(0, address.indexOf('/'));
-  const v4 = bare(endpoints.find((one) => one.gateway !== undefined)?.address);
-  const v6 = bare(endpoints.find((one) => one.gateway6 !== undefined)?.address6);
+  const v4 = endpoints.find((one) => one.gateway !== undefined)?.address;
+  const v6 = endpoints.find((one) => one.gateway6 !== undefined)?.address6;
   return ports.flatMap((port) => {
-    const address = port.hostAddress.includes(':') ? v6 : v4;
-    return address === undefined ? [] : [{ ...port, address }];
+    const address = isIPv6(port.hostAddress) ? v6 : v4;
+    return address === undefined ? [] : [{ ...port, address: bareAddress(address) }];
   });
 }
 
@@ -169,8 +167,7 @@ export function containerNetwork(
 
 /** Names of what an endpoint has for itself alone. */
 export function endpointLeases({ networkId, address, address6 }: Endpoint): string[] {
-  const lease = (one: string | undefined) =>
-    one === undefined ? [] : [addressLease(networkId, one.slice(0, one.indexOf('/')))];
+  const lease = (one: string | undefined) => (one === undefined ? [] : [addressLease(networkId, bareAddress(one))]);
   return [...lease(address), ...lease(address6)];
 }
 

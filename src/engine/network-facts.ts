@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { BridgeInput, NetworkInput } from '../plan/network.ts';
 import { bridgeElement, type TableNetwork } from '../plan/nft-table.ts';
+import { isIPv6, prefixText } from '../spec/ip.ts';
 import type { NetworkRecord, PublishedPort } from '../spec/network.ts';
 import { bridgeOptions } from '../spec/network-options.ts';
 import { leases } from '../store/network-leases.ts';
@@ -47,7 +48,7 @@ export function bridgeFacts(network: NetworkRecord, table: string): BridgeInput 
   const known = tableNetwork(network);
   const link = linkInfo(known.bridge);
   const element = bridgeElement(known.bridge);
-  const gateways = network.IPAM.Config.map(({ Subnet, Gateway }) => `${Gateway}${Subnet.slice(Subnet.indexOf('/'))}`);
+  const gateways = network.IPAM.Config.map(({ Subnet, Gateway }) => `${Gateway}${prefixText(Subnet)}`);
   return {
     ...known,
     gateways,
@@ -64,9 +65,7 @@ export function missingParameters(bridges: readonly BridgeInput[], ports: readon
   const leadsOut = bridges.filter(({ internal }) => !internal);
   const wanted = [
     ...(leadsOut.length > 0 ? ['net/ipv4/ip_forward'] : []),
-    ...(leadsOut.some(({ subnets }) => subnets.some((one) => one.includes(':')))
-      ? ['net/ipv6/conf/all/forwarding']
-      : []),
+    ...(leadsOut.some(({ subnets }) => subnets.some(isIPv6)) ? ['net/ipv6/conf/all/forwarding'] : []),
     ...(ports.some(leadsFromLoopback) ? leadsOut.map(({ bridge }) => `net/ipv4/conf/${bridge}/route_localnet`) : []),
   ];
   return wanted.filter((path) => !isOn(path));

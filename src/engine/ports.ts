@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { ContainerConfig, HostConfig } from '../spec/container.ts';
 import type { Endpoint, PublishedPort } from '../spec/network.ts';
-import { pickPorts } from '../spec/published.ts';
+import { meet, pickPorts } from '../spec/published.ts';
 import { leasedPort } from '../store/network-leases.ts';
 import { canBind } from '../sys/socket.ts';
 
@@ -43,15 +43,8 @@ export function chosenPorts(
       range: localPortRange(),
       from: Math.random(),
       isFree: (protocol, address, port) =>
-        !leased.some(
-          (one) => one.protocol === protocol && one.hostPort === port && sameAddress(one.hostAddress, address),
-        ) && canBind(protocol, address, port),
+        !leased.some((one) => one.protocol === protocol && one.hostPort === port && meet(one.hostAddress, address)) &&
+        canBind(protocol, address, port),
     },
   );
-}
-
-/** Would a packet to one of them be one to the other too? */
-function sameAddress(a: string, b: string): boolean {
-  const isSix = (one: string) => one.includes(':');
-  return a === b || (isSix(a) === isSix(b) && [a, b].some((one) => one === '0.0.0.0' || one === '::'));
 }

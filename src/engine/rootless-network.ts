@@ -11,7 +11,7 @@ import {
 } from '../plan/rootless-network.ts';
 import type { Step } from '../plan/step.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
-import { parseAddress } from '../spec/ip.ts';
+import { isIPv6, parseAddress } from '../spec/ip.ts';
 import type { Endpoint, PublishedPort } from '../spec/network.ts';
 import { pickPorts } from '../spec/published.ts';
 import { runNetworkFile } from '../store/network-run.ts';
@@ -161,7 +161,7 @@ function publishedPorts(carrier: Carrier, record: ContainerRecord, hostConfig: H
       const hint = `Ports below ${first} are root's. As root: sysctl -w net.ipv4.ip_unprivileged_port_start=${hostPort} (and in /etc/sysctl.d/ to keep it).`;
       throw refuse('ERR_TSBOX_CONFLICT', message, hint);
     }
-    if (carrier === 'slirp4netns' && hostAddress.includes(':')) {
+    if (carrier === 'slirp4netns' && isIPv6(hostAddress)) {
       const hint = 'pasta publishes ports of IPv6. As root: apt-get install passt';
       throw refuse('ERR_TSBOX_UNSUPPORTED', `publish [${hostAddress}]:${hostPort}: slirp4netns has IPv4 only`, hint);
     }

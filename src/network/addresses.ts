@@ -1,5 +1,5 @@
 /** Which address a container gets. Pure. */
-import { contains, formatAddress, lastOf, parseAddress, parseSubnet, type Subnet } from '../spec/ip.ts';
+import { contains, formatAddress, lastOf, parseAddress, parseSubnet, prefixText, type Subnet } from '../spec/ip.ts';
 import type { IpamConfig } from '../spec/network.ts';
 
 /** The lowest free address of a network, as Docker hands them out: never the network's own, its gateway, or the broadcast address.
@@ -36,7 +36,7 @@ export function addressProblem({ Subnet: whole, Gateway }: IpamConfig, asked: st
 
 /** `172.17.0.2/16` */
 export function withPrefix(address: string, { Subnet: whole }: IpamConfig): string {
-  return `${address}${whole.slice(whole.indexOf('/'))}`;
+  return `${address}${prefixText(whole)}`;
 }
 
 /** Docker's: made from the IPv4 address, so that a neighbour who remembers the address has the right one. */

@@ -1,5 +1,6 @@
 /** A container's /etc/hosts. Pure. @see hosts(5) */
 import { TsboxError } from '../errors.ts';
+import { bareAddress } from '../spec/ip.ts';
 import type { Endpoint } from '../spec/network.ts';
 
 const LOCALHOST = [
@@ -54,11 +55,8 @@ export function ownLines({
   const [short] = full.split('.');
   const names = short === full ? full : `${full} ${short}`;
   const addresses = endpoints.flatMap(({ address, address6 }) => [address, address6]);
-  return addresses.filter((one) => one !== undefined).map((one) => `${bare(one)}\t${names}`);
+  return addresses.filter((one) => one !== undefined).map((one) => `${bareAddress(one)}\t${names}`);
 }
-
-/** Without the length of the prefix. */
-const bare = (address: string) => address.split('/')[0];
 
 const lines = (all: readonly string[]) => all.map((line) => `${line}\n`).join('');
 

@@ -1,4 +1,5 @@
 /** What a person would type for a step about networks: lines of ip(8) and nft(8) that do the same. Pure. */
+import { isIPv6 } from '../spec/ip.ts';
 import { keyText } from './nft-key.ts';
 import type { OpName } from './ops.ts';
 import type { Step, StepOf } from './step.ts';
@@ -32,7 +33,7 @@ function addLink(step: StepOf<'link_add'>): string {
 
 function addAddress(step: StepOf<'address_add'>): string {
   const address = show(step.address);
-  return `ip addr add ${address} ${address.includes(':') ? 'nodad' : 'brd +'} dev ${show(step.link)}`;
+  return `ip addr add ${address} ${isIPv6(address) ? 'nodad' : 'brd +'} dev ${show(step.link)}`;
 }
 
 function addRoute(step: StepOf<'route_add'>): string {

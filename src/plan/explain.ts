@@ -3,6 +3,7 @@
  * colours and line ends are the CLI's.
  */
 import { CAPABILITIES } from '../spec/capabilities.ts';
+import { beforePort } from '../spec/ip.ts';
 import { S } from '../spec/linux.ts';
 import { commandLines } from './commands.ts';
 import { keyText } from './nft-key.ts';
@@ -238,7 +239,7 @@ const SPECIAL: Special = {
     `${call('flock', call('open', text(step.lock)), 'LOCK_EX')}, if ${call('rmdir', text(step.directory))}: ${steps(step.list)}`,
   bind_port: (step) => {
     const address = show(step.address);
-    return call('bind', text(step.protocol), `${address.includes(':') ? `[${address}]` : address}:${step.port}`);
+    return call('bind', text(step.protocol), `${beforePort(address)}:${step.port}`);
   },
   flock: (step) => call('flock', call('open', text(step.path)), 'LOCK_EX'),
 };

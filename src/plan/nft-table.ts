@@ -3,6 +3,7 @@
  * The rules never change; what comes and goes are elements. They only ever refuse: what is accepted here still has to pass every other
  * table. @see nft(8), docs/network.md
  */
+import { isIPv6 } from '../spec/ip.ts';
 import type { ForwardedPort, PublishedPort } from '../spec/network.ts';
 import { nftKey } from './nft-key.ts';
 
@@ -134,5 +135,3 @@ export function portText(table: string, port: ForwardedPort): string {
 function add(table: string, set: string, element: string): string {
   return `add element inet ${table} ${set} { ${element} }\n`;
 }
-
-const isIPv6 = (address: string) => address.includes(':');

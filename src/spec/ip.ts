@@ -41,6 +41,18 @@ function parse6(text: string): bigint | undefined {
   return all.reduce((sum, group) => (sum << 16n) + BigInt(`0x${group}`), 0n);
 }
 
+/** Of which version is it? For what is known to be an address or a subnet. */
+export const isIPv6 = (text: string) => text.includes(':');
+
+/** `172.17.0.2` of `172.17.0.2/16`: without the length of the prefix, if it has one. */
+export const bareAddress = (text: string) => text.split('/', 1)[0]!;
+
+/** `/16` of `172.17.0.0/16`. */
+export const prefixText = (text: string) => text.slice(text.indexOf('/'));
+
+/** As it stands before the colon of a port: `172.17.0.2`, `[::1]`. */
+export const beforePort = (address: string) => (isIPv6(address) ? `[${address}]` : address);
+
 /** `172.17.0.2`, or as RFC 5952 writes IPv6: the longest run of two zero groups or more is `::`. */
 export function formatAddress(version: 4 | 6, value: bigint): string {
   if (version === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join('.');

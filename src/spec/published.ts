@@ -1,7 +1,7 @@
 /** Published ports: which of the host's they get, and how they are shown. Pure. */
 import { TsboxError } from '../errors.ts';
 import type { GoSet, PortBinding } from './container.ts';
-import { formatAddress, parseAddress } from './ip.ts';
+import { beforePort, formatAddress, isIPv6, parseAddress } from './ip.ts';
 import type { PublishedPort } from './network.ts';
 
 /** What was asked for: `HostConfig` and `Config` have it. */
@@ -67,10 +67,9 @@ function wish(port: string, { HostIp, HostPort }: PortBinding, host: HostPorts):
   };
 }
 
-/** Do two addresses of the host mean the same port? */
-function meet(a: string, b: string): boolean {
-  const version = (address: string) => (address.includes(':') ? 6 : 4);
-  return a === b || (version(a) === version(b) && (WILDCARDS.includes(a) || WILDCARDS.includes(b)));
+/** Would a packet to one of them be one to the other too? */
+export function meet(a: string, b: string): boolean {
+  return a === b || (isIPv6(a) === isIPv6(b) && (WILDCARDS.includes(a) || WILDCARDS.includes(b)));
 }
 
 /** The first of the range that is free on all the addresses. */
@@ -114,7 +113,7 @@ export function pickPorts(wanted: PortsWanted, host: HostPorts): PublishedPort[]
 }
 
 function taken({ addresses, range: [first, last], protocol }: Wish): TsboxError {
-  const address = hostText(addresses[0] ?? '0.0.0.0');
+  const address = beforePort(addresses[0] ?? '0.0.0.0');
   const hint = `Another container or program of the host has ${first === last ? 'this port' : 'these ports'}: see "ss -l -n --${protocol} -p".`;
   if (first === last) {
     return refuse('ERR_TSBOX_CONFLICT', `Bind for ${address}:${first} failed: port is already allocated`, hint);
@@ -122,7 +121,6 @@ function taken({ addresses, range: [first, last], protocol }: Wish): TsboxError 
   return refuse('ERR_TSBOX_CONFLICT', `Bind for ${address}:${first}-${last} failed: all ports are allocated`, hint);
 }
 
-const hostText = (address: string) => (address.includes(':') ? `[${address}]` : address);
 const portText = ({ containerPort, protocol }: PublishedPort) => `${containerPort}/${protocol}`;
 
 /** As `NetworkSettings.Ports` has them: null for one that is only exposed. */
@@ -170,7 +168,7 @@ export function portsColumn(published: readonly PublishedPort[], exposed: GoSet 
   const [ended, alone]: [string[], string[]] = [[], []];
   for (const { containerPort, protocol, address, hostPort } of shown) {
     if (address !== '' && hostPort !== containerPort) {
-      alone.push(`${hostText(address)}:${hostPort}->${containerPort}/${protocol}`);
+      alone.push(`${beforePort(address)}:${hostPort}->${containerPort}/${protocol}`);
       continue;
     }
     const key = `${address}/${protocol}`;
@@ -188,14 +186,14 @@ export function portsColumn(published: readonly PublishedPort[], exposed: GoSet 
 function groupText(key: string, { first, last }: { first: number; last: number }): string {
   const [address = '', protocol = ''] = key.split('/');
   const range = first === last ? `${first}` : `${first}-${last}`;
-  return `${address === '' ? '' : `${hostText(address)}:${range}->`}${range}/${protocol}`;
+  return `${address === '' ? '' : `${beforePort(address)}:${range}->`}${range}/${protocol}`;
 }
 
 /** As Docker's `port` lists them: numbers count as numbers. @param wanted `80/udp`; without it all */
 export function portLines(published: readonly PublishedPort[], wanted?: string): string[] {
   const lines = published
     .filter((port) => wanted === undefined || portText(port) === wanted)
-    .map((port) => `${portText(port)} -> ${hostText(port.hostAddress)}:${port.hostPort}`)
+    .map((port) => `${portText(port)} -> ${beforePort(port.hostAddress)}:${port.hostPort}`)
     .sort(naturally);
   return wanted === undefined ? lines : lines.map((line) => line.slice(line.indexOf(' -> ') + 4));
 }

@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync } from 'node:fs';
 import { isErrno } from '../errors.ts';
-import { addressBytes, formatAddress, lastOf, parseAddress, parseSubnet } from '../spec/ip.ts';
+import { addressBytes, bareAddress, formatAddress, isIPv6, lastOf, parseAddress, parseSubnet } from '../spec/ip.ts';
 import { bind, check, cstring, refuse } from './ffi.ts';
 import {
   ask,
@@ -142,7 +142,7 @@ export function addAddress(link: string, address: string): void {
 
 /** An address with the length of its subnet's prefix; without one, of all its bits. */
 function place(text: string, syscall: string, what: () => string) {
-  const [address = ''] = text.split('/', 1);
+  const address = bareAddress(text);
   const version = parseAddress(address)?.version;
   const whole = text.includes('/') ? text : `${text}/${version === 4 ? 32 : 128}`;
   const subnet = parseSubnet(whole);
@@ -155,7 +155,7 @@ function place(text: string, syscall: string, what: () => string) {
  *  @throws SyscallError EEXIST when there is one, ENETUNREACH when the gateway is on no link */
 export function addRoute(to: string, via: string, link: string): void {
   const what = () => `add the route to ${to} on ${link}`;
-  const target = place(to !== 'default' ? to : via.includes(':') ? '::/0' : '0.0.0.0/0', 'route_add', what);
+  const target = place(to !== 'default' ? to : isIPv6(via) ? '::/0' : '0.0.0.0/0', 'route_add', what);
   const gateway = via === '' ? undefined : parseAddress(via);
   if (via !== '' && gateway?.version !== target.version) throw refuse('route_add', what(), 'EINVAL');
   const body = Buffer.alloc(12);
