@@ -107,6 +107,7 @@ static int become_after(const char *milliseconds, char **command) {
   u64 end = (u64)until.tv_sec * 1000000000u + (u64)until.tv_nsec + wait * 1000000u;
   until.tv_sec = (time_t)(end / 1000000000u);
   until.tv_nsec = (long)(end % 1000000000u);
+  give_back_program();
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
   execve(command[0], command, environ);
   return EXIT_START;

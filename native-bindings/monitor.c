@@ -49,6 +49,8 @@ static int shrink(struct dl_phdr_info *object, size_t size, void *unused) {
   return 1; /* the program itself comes first, and it is all there is */
 }
 
+void give_back_program(void) { dl_iterate_phdr(shrink, NULL); }
+
 /* The descriptors of one turn. Streams and clients keep their places, so that an answer finds its way back. */
 enum { AT_CHANNEL, AT_SIGNALS, AT_LISTENER, AT_INPUT, AT_STREAM, AT_CLIENT = AT_STREAM + STREAMS, PLACES = AT_CLIENT + MAX_CLIENTS };
 
@@ -164,7 +166,7 @@ void monitor_live(struct monitor *monitor, const struct plan *plan) {
   if (run_list(run, 0) != 0 && !monitor->failed) monitor_fail_host(monitor);
   monitor->preparing = false;
   if (monitor->started) report_started(monitor, NULL);
-  dl_iterate_phdr(shrink, NULL);
+  give_back_program();
   while (run->pid != 0 && !monitor->reaped) monitor_turn(monitor);
   repeat_stop(monitor);
   input_close(monitor);

@@ -111,6 +111,8 @@ bool client_held_back(const struct monitor *monitor, const struct client *client
 
 /* monitor.c */
 void monitor_init(struct monitor *monitor, int client);
+/* Gives back the memory of what has been run of the program so far. */
+void give_back_program(void);
 /* Waits for whatever comes next and serves it. */
 void monitor_turn(struct monitor *monitor);
 /* Runs list 0, serves until the container has ended, runs list 1, and returns when every client knows. */

@@ -47,6 +47,8 @@ interface Side {
 
 export interface Pair {
   box: Sandbox;
+  /** DOCKER_HOST, for who starts docker himself. */
+  dockerHost: string;
   /** Runs a command on both, which must work on both. `{one}` stands for an id, `{one:12}` for its beginning. */
   both(...args: string[]): Promise<void>;
   /** Runs a command on both. @returns what each says, ids by their names: docker first */
@@ -71,6 +73,7 @@ export async function besideDocker(context: TestContext): Promise<Pair> {
   const compare = (...args: string[]): Promise<[Said, Said]> => Promise.all([ask(sides[0], args), ask(sides[1], args)]);
   return {
     box,
+    dockerHost: docker.host,
     async both(...args) {
       for (const [index, said] of (await compare(...args)).entries()) {
         assert.equal(said.status, 0, `${['docker', 'tsbox'][index]} ${args.join(' ')}: ${said.stderr}`);

@@ -77,9 +77,13 @@ test('logs: one file is started again, and whoever follows goes on', async (t) =
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
   const script =
-    'i=0; while [ $i -lt 30 ]; do echo $i; head -c 3000 /dev/zero | tr "\\0" x; echo; i=$((i+1)); sleep 0.07; done';
-  box.ok(['run', '-d', '--name', 'cc', '--log-opt', 'max-size=10k', box.image(), 'sh', '-c', script]);
-  const { stdout } = await box.start(['logs', '-f', 'cc']).done;
+    'i=0; while [ $i -lt 30 ]; do echo $i; head -c 3000 /dev/zero | tr "\\0" x; echo; i=$((i+1)); sleep 0.1; done';
+  const begun = `echo begun; until [ -e /go ]; do sleep 0.05; done; ${script}`;
+  box.ok(['run', '-d', '--name', 'cc', '--log-opt', 'max-size=10k', box.image(), 'sh', '-c', begun]);
+  const following = box.start(['logs', '-f', 'cc']);
+  await until('the first line', () => following.stdout().startsWith('begun\n'));
+  box.ok(['exec', 'cc', 'touch', '/go']);
+  const { stdout } = await following.done;
   const numbers = stdout
     .split('\n')
     .filter((line) => /^\d+$/.test(line))

@@ -8,6 +8,7 @@ import test from 'node:test';
 import { requires } from '../requires.ts';
 import { besideDocker } from './beside-docker.ts';
 import { sandbox, TSBOX, until } from './harness.ts';
+import { terminal } from './tmux.ts';
 
 test('events: beside docker the same is told of containers and images', async (t) => {
   if (!requires(t, 'root', 'overlay', 'command:dockerd')) return;
@@ -91,6 +92,34 @@ test('events: beside docker the same is told of containers and images', async (t
     box.ok(['events', '--since', begin, '--until', end, '--filter', 'event=die']),
     /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}\S+ container die [0-9a-f]{64} \(a=1 < 2, b=2, exitCode=\d+, image=base:1, name=one\)\n/,
   );
+});
+
+test('events: beside docker the same is told of a window that changes', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:dockerd', 'command:tmux')) return;
+  const { both, compare, box, dockerHost } = await besideDocker(t);
+  const begin = String(Math.floor(Date.now() / 1000));
+  await both('import', join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar'), 'base:1');
+  const tty = terminal(t, { columns: 90, rows: 28, env: { ...box.env, DOCKER_HOST: dockerHost } });
+  for (const program of ['docker', 'tsbox']) {
+    const script = `trap 'stty size' WINCH; echo ${program} begun; while :; do read line && break; done`;
+    tty.type(`${program} run --network none --name cc --label a=b -it base:1 sh -c "${script}"`);
+    await tty.see(new RegExp(`^${program} begun$`, 'm'), 20_000);
+    tty.resize(70, 20);
+    await tty.see(/^20 70$/m);
+    tty.resize(90, 28);
+    await tty.see(/^28 90$/m);
+    tty.type('');
+    await tty.see(/outside\$ $|outside\$$/);
+    tty.clear();
+  }
+  const end = String(Math.ceil(Date.now() / 1000) + 1);
+  const format = ['--format', '{{.Type}} {{.Action}} {{json .Actor}} {{.From}} {{.Status}}'];
+  const told = (await compare('events', '--since', begin, '--until', end, '--filter', 'event=resize', ...format)).map(
+    // Docker's command line may tell the first size more than once.
+    ({ stdout }) => stdout.split('\n').filter((line, at, all) => line !== all[at - 1]),
+  );
+  assert.deepEqual(told[1], told[0]);
+  assert.equal(told[1]!.length, 4, told[1]!.join('\n'));
 });
 
 test('events: one who follows sees each as it comes, and a journal that is begun anew', async (t) => {

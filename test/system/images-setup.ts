@@ -78,6 +78,8 @@ export function layerDirectories(engine: Engine, image: string): string[] {
 
 /** `docker ARGS`: standard output without its last line feed. `api` asks the daemon itself. @throws Error unless it answers 2xx */
 export type Docker = ((...args: string[]) => Promise<string>) & {
+  /** As DOCKER_HOST has it. */
+  host: string;
   api(method: 'GET' | 'DELETE', path: string): Promise<unknown>;
 };
 
@@ -127,7 +129,7 @@ export async function startDocker(
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const docker: Docker = Object.assign(
     async (...args: string[]) => (await run('docker', args, { DOCKER_HOST: host })).toString().replace(/\n$/, ''),
-    { api: (method: string, path: string) => askDaemon(`${directory}/sock`, method, path) },
+    { host, api: (method: string, path: string) => askDaemon(`${directory}/sock`, method, path) },
   );
   context.after(async () => {
     // A container that runs keeps its shim alive beyond the daemon.
