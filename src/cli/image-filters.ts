@@ -30,6 +30,7 @@ export function filterImages(
   createdOf: (name: string) => string,
   now: number,
 ): ImageSummary[] {
+  if (filters.size === 0) return [...images];
   const dangling = danglingOf(filters);
   const parents = new Set(images.map(({ parent }) => parent));
   const until = untilOf(filters, now) ?? Number.POSITIVE_INFINITY;

@@ -97,15 +97,19 @@ export function listImages(
 ): ImageSummary[] {
   const { store } = engine;
   const named = namesByImage(listedReferences(store, onDamaged));
-  const parents = imageParents(store);
-  const haveChildren = new Set(parents.values());
+  // Most lists have no use for them, and each image is one more look.
+  let parents: Map<string, string> | undefined;
+  const parentOf = (id: string) => (parents ??= imageParents(store)).get(id);
+  let haveChildren: Set<string> | undefined;
+  const hasChildren = (id: string) => (haveChildren ??= new Set((parents ??= imageParents(store)).values())).has(id);
   const images: ImageSummary[] = [];
   const sizeOf = imageSizes(store);
   for (const id of imageIds(store)) {
-    if (!options.all && !named.has(id) && haveChildren.has(id)) continue;
+    if (!options.all && !named.has(id) && hasChildren(id)) continue;
     try {
       const config = readImageConfig(store, id);
-      images.push(summary({ id, config, size: sizeOf(config) }, named.get(id), parents.get(id)));
+      const image = summary({ id, config, size: sizeOf(config) }, named.get(id));
+      images.push(Object.defineProperty(image, 'parent', { get: () => parentOf(id) ?? '', enumerable: true }));
     } catch (error) {
       if (!(error instanceof TsboxError)) throw error;
       if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged?.(id, error);

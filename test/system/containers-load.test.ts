@@ -42,7 +42,8 @@ interface Call {
 
 /** The next call by chance. */
 function choose(random: () => number, image: string): string[] {
-  const one = () => `c${Math.floor(random() * CONTAINERS)}`;
+  // Not to be taken for the beginning of an id.
+  const one = () => `n${Math.floor(random() * CONTAINERS)}`;
   const calls: (() => string[])[] = [
     () => ['run', '-d', '--network', 'none', '--name', one(), image, ...OBEDIENT],
     () => ['create', '--network', 'none', '--name', one(), image, ...OBEDIENT],
