@@ -116,7 +116,11 @@ test('events: beside docker the same is told of a window that changes', async (t
   const format = ['--format', '{{.Type}} {{.Action}} {{json .Actor}} {{.From}} {{.Status}}'];
   const told = (await compare('events', '--since', begin, '--until', end, '--filter', 'event=resize', ...format)).map(
     // Docker's command line may tell the first size more than once.
-    ({ stdout }) => stdout.split('\n').filter((line, at, all) => line !== all[at - 1]),
+    ({ stdout }) =>
+      stdout
+        .replaceAll(/"ID":"[0-9a-f]{64}"/g, '"ID":"(cc)"')
+        .split('\n')
+        .filter((line, at, all) => line !== all[at - 1]),
   );
   assert.deepEqual(told[1], told[0]);
   assert.equal(told[1]!.length, 4, told[1]!.join('\n'));
