@@ -86,6 +86,15 @@ function listedReferences(store: Store, onDamaged?: (path: string, error: TsboxE
   }
 }
 
+/** Works it out when it is first asked for. */
+function once<T>(work: () => T): () => T {
+  let known: { value: T } | undefined;
+  return () => {
+    known ??= { value: work() };
+    return known.value;
+  };
+}
+
 /** Images, the youngest first. Without `all` those are left out that have no name and only serve as parents of others. One that is
  *  removed meanwhile is left out.
  *  @param onDamaged is told of images that cannot be read; the others are listed all the same; and of the file with their names: then
@@ -98,18 +107,16 @@ export function listImages(
   const { store } = engine;
   const named = namesByImage(listedReferences(store, onDamaged));
   // Most lists have no use for them, and each image is one more look.
-  let parents: Map<string, string> | undefined;
-  const parentOf = (id: string) => (parents ??= imageParents(store)).get(id);
-  let haveChildren: Set<string> | undefined;
-  const hasChildren = (id: string) => (haveChildren ??= new Set((parents ??= imageParents(store)).values())).has(id);
+  const parents = once(() => imageParents(store));
+  const haveChildren = once(() => new Set(parents().values()));
   const images: ImageSummary[] = [];
   const sizeOf = imageSizes(store);
   for (const id of imageIds(store)) {
-    if (!options.all && !named.has(id) && hasChildren(id)) continue;
+    if (!options.all && !named.has(id) && haveChildren().has(id)) continue;
     try {
       const config = readImageConfig(store, id);
       const image = summary({ id, config, size: sizeOf(config) }, named.get(id));
-      images.push(Object.defineProperty(image, 'parent', { get: () => parentOf(id) ?? '', enumerable: true }));
+      images.push(Object.defineProperty(image, 'parent', { get: () => parents().get(id) ?? '', enumerable: true }));
     } catch (error) {
       if (!(error instanceof TsboxError)) throw error;
       if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged?.(id, error);
