@@ -1,6 +1,8 @@
-/* tsbox-replay COMMAND -- MAIN exec WORDS...
+/* tsbox-replay [--tasks | --node] COMMAND -- MAIN WORDS...
  *
- * Does what `exec WORDS...` asks for, if there is a plan for that, and else becomes the command behind it: Node. See README.md. */
+ * Does what the words `exec ...` ask for, if there is a plan for that, and else becomes the command: Node. With --tasks, where there is
+ * little room for its threads, it tries before whether there is enough; with --node it does nothing but that and the command. See
+ * README.md. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +11,7 @@
 
 #include "replay.h"
 
-enum { WORDS_BEFORE = 4, EXIT_START = 125 };
+enum { WORDS_BEFORE = 3, EXIT_START = 125 };
 
 static void make_id(char id[ID_DIGITS + 1]) {
   static const char digits[] = "0123456789abcdef";
@@ -44,12 +46,21 @@ static bool has_streams(void) {
   return true;
 }
 
-static int become(char **words) {
-  execv(words[0], words);
-  static const char text[] = "tsbox-replay: Node cannot be started\n";
-  ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+static bool tries_tasks;
+
+static int complain(const char *text) {
+  ssize_t written = write(STDERR_FILENO, text, strlen(text));
   (void)written;
   return EXIT_START;
+}
+
+static int become(char **words) {
+  if (tries_tasks && tasks_try() == EAGAIN)
+    return complain("tsbox: start Node: EAGAIN (Resource temporarily unavailable)\n"
+                    "hint: It needs eleven threads, and there is no room for them: raise pids.max of this cgroup or the limit of "
+                    "processes (ulimit -u), or end something.\n");
+  execv(words[0], words);
+  return complain("tsbox-replay: Node cannot be started\n");
 }
 
 /* Errors are numbers here. Node knows the texts. */
@@ -73,10 +84,12 @@ int main(int argc, char **argv) {
   struct kept kept;
   struct launch launch;
   struct end end;
-  char **node = argv + 1;
-  if (argc < WORDS_BEFORE + 1) return EXIT_START;
-  if (strcmp(argv[WORDS_BEFORE], "exec") != 0 || !has_streams()) return become(node);
-  if (!call_parse(&call, argv + WORDS_BEFORE + 1) || !prepare(&launch, &kept, &call)) return become(node);
+  bool node_alone = argc > 1 && strcmp(argv[1], "--node") == 0;
+  tries_tasks = node_alone || (argc > 1 && strcmp(argv[1], "--tasks") == 0);
+  char **node = argv + (tries_tasks ? 2 : 1), **words = node + WORDS_BEFORE;
+  if (argv + argc < words) return EXIT_START;
+  if (node_alone || *words == NULL || strcmp(*words, "exec") != 0 || !has_streams()) return become(node);
+  if (!call_parse(&call, words + 1) || !prepare(&launch, &kept, &call)) return become(node);
   if (!call.detach) hold_signals();
   launch_tell(&launch, &kept, call.words);
   if (launch_start(&launch) != 0) {

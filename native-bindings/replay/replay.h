@@ -6,6 +6,9 @@
 
 enum { ID_DIGITS = 64 };
 
+/* Makes as many tasks as Node needs, which end at once. 0 or an errno. */
+int tasks_try(void);
+
 /* What the command line asks for, as far as it can be done here. */
 struct call {
   bool detach;

@@ -117,9 +117,9 @@ const TABLE: readonly Row[] = [
     hint: 'This kernel was built without one of the namespaces; see /proc/self/ns.',
   },
   {
-    calls: NAMESPACES,
+    calls: [...NAMESPACES, 'posix_spawn'],
     errno: 'EAGAIN',
-    hint: 'The limit of processes is reached: see "ulimit -u" and the pids controller of the cgroup.',
+    hint: 'The limit of processes is reached: see "ulimit -u" and pids.max of the cgroup.',
   },
   {
     calls: EXEC,

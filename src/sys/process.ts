@@ -35,7 +35,8 @@ export function spawnProcess(options: SpawnOptions): number {
     const argv = [...options.args, null];
     const envp = [...options.env, null];
     const errno = posixSpawn(pid, cstring(options.path), actions, null, argv, envp);
-    if (errno !== 0) throw new SyscallError('posix_spawn', `start ${printable(options.path)}`, errnoOf(errno));
+    if (errno !== 0)
+      throw new SyscallError('posix_spawn', `start ${printable(options.args[0] ?? options.path)}`, errnoOf(errno));
   } finally {
     spawnDestroy(actions);
   }
