@@ -174,6 +174,11 @@ const TABLE: readonly Row[] = [
     hint: 'That file system is mounted read-only. Choose another --data-root or --run-root, or write elsewhere.',
   },
   {
+    calls: ['fsetxattr', 'lsetxattr'],
+    errno: 'EOPNOTSUPP',
+    hint: 'That file system has no extended attributes, without which an overlay forgets what was deleted. Choose another --data-root: ext4, xfs, btrfs and tmpfs have them.',
+  },
+  {
     errno: 'ENOMEM',
     hint: 'The kernel has no memory left for this; see "free -m" and the memory limit of the cgroup.',
   },

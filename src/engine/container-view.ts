@@ -190,12 +190,13 @@ function privateMounts(): () => void {
   };
 }
 
-/** The place of the mount is there only while something is mounted on it. */
+/** The place of the mount is there only while something is mounted on it; maybe it could not even be made. */
 function forget(place: string): void {
+  const onError = { EINVAL: 'skip', ENOENT: 'skip' } as const;
   interpret(
     [
-      { op: 'umount', target: place, flags: ['MNT_DETACH'], why: 'the files are not needed any more' },
-      { op: 'rmdir', path: place, why: 'the mount point is there only while something is mounted on it' },
+      { op: 'umount', target: place, flags: ['MNT_DETACH'], why: 'the files are not needed any more', onError },
+      { op: 'rmdir', path: place, why: 'the mount point is there only while something is mounted on it', onError },
     ],
     { keepGoing: true },
   );

@@ -6,7 +6,7 @@
  * The lock is flock(2) on `networks`, had alone by whoever adds or removes one, so that names and subnets are given once; whoever
  * needs `<run-root>/network.lock` too takes that first. What is read without a lock is whole, since files are renamed into place.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { formatAddress, formatSubnet, parseAddress, parseSubnet, type Subnet } from '../spec/ip.ts';
 import type { IpamConfig, NetworkRecord } from '../spec/network.ts';
@@ -25,7 +25,7 @@ import { linkInfo, routes } from '../sys/netlink.ts';
 import { randomHex } from '../sys/random.ts';
 import { sha256Hex } from '../sys/sha256.ts';
 import { noteEvent } from './events.ts';
-import { attempt, isObject, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
+import { attempt, ensureDirectory, isObject, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
 import { isHexId, type Store, TEMPORARY } from './store.ts';
 
 const FORMAT_VERSION = 1;
@@ -152,7 +152,7 @@ function locked<T>(store: Store, work: () => T): T {
     return hold();
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;
-    attempt(`mkdir ${home}`, () => withoutUmask(() => mkdirSync(home, { recursive: true, mode: 0o700 })));
+    withoutUmask(() => ensureDirectory(home, 0o700));
     return hold();
   }
 }
@@ -280,10 +280,19 @@ export function networks(
   const found = records(store, onDamaged);
   const isThere = (name: string, among: readonly NetworkRecord[]) => among.some((record) => record.Name === name);
   const missing = predefinedNames(store).some((name) => !isThere(name, found));
-  const made = () =>
-    keep ? locked(store, () => withPredefined(store, records(store, ignore))) : withPredefined(store, found, false);
-  const all = missing ? made() : found;
+  const all = missing ? made(store, found, keep) : found;
   return all.filter(({ Name }) => Name !== 'bridge' || hasDefaultNetwork(store)).sort(byName);
+}
+
+/** On a read-only data root they are made up, too: it can be looked at all the same. */
+function made(store: Store, found: readonly NetworkRecord[], keep: boolean): NetworkRecord[] {
+  if (!keep) return withPredefined(store, found, false);
+  try {
+    return locked(store, () => withPredefined(store, records(store, ignore)));
+  } catch (error) {
+    if (!isErrno(error, 'EROFS')) throw error;
+    return withPredefined(store, found, false);
+  }
 }
 
 /** The caller has the lock, or keeps nothing. */

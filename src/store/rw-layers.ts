@@ -1,8 +1,10 @@
 /** The layers that a container adds to its image: `<mount-id>-init`, which tsbox fills, and `<mount-id>`, which the container fills. */
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { IdMaps } from '../spec/id-map.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
+import { fremovexattr, fsetxattr } from '../sys/xattr.ts';
 import type { LayerMount } from './drivers/driver.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
 import { attempt, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
@@ -10,6 +12,8 @@ import { lowerFor, readLayer, stackOf } from './layers.ts';
 import { newLink, removeLink, writeLink } from './links.ts';
 import { readOwners, retireShifted } from './shifted.ts';
 import { isHexId, layerEntry, mountEntry, REMOVING, type Store, shortId } from './store.ts';
+
+const ATTRIBUTE = 'trusted.tsbox.probe';
 
 export interface RwLayer extends LayerMount {
   mountId: string;
@@ -96,6 +100,7 @@ export function createRwLayer(store: Store, containerId: string, topChainId: str
       applyRecipe(recipe, `${store.overlay}/${layer.initId}/diff`);
       writeFileSync(`${store.overlay}/${layer.initId}/committed`, '', { mode: 0o600 });
       makeDirectory(store, mountId, layer.link, layer.lower);
+      checkAttributes(`${store.overlay}/${mountId}`);
     });
   } catch (error) {
     for (const id of [mountId, layer.initId]) discardDirectory(store, id);
@@ -103,6 +108,19 @@ export function createRwLayer(store: Store, containerId: string, topChainId: str
     throw refusal(`create the read-write layer of ${shortId(containerId)}`, error);
   }
   return layer;
+}
+
+/** The kernel mounts an overlay on a file system without attributes, too, and then a directory that was deleted cannot be made again in
+ *  the container: EIO. @throws SyscallError EOPNOTSUPP */
+function checkAttributes(directory: string): void {
+  if (!isHostRoot()) return;
+  const fd = openSync(directory, 'r');
+  try {
+    fsetxattr(fd, ATTRIBUTE, Buffer.from('y'));
+    fremovexattr(fd, ATTRIBUTE);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** What {@link createRwLayer} would make, for a plan that is only shown. Makes nothing. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */

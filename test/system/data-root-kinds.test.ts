@@ -1,0 +1,121 @@
+/** A data root that is mounted read-only while a container runs, and one on a file system without extended attributes: in a mount
+ *  namespace of the test's own, each verb works or says why not. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { requires } from '../requires.ts';
+import { REPOSITORY, sandbox, TSBOX } from './harness.ts';
+
+const ARCHIVES = join(REPOSITORY, 'rootfs-fixtures/build');
+
+interface Place {
+  command(...words: string[]): void;
+  tsbox(...words: string[]): { status: number | null; stdout: string; stderr: string };
+  ok(...words: string[]): string;
+  root: string;
+}
+
+/** A file system of this type under the data root, which nobody else sees. */
+async function mounted(t: TestContext, type: string): Promise<Place> {
+  const box = sandbox(t);
+  mkdirSync(box.dataRoot);
+  const script = `mount -t ${type} none ${box.dataRoot} && echo up && read end`;
+  const holder = spawn('unshare', ['-m', 'sh', '-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(async () => {
+    const closed = once(holder, 'close');
+    holder.kill('SIGKILL');
+    await closed;
+  });
+  await once(holder.stdout, 'data');
+  const inside = (words: string[]) =>
+    spawnSync('nsenter', ['-t', String(holder.pid), '-m', '--', ...words], {
+      env: box.env,
+      encoding: 'utf8',
+      timeout: 60_000,
+      killSignal: 'SIGKILL',
+    });
+  const place: Place = {
+    root: box.dataRoot,
+    command: (...words) => assert.equal(inside(words).status, 0, words.join(' ')),
+    tsbox: (...words) => inside([TSBOX, ...words]),
+    ok(...words) {
+      const { status, stdout, stderr } = place.tsbox(...words);
+      assert.equal(status, 0, `${words.join(' ')}: ${stderr}`);
+      return stdout;
+    },
+  };
+  return place;
+}
+
+test('read-only data root: what looks at a container works, what changes it says so', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:unshare')) return;
+  const { tsbox, ok, command, root } = await mounted(t, 'tmpfs');
+  ok('import', '--change', 'CMD ["sh"]', join(ARCHIVES, 'busybox.tar'), 'image');
+  ok('run', '--name', 'ended', 'image', 'touch', '/made');
+  ok('run', '--detach', '--name', 'runs', '--volume', 'vv:/v', 'image', 'sh', '-c', 'echo said; sleep 1000');
+  command('mount', '--bind', root, root);
+  command('mount', '-o', 'remount,bind,ro', root);
+  for (const words of [
+    ['ps', '--all'],
+    ['images'],
+    ['inspect', 'runs'],
+    ['inspect', 'ended'],
+    ['logs', 'runs'],
+    ['top', 'runs'],
+    ['diff', 'ended'],
+    ['volume', 'ls'],
+    ['volume', 'inspect', 'vv'],
+    ['network', 'ls'],
+    ['network', 'inspect', 'none'],
+    ['system', 'df'],
+    ['exec', '--env', 'A=b', 'runs', 'true'],
+    ['cp', 'runs:/etc/hosts', '-'],
+    ['stats', '--no-stream'],
+    ['pause', 'runs'],
+    ['unpause', 'runs'],
+  ]) {
+    assert.equal(tsbox(...words).stderr, '', words.join(' '));
+  }
+  assert.equal(ok('logs', 'runs'), 'said\n');
+  for (const words of [
+    ['create', 'image'],
+    ['run', '--rm', 'image', 'true'],
+    ['start', 'ended'],
+    ['rename', 'ended', 'other'],
+    ['cp', 'ended:/made', '-'],
+    ['stop', 'runs'],
+    ['rm', 'ended'],
+    ['rm', '--force', 'runs'],
+    ['commit', 'ended', 'new'],
+    ['volume', 'create', 'ww'],
+    ['network', 'create', '--subnet', '10.231.0.0/24', 'nn'],
+  ]) {
+    const { status, stderr } = tsbox(...words);
+    assert.notEqual(status, 0, words.join(' '));
+    assert.match(stderr, /EROFS \(Read-only file system\)[\s\S]*hint: .*read-only/, words.join(' '));
+  }
+  command('umount', root);
+  assert.match(ok('ps', '--format', '{{.Names}}'), /^runs$/m);
+  ok('rm', '--force', 'runs', 'ended');
+});
+
+test('data root without extended attributes: what needs them says so, and nothing is left', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:unshare')) return;
+  const { tsbox, ok } = await mounted(t, 'ramfs');
+  ok('import', '--change', 'CMD ["sh"]', join(ARCHIVES, 'busybox.tar'), 'image');
+  for (const words of [
+    ['load', '--input', join(ARCHIVES, 'layers.tar')],
+    ['create', 'image'],
+    ['run', '--rm', 'image', 'true'],
+  ]) {
+    const { status, stderr } = tsbox(...words);
+    assert.notEqual(status, 0, words.join(' '));
+    assert.match(stderr, /set xattr .*EOPNOTSUPP \(.*\)\nhint: .*extended attributes/, words.join(' '));
+  }
+  assert.equal(ok('ps', '--all', '--quiet'), '');
+  assert.equal(ok('images', '--format', '{{.Repository}}'), 'image\n');
+  ok('rmi', 'image');
+});
