@@ -53,7 +53,7 @@ const isDirectoryMode = (mode: number): boolean => (mode & 0o170000) === S.S_IFD
 function inPlace(upper: number, name: string, making: Making): number {
   const made = making.make(upper, name);
   if (made < 0) return made;
-  const error = giveAway(upper, upper, name, making.mode);
+  const error = giveAway(upper, upper, name);
   return error < 0 ? undo(upper, name, making.mode, made, error) : made;
 }
 
@@ -72,7 +72,7 @@ function overWhiteout(union: Union, upper: number, name: string, making: Making)
   const temporary = workName();
   const made = making.make(room.fd, temporary);
   let error = Math.min(made, 0);
-  if (error === 0) error = giveAway(upper, room.fd, temporary, making.mode);
+  if (error === 0) error = giveAway(upper, room.fd, temporary);
   if (error === 0 && isDirectory) error = setOpaque(union, room.fd, temporary);
   if (error === 0) {
     const flags = isDirectory ? RENAME_EXCHANGE : 0;
@@ -117,19 +117,22 @@ function closeRoom({ work }: Union, { fd, name }: Room): void {
   removeName(work, name, AT_REMOVEDIR);
 }
 
-/** What was made belongs to who asked for it; its group is the directory's where that is handed down. @returns 0 or -errno */
-function giveAway(parent: number, directory: number, name: string, mode: number): number {
+/** What was made belongs to who asked for it; its group is the directory's where that is handed down.
+ *  @param name in a directory, or '' for what `fd` itself is @returns 0 or -errno */
+function giveAway(parent: number, fd: number, name: string): number {
   const [uid, gid] = [callerUid(), callerGid()];
-  if (look(directory, cstring(name)) < 0) return E.IO;
+  const address = (): number => (name === '' ? EMPTY : cstring(name));
+  if (look(fd, address()) < 0) return E.IO;
   if (seen.uid() === uid && seen.gid() === gid) return 0;
-  const made = seen.mode() & 0o7777;
+  const [type, made] = [seen.type(), seen.mode() & 0o7777];
   look(parent, EMPTY);
   const keepsGroup = (seen.mode() & 0o2000) !== 0;
-  const error = quickly.fchownat(directory, cstring(name), uid, keepsGroup ? -1 : gid, AT_SYMLINK_NOFOLLOW);
+  const flags = name === '' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
+  const error = quickly.fchownat(fd, address(), uid, keepsGroup ? -1 : gid, flags);
   // chown(2) has cleared these.
   const lost = made & 0o6000;
-  if (error < 0 || lost === 0 || isDirectoryMode(mode) || (mode & 0o170000) === S.S_IFLNK) return error;
-  return quickly.chmod(pathOf(directory, name), made);
+  if (error < 0 || lost === 0 || type === S.S_IFDIR || type === S.S_IFLNK) return error;
+  return quickly.chmod(pathOf(fd, name), made);
 }
 
 function entryOf(union: Union, parent: number, name: string): number {
@@ -199,9 +202,8 @@ export function tmpfile(union: Union): number {
   const access = (flags & ACCESS) === OPEN.RDONLY ? OPEN.RDWR : flags & ACCESS;
   const fd = quickly.openat(upper, cstring('.'), access | O_TMPFILE | OPEN.CLOEXEC, mode & 0o7777);
   if (fd < 0) return fd;
-  look(upper, EMPTY);
-  const gid = seen.mode() & 0o2000 ? -1 : callerGid();
-  quickly.fchownat(fd, EMPTY, callerUid(), gid, AT_EMPTY_PATH);
+  if (fd < 0) return fd;
+  giveAway(upper, fd, '');
   const held = quickly.openat(AT_FDCWD, pathOf(fd), OPEN.PATH | OPEN.CLOEXEC, 0);
   look(fd, EMPTY);
   const node = union.nodes.add(parent, `\0${held}`, S.S_IFREG);

@@ -10,7 +10,10 @@ const [seeds = '20', first = '1', count = '120', place = ''] = process.argv.slic
 
 if (place === '') {
   const work = mkdtempSync(join(tmpdir(), 'tsbox-union-'));
-  const script = 'mount -t tmpfs -o mode=755 union "$1" && shift && exec "$@"';
+  // On a tmpfs, or with FILE_SYSTEM=ext4 (or another one that mkfs can make) in a file on it.
+  const type = process.env['FILE_SYSTEM'] ?? 'tmpfs';
+  const disk = `cd "$1" && truncate -s 400M disk && mkfs -t ${type} -q disk && mount -o loop disk "$1"`;
+  const script = `mount -t tmpfs -o mode=755 union "$1" && ${type === 'tmpfs' ? '' : `${disk} && `}shift && exec "$@"`;
   const argv = [
     '--mount',
     'sh',
