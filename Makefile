@@ -33,7 +33,7 @@ built := $(fixtures)/build
 node_modules := node_modules/.package-lock.json
 sources := $(shell find src scripts -name '*.ts') package.json
 
-.PHONY: $(shards) help run build native check types lint test unit fuzz system rootless vm fixtures bench bench-start bench-life bench-network bench-images soak install clean setup-image setup-test
+.PHONY: $(shards) help run build native check types lint test unit fuzz system rootless vm fixtures bench bench-start bench-life bench-network bench-images bench-union soak install clean setup-image setup-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -93,6 +93,7 @@ bench: ## all measurements beside docker, podman, runc and tar
 	@$(MAKE) --no-print-directory bench-life
 	@$(MAKE) --no-print-directory bench-network
 	@$(MAKE) --no-print-directory bench-images
+	@$(MAKE) --no-print-directory bench-union
 
 bench-life: build $(built)/busybox.tar ## exec, start, stop, many containers, logs, the monitor's memory (RUNS=10 ONLY='stop')
 	@$(NODE) bench/life.ts $(or $(RUNS),10) $(ONLY)
@@ -105,6 +106,9 @@ bench-network: build $(built)/busybox.tar ## what a network costs a start, and i
 
 bench-images: build $(built)/busybox.tar ## pull, load, save, push, commit (RUNS=3 ONLY='pull tmpfs')
 	@$(NODE) bench/images.ts $(or $(RUNS),3) $(ONLY)
+
+bench-union: build ## the union from user space beside fuse-overlayfs and the kernel's overlay (RUNS=3)
+	@$(NODE) bench/union.ts $(or $(RUNS),3)
 
 soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images, containers and networks, TSBOX_LOAD_SECONDS of verbs by chance on 200 containers; 1,000 seeds of the union beside the kernel (needs root)
 	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'

@@ -7,7 +7,7 @@ import { E } from './errno.ts';
 import { addressOf, callerGid, callerUid, nameAt, putEntry, requestNode, u32, u64 } from './exchange.ts';
 import { putOpen } from './files.ts';
 import { switchToUpper } from './handles.ts';
-import { inUpper, lookup } from './lookup.ts';
+import { inUpper, lookupMade } from './lookup.ts';
 import { setOpaque } from './marks.ts';
 import { buffer, cstring, EMPTY, pathOf } from './memory.ts';
 import { decodeDevice, ENTRY_OUT } from './protocol.ts';
@@ -117,10 +117,13 @@ function closeRoom({ work }: Union, { fd, name }: Room): void {
   removeName(work, name, AT_REMOVEDIR);
 }
 
+const OWN = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+
 /** What was made belongs to who asked for it; its group is the directory's where that is handed down.
  *  @param name in a directory, or '' for what `fd` itself is @returns 0 or -errno */
 function giveAway(parent: number, fd: number, name: string): number {
   const [uid, gid] = [callerUid(), callerGid()];
+  if (uid === OWN.uid && gid === OWN.gid) return 0;
   const address = (): number => (name === '' ? EMPTY : cstring(name));
   if (look(fd, address()) < 0) return E.IO;
   if (seen.uid() === uid && seen.gid() === gid) return 0;
@@ -136,7 +139,7 @@ function giveAway(parent: number, fd: number, name: string): number {
 }
 
 function entryOf(union: Union, parent: number, name: string): number {
-  const node = lookup(union, parent, name);
+  const node = lookupMade(union, parent, name);
   return node < 0 ? node : putEntry(union, node);
 }
 
@@ -181,7 +184,7 @@ export function createFile(union: Union): number {
     quickly.openat(directory, cstring(text), (flags & (ACCESS | O_SYNC)) | NEW, mode & 0o7777);
   const fd = create(union, requestNode(), name, { umask: mask, mode: S.S_IFREG | mode, make });
   if (fd < 0) return fd;
-  const node = lookup(union, requestNode(), name);
+  const node = lookupMade(union, requestNode(), name);
   if (node < 0) return node;
   putEntry(union, node);
   return putOpen(fd, ENTRY_OUT);

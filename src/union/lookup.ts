@@ -2,6 +2,7 @@
 import { S } from '../spec/linux.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
+import { isAbsent, noteMiss } from './lower-names.ts';
 import { isMetacopy, isOpaque, originInode, redirectOf } from './marks.ts';
 import { cstring } from './memory.ts';
 import { ROOT } from './protocol.ts';
@@ -19,6 +20,19 @@ export function lookup(union: Union, parent: number, name: string): number {
   return search(union, parent, name);
 }
 
+/** The node of what has just been made in the upper layer, where nothing is below it: looked at, as {@link lookup} leaves it. */
+export function lookupMade(union: Union, parent: number, name: string): number {
+  const { nodes, stacks } = union;
+  const error = look(directoryFd(union, parent, UPPER), cstring(name));
+  if (error < 0) return error;
+  const before = nodes.find(parent, name);
+  if (before !== 0) nodes.unname(before);
+  const node = nodes.add(parent, name, seen.type());
+  nodes.setPlace(node, seen.type() === S.S_IFDIR ? stacks.numberOf([UPPER]) : UPPER);
+  setInode(union, node, UPPER, seen.inodeLow(), seen.inodeHigh());
+  return node;
+}
+
 interface Found {
   type: number;
   layers: number[];
@@ -31,9 +45,8 @@ function search(union: Union, parent: number, name: string): number {
   if (typeof found === 'number') return found;
   const top = found.layers[0]!;
   const fd = directoryFd(union, parent, top);
-  const error = look(fd, cstring(name));
-  if (error < 0) return error;
   if (found.type === S.S_IFDIR) return addDirectory(union, parent, name, found);
+  // Nothing was looked at after it.
   const several = top === UPPER && seen.links() > 1;
   const same = several ? union.links.get(linkKey()) : undefined;
   if (same !== undefined) return same;
@@ -136,8 +149,11 @@ function goOn(union: Union, found: Found, layers: readonly number[], path: strin
 }
 
 function lookIn(union: Union, parent: number, layer: number, name: string): number {
+  if (layer !== UPPER && isAbsent(parent, layer, name)) return E.NOENT;
   const fd = directoryFd(union, parent, layer);
-  return fd < 0 ? fd : look(fd, cstring(name));
+  const error = fd < 0 ? fd : look(fd, cstring(name));
+  if (error === E.NOENT && layer !== UPPER) noteMiss(parent, layer, fd);
+  return error;
 }
 
 function lookMoved(union: Union, layer: number, path: string): number {

@@ -6,6 +6,7 @@ import { S } from '../spec/linux.ts';
 import { OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
+import { forgetNames } from './lower-names.ts';
 import { cstring, EMPTY } from './memory.ts';
 import { createNodes, type Nodes } from './nodes.ts';
 import { ROOT } from './protocol.ts';
@@ -245,7 +246,12 @@ export function release(union: Union, node: number): void {
     quickly.close(held);
     union.held.delete(node);
   }
-  if (isDirectory(union, node)) for (const layer of layersOf(union, node)) union.directories.drop(node, layer);
+  if (isDirectory(union, node)) {
+    for (const layer of layersOf(union, node)) {
+      union.directories.drop(node, layer);
+      forgetNames(node, layer);
+    }
+  }
   union.redirects.delete(node);
   const key = union.linked.get(node);
   if (key === undefined) return;

@@ -1,0 +1,138 @@
+/**
+ * `make bench-union`: the union from user space beside fuse-overlayfs and the kernel's overlay, in one run: small operations with client
+ * and server on one processor, and a day's work (unpack, stat, read cold and warm, write, remove). usage: union.ts [RUNS]
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { which } from './engines.ts';
+import { median, run, time } from './measure.ts';
+import { table } from './table.ts';
+
+const REPOSITORY = join(import.meta.dirname, '..');
+const IN_NAMESPACE = 'TSBOX_BENCH_UNION';
+const OPERATIONS = '20000';
+const WRITTEN = '512';
+
+/** What is compared: how it is mounted with `-o OPTIONS` on a directory. */
+const UNIONS: Readonly<Record<string, readonly [string, ...string[]]>> = {
+  'tsbox-union': [join(REPOSITORY, 'bin/tsbox-union')],
+  'fuse-overlayfs': ['fuse-overlayfs'],
+  'kernel overlay': ['mount', '-t', 'overlay', 'overlay'],
+};
+
+/** The least of fuse-overlayfs' operations a second. */
+const PROMISES: Readonly<Record<string, number>> = { 'negative lookup': 0.9, chmod: 1.3, 'open/close': 1.3 };
+const PEER = 'fuse-overlayfs';
+
+interface Mounted {
+  directory: string;
+  unmount(): void;
+  mount(): void;
+}
+
+/** A fresh stack of two lower layers and an upper one. @param pinned on which processor the server runs */
+function mountUnion(work: string, name: string, pinned: readonly string[]): Mounted {
+  const place = mkdtempSync(join(work, 'm-'));
+  for (const part of ['l1', 'l2', 'u', 'w', 'm']) mkdirSync(join(place, part));
+  const options = `lowerdir=${place}/l1:${place}/l2,upperdir=${place}/u,workdir=${place}/w`;
+  const directory = join(place, 'm');
+  const [program, ...args] = UNIONS[name]!;
+  const argv = [...pinned, program, ...args, directory, '-o', options] as unknown as [string, ...string[]];
+  const mount = (): void => {
+    run({ argv });
+  };
+  mount();
+  return { directory, mount, unmount: () => run({ argv: ['umount', directory] }) };
+}
+
+type Figures = Map<string, Map<string, number[]>>;
+
+function note(figures: Figures, row: string, name: string, value: number): void {
+  const byName = figures.get(row) ?? new Map<string, number[]>();
+  figures.set(row, byName);
+  byName.set(name, [...(byName.get(name) ?? []), value]);
+}
+
+/** Operations a second, by one client on the server's processor. */
+function operations(figures: Figures, work: string, name: string): void {
+  const pinned = ['taskset', '--cpu-list', '1'];
+  const mounted = mountUnion(work, name, pinned);
+  const client = join(import.meta.dirname, 'union-client.ts');
+  const argv = [...pinned, process.execPath, client, mounted.directory, OPERATIONS] as unknown as [string, ...string[]];
+  for (const line of run({ argv }).stdout.trim().split('\n')) {
+    const [row, value] = line.split('\t');
+    note(figures, row!, name, Number(value));
+  }
+  mounted.unmount();
+}
+
+/** Seconds. Cold is after mounting anew: the union knows nothing then, and the kernel nothing of the union. */
+function dailyWork(figures: Figures, work: string, name: string, archive: string): void {
+  const mounted = mountUnion(work, name, []);
+  const { directory } = mounted;
+  const step = (row: string, script: string): void => {
+    note(figures, row, name, time({ argv: ['sh', '-c', `cd "$0" && ${script}`, directory] }) / 1000);
+  };
+  const again = (): void => {
+    mounted.unmount();
+    mounted.mount();
+  };
+  step('untar', `mkdir rootfs && tar -xf ${archive} -C rootfs`);
+  again();
+  step('stat of all', 'find rootfs -newer /proc/self > /dev/null');
+  again();
+  step('cat of all, cold', 'find rootfs -type f -exec cat {} + > /dev/null');
+  step('cat of all, warm', 'find rootfs -type f -exec cat {} + > /dev/null');
+  step(`write ${WRITTEN} MB`, `dd if=/dev/zero of=big bs=1M count=${WRITTEN} status=none`);
+  again();
+  step(`read ${WRITTEN} MB, cold`, 'cat big > /dev/null');
+  step(`read ${WRITTEN} MB, warm`, 'cat big > /dev/null');
+  step('rm -rf', 'rm -rf rootfs');
+  mounted.unmount();
+}
+
+function report(figures: Figures, unit: string, isTime: boolean): string {
+  const names = Object.keys(UNIONS);
+  const rows = [...figures].map(([row, byName]) => {
+    const values = names.map((name) => median(byName.get(name) ?? []));
+    const [ours, peer] = [values[0]!, values[names.indexOf(PEER)]!];
+    const part = ours / peer;
+    const promise = isTime ? 1 : PROMISES[row];
+    const kept = promise === undefined ? '' : (isTime ? part <= promise : part >= promise) ? 'kept' : 'MISSED';
+    const shown = values.map((value) => (isTime ? value.toFixed(2) : String(Math.round(value))));
+    return [row, unit, ...shown, part.toFixed(2), promise === undefined ? '' : `${promise}: ${kept}`];
+  });
+  return table([['', '', ...names, `of ${PEER}`, 'promise'], ...rows]);
+}
+
+function measure(runs: number): void {
+  const work = mkdtempSync(join(tmpdir(), 'tsbox-bench-union-'));
+  try {
+    run({ argv: ['mount', '-t', 'tmpfs', '-o', 'mode=755,size=75%', 'tsbox-bench', work] });
+    const archive = join(work, 'usr.tar');
+    const parts = ['bin', 'include', 'share/doc', 'share/perl', 'lib/python3'].filter((name) =>
+      existsSync(join('/usr', name)),
+    );
+    run({ argv: ['tar', '--create', '--file', archive, '--directory', '/usr', ...parts] });
+    const [small, daily]: [Figures, Figures] = [new Map(), new Map()];
+    for (let number = 0; number < runs; number++) {
+      for (const name of Object.keys(UNIONS)) operations(small, work, name);
+      for (const name of Object.keys(UNIONS)) dailyWork(daily, work, name, archive);
+    }
+    console.log(`union: ${runs} runs each, interleaved; Linux ${release()}\n`);
+    console.log(`${report(small, 'ops/s', false)}\n\n${report(daily, 's', true)}`);
+    run({ argv: ['umount', '--lazy', work] });
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+if (process.env[IN_NAMESPACE] === undefined) {
+  const missing = ['fuse-overlayfs', 'taskset', 'unshare'].filter((name) => which(name) === undefined);
+  if (missing.length > 0) throw new Error(`not installed: ${missing.join(', ')}`);
+  const argv = ['--mount', process.execPath, import.meta.filename, ...process.argv.slice(2)];
+  const env = { ...process.env, [IN_NAMESPACE]: '1' };
+  process.exitCode = spawnSync('unshare', argv, { stdio: 'inherit', env }).status ?? 1;
+} else measure(Number(process.argv[2] ?? '3'));

@@ -1,0 +1,64 @@
+/**
+ * Which names lower directories have. Most of what is looked for is not there: compilers and shells try one directory after the other,
+ * and each layer would be asked each time. A lower directory does not change, so after some misses its names are read once.
+ */
+import { AT_FDCWD, OPEN } from '../sys/file.ts';
+import { quickly } from '../sys/quick.ts';
+import { namesIn } from '../sys/stat.ts';
+import { pathOf } from './memory.ts';
+
+/** So many misses in a directory say that there will be more. */
+const MISSES = 8;
+/** Directories with more names are asked each time. */
+const MOST_NAMES = 4096;
+/** Of all directories together. */
+const MOST_KEPT = 100_000;
+const LAYERS = 1024;
+
+/** Names, or how often a name was not there. */
+const known = new Map<number, Set<string> | number>();
+let kept = 0;
+
+/** Is the name sure not to be in a directory of a lower layer? */
+export function isAbsent(node: number, layer: number, name: string): boolean {
+  const names = known.get(node * LAYERS + layer);
+  return typeof names === 'object' && !names.has(name);
+}
+
+/** A name was not there. @param fd the directory's, O_PATH */
+export function noteMiss(node: number, layer: number, fd: number): void {
+  const key = node * LAYERS + layer;
+  const misses = known.get(key) ?? 0;
+  if (typeof misses === 'object') return;
+  known.set(key, misses + 1);
+  if (misses + 1 !== MISSES) return;
+  const names = namesOf(fd);
+  if (names === undefined || names.length > MOST_NAMES) return;
+  if (kept + names.length > MOST_KEPT) {
+    known.clear();
+    kept = 0;
+  }
+  known.set(key, new Set(names));
+  kept += names.length;
+}
+
+/** The kernel has forgotten the directory. */
+export function forgetNames(node: number, layer: number): void {
+  const key = node * LAYERS + layer;
+  const names = known.get(key);
+  if (names === undefined) return;
+  known.delete(key);
+  if (typeof names === 'object') kept -= names.size;
+}
+
+function namesOf(directory: number): string[] | undefined {
+  const fd = quickly.openat(AT_FDCWD, pathOf(directory), OPEN.RDONLY | OPEN.DIRECTORY | OPEN.CLOEXEC, 0);
+  if (fd < 0) return undefined;
+  try {
+    return namesIn(fd);
+  } catch {
+    return undefined;
+  } finally {
+    quickly.close(fd);
+  }
+}
