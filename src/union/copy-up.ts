@@ -36,7 +36,7 @@ export function workName(): string {
 }
 
 /** Makes sure that a node, and the directories on the way to it, are in the upper layer.
- *  @param truncate the data is not wanted @returns 0 or -errno */
+ *  @param truncate the data is not wanted, since it goes away next @returns 0 or -errno */
 export function copyUp(union: Union, node: number, onCopied: OnCopied, truncate = false): number {
   if (isUpper(union, node)) return 0;
   if (!isWritable(union)) return E.ROFS;
@@ -95,10 +95,10 @@ function makeCopy(union: Union, from: From, temporary: string, truncate: boolean
   const looked = from.fd < 0 ? from.fd : look(from.fd, original);
   if (looked < 0) return looked;
   const [mode, uid, gid] = [seen.mode(), seen.uid(), seen.gid()];
-  const [size, several] = [truncate ? 0 : seen.size(), seen.links() > 1];
+  const [size, several] = [seen.size(), seen.links() > 1];
   const device = deviceNumber(seen.deviceMajor(), seen.deviceMinor());
   const times: readonly [Time, Time] = seenTimes();
-  const made = make(work, from, temporary, mode, device, size);
+  const made = make(work, from, temporary, { mode, device, size, truncate });
   if (made < 0) return made;
   const owned = quickly.fchownat(work, cstring(temporary), uid, gid, AT_SYMLINK_NOFOLLOW);
   if (owned < 0) return owned;
@@ -119,7 +119,15 @@ function makeCopy(union: Union, from: From, temporary: string, truncate: boolean
 
 const NEW = OPEN.RDWR | OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW | OPEN.CLOEXEC;
 
-function make(work: number, from: From, temporary: string, mode: number, device: bigint, size: number): number {
+interface What {
+  mode: number;
+  device: bigint;
+  size: number;
+  /** A hole as large as the data will do. */
+  truncate: boolean;
+}
+
+function make(work: number, from: From, temporary: string, { mode, device, size, truncate }: What): number {
   const type = mode & 0o170000;
   if (type === S.S_IFDIR) return quickly.mkdirat(work, cstring(temporary), 0o700);
   if (type === S.S_IFLNK) {
@@ -131,6 +139,11 @@ function make(work: number, from: From, temporary: string, mode: number, device:
   if (type !== S.S_IFREG) return quickly.mknodat(work, cstring(temporary), type | 0o600, Number(device));
   const to = quickly.openat(work, cstring(temporary), NEW, 0o600);
   if (to < 0 || size === 0) return to < 0 ? to : quickly.close(to);
+  if (truncate) {
+    const error = quickly.ftruncate(to, size);
+    quickly.close(to);
+    return error;
+  }
   const source = quickly.openat(AT_FDCWD, pathOf(from.fd, from.text), OPEN.RDONLY | OPEN.CLOEXEC, 0);
   const error = source < 0 ? source : copyData(source, to, size);
   if (source >= 0) quickly.close(source);

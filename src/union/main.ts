@@ -3,8 +3,9 @@
  * ends when it is unmounted.
  */
 import { spawn } from 'node:child_process';
-import { openSync, writeSync } from 'node:fs';
+import { openSync, realpathSync, writeSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
+import { bind, check, cstring, OWN } from '../sys/ffi.ts';
 import { quickly } from '../sys/quick.ts';
 import { mountFuse, openUnion } from './mount.ts';
 import { parseArguments, type UnionArguments } from './options.ts';
@@ -14,9 +15,13 @@ import { serve, serveOne } from './serve.ts';
 const READY = 3;
 const IN_BACKGROUND = 'TSBOX_UNION_IN_BACKGROUND';
 
+const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *'], OWN);
+
 function run(given: UnionArguments): void {
   const union = openUnion(given);
-  const device = mountFuse(given);
+  const target = realpathSync(given.target);
+  const device = mountFuse({ ...given, target });
+  check(unmountWhenTold(cstring(target)), 'sigaction', () => 'wait for signals');
   serveOne(union, device); // INIT: from now on the mount is live
   if (process.env[IN_BACKGROUND] !== undefined) tell();
   serve(union, device);

@@ -124,6 +124,16 @@ test('union: copy-up keeps holes, times, owners, attributes and the inode number
   );
 });
 
+test('union: told to end, it takes its mount away, when nobody has anything open', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `echo x > l1/file; mount_union; pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2")
+    exec 3< m/file; kill -TERM $pid; sleep 0.3; [ -z "$(ls m)" ]; [ "$(cat <&3)" = x ]; exec 3<&-
+    for i in $(seq 100); do kill -0 $pid 2> /dev/null || exit 0; sleep 0.1; done; exit 9`,
+  );
+});
+
 test('union: read-only without an upper directory', (t) => {
   if (!requires(t, ...fuse)) return;
   passes(
