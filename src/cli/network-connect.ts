@@ -13,7 +13,7 @@ export const verb = command({
     ip6: { kind: 'string', value: 'address', help: 'IPv6 address in the network' },
     link: { kind: 'list', value: 'container[:alias]', help: 'Name by which the container finds another' },
   },
-  unsupported: 'link-local-ip',
+  unsupported: 'gw-priority link-local-ip',
   async run(context, flags, [network, container]) {
     const engine = await context.engine();
     const { connectContainer } = await import('../engine/network-connect.ts');

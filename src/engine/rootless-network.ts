@@ -16,7 +16,7 @@ import type { Endpoint, PublishedPort } from '../spec/network.ts';
 import { pickPorts } from '../spec/published.ts';
 import { runNetworkFile } from '../store/network-run.ts';
 import { runDirectory, type Store } from '../store/store.ts';
-import { builtFile } from '../sys/built-file.ts';
+import { requireBuiltFile } from '../sys/built-file.ts';
 import { addressesOf, routes } from '../sys/netlink.ts';
 import { canBind } from '../sys/socket.ts';
 import type { ContainerRequest } from './api.ts';
@@ -178,14 +178,6 @@ function nameServer(carrier: Carrier, resolvConf: string): string | undefined {
   return isLocal ? DNS_FORWARD : undefined;
 }
 
-function keeperProgram(): string {
-  const path = builtFile('tsbox-keeper');
-  if (path !== undefined) return path;
-  throw new TsboxError('ERR_TSBOX_EXECUTOR', 'find native-bindings/build/tsbox-keeper', {
-    hint: 'Build it with `make build`.',
-  });
-}
-
 /** Undefined for a container without such a network. The container's run directory is made by `setup`.
  *  @param resolvConf the host's
  *  @throws ERR_TSBOX_UNSUPPORTED when the program is not installed, ERR_TSBOX_CONFLICT for a port in use */
@@ -204,7 +196,7 @@ export function rootlessNetwork(
   const dns = nameServer(carrier, resolvConf);
   const input: CarrierInput = {
     carrier,
-    keeper: keeperProgram(),
+    keeper: requireBuiltFile('tsbox-keeper'),
     lock: `${run}/network.lock`,
     socket: `${run}/slirp`,
     interface: INTERFACE,

@@ -1,9 +1,8 @@
 /** Hands a plan to the executor and waits until the command runs. */
 import { closeSync, openSync, writeFileSync } from 'node:fs';
-import { TsboxError } from '../errors.ts';
 import type { Plan, Step } from '../plan/step.ts';
 import { encodePlan } from '../plan/wire.ts';
-import { builtFile } from '../sys/built-file.ts';
+import { requireBuiltFile } from '../sys/built-file.ts';
 import { highDescriptor, socketPair, spawnProcess, waitPid } from '../sys/process.ts';
 import { readOnlyProgram } from '../sys/program.ts';
 import { startError } from './failure.ts';
@@ -23,13 +22,7 @@ export interface Launched {
 }
 
 /** @throws ERR_TSBOX_EXECUTOR when it was not built */
-export function executorPath(): string {
-  const path = builtFile('tsbox-executor');
-  if (path !== undefined) return path;
-  throw new TsboxError('ERR_TSBOX_EXECUTOR', 'find the executor: native-bindings/build/tsbox-executor is missing', {
-    hint: 'Build it with `make build`.',
-  });
-}
+export const executorPath = () => requireBuiltFile('tsbox-executor');
 
 function startExecutor(planFile: string): { ours: number; pid: number } {
   const theirs: number[] = [];

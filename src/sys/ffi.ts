@@ -8,9 +8,9 @@
  * Paths go as `const void *`: names on Linux are bytes, so a Buffer must be as good as a string.
  */
 import { createRequire } from 'node:module';
-import { SyscallError, TsboxError } from '../errors.ts';
+import { SyscallError } from '../errors.ts';
 import { errnoNumber, errnoOf } from '../spec/errno.ts';
-import { builtFile } from './built-file.ts';
+import { requireBuiltFile } from './built-file.ts';
 
 export type NativeFunction = (...args: unknown[]) => number;
 
@@ -49,19 +49,11 @@ function loadKoffi(): Koffi {
   return module.exports;
 }
 
-function ownPath(): string {
-  const path = builtFile(OWN);
-  if (path !== undefined) return path;
-  throw new TsboxError('ERR_TSBOX_EXECUTOR', `find the native library: native-bindings/build/${OWN} is missing`, {
-    hint: 'Build it with `make build`.',
-  });
-}
-
 /** @throws ERR_TSBOX_EXECUTOR when it was not built */
 function ownLibrary(): Library {
   if (own !== undefined) return own;
   koffi ??= loadKoffi();
-  own = koffi.load(ownPath());
+  own = koffi.load(requireBuiltFile(OWN));
   symbol = own.func('tsbox_symbol', 'int64_t', ['const void *', 'const void *']);
   own.func('tsbox_keep_errno', 'void', ['void *'])(errnoCell);
   return own;
@@ -70,7 +62,7 @@ function ownLibrary(): Library {
 /** @throws Error when the library or the function is not there */
 function addressOf(soname: string | null, name: string): number {
   ownLibrary();
-  const file = soname === OWN ? ownPath() : soname;
+  const file = soname === OWN ? requireBuiltFile(OWN) : soname;
   const address = symbol(file === null ? null : cstring(file), cstring(name));
   if (address === 0) throw new Error(`${soname ?? 'the C library'} has no ${name}`);
   return address;

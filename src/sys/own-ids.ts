@@ -1,9 +1,8 @@
 /** Who we are: root of the host, root of a user namespace, or an ordinary user with subordinate ids of his own.
  *  @see user_namespaces(7), subuid(5), newuidmap(1) */
 import { readFileSync, statSync } from 'node:fs';
-import { TsboxError } from '../errors.ts';
 import { mapText, type UserMaps, userMaps } from '../spec/id-map.ts';
-import { builtFile } from './built-file.ts';
+import { requireBuiltFile } from './built-file.ts';
 import { spawnProcess, waitPid } from './process.ts';
 import { lgetxattr } from './xattr.ts';
 
@@ -70,12 +69,7 @@ export function ownMaps(): UserMaps {
  *  @param pid a process whose user namespace is joined instead
  *  @throws ERR_TSBOX_EXECUTOR when the program for it was not built */
 export function asNamespaceRoot(args: readonly string[], pid?: number): string[] {
-  const program = builtFile('tsbox-userns');
-  if (program === undefined) {
-    throw new TsboxError('ERR_TSBOX_EXECUTOR', 'find native-bindings/build/tsbox-userns', {
-      hint: 'Build it with `make build`.',
-    });
-  }
+  const program = requireBuiltFile('tsbox-userns');
   if (pid !== undefined) return [program, 'join', String(pid), ...args];
   const { uids, gids } = ownMaps();
   const words = (text: string) => text.trim().replaceAll('\n', ' ');

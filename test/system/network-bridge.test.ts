@@ -321,19 +321,85 @@ test('bridge: a monitor that is killed keeps nothing for long', async (t) => {
   assert.ok(!existsSync(join(box.runRoot, 'leases')));
 });
 
-test('bridge: many at once have an address each', async (t) => {
+test('bridge: many at once have an address and ports each', async (t) => {
   if (!requires(t, ...NEEDS)) return;
   const box = networked(t);
   const image = box.image();
   const count = Number(process.env['TSBOX_NETWORK_CONTAINERS'] ?? 12);
-  const started = Array.from({ length: count }, () => box.start(['run', '--detach', image, 'sleep', '600']).done);
+  const words = ['run', '--detach', '--publish', '80', '--publish', '127.0.0.1::53/udp', image, 'sleep', '600'];
+  const timeout = 30_000 + count * 1_000;
+  const started = Array.from({ length: count }, () => box.start(words, { timeout }).done);
   for (const { status, stderr } of await Promise.all(started)) assert.equal(status, 0, stderr);
   const leases = readdirSync(join(box.runRoot, 'leases'));
-  assert.equal(new Set(leases).size, count);
-  const ids = box.ok(['ps', '--quiet']).split('\n');
-  const shown = box.ok(['inspect', '--format', '{{.NetworkSettings.IPAddress}}', ...ids]).split('\n');
-  assert.equal(new Set(shown).size, count);
+  const kind = (pattern: RegExp) => new Set(leases.filter((name) => pattern.test(name))).size;
+  assert.deepEqual([kind(/^[0-9a-f]{64},/), kind(/^tcp,/), kind(/^udp,/)], [count, count, count]);
+  const ids = (await box.quick(['ps', '--quiet'])).split('\n');
+  const shown = async (template: string) =>
+    new Set((await box.quick(['inspect', '--format', template, ...ids])).split('\n')).size;
+  assert.equal(await shown('{{.NetworkSettings.IPAddress}}'), count);
+  assert.equal(await shown('{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}'), count);
+  assert.equal(await shown('{{(index (index .NetworkSettings.Ports "53/udp") 0).HostPort}}'), count);
   assert.equal(run('ip', '-o', 'link', 'show', 'master', 'tsbox0').trim().split('\n').length, count);
+  const rules = run('nft', 'list', 'ruleset');
+  assert.equal(rules.match(/^\s+(meta nfproto ipv[46] )?dnat /gm)?.length, 4, `no rule is there twice:\n${rules}`);
+  assert.equal(rules.match(/ : 172\.17\.\d+\.\d+ \. (80|53)\b/g)?.length, 2 * count);
+  const removed = await box.start(['rm', '--force', ...ids], { timeout }).done;
+  assert.equal(removed.status, 0, removed.stderr);
+  await until('nothing to be left', () => left().length === 0);
+});
+
+test('ports: which meet, of containers and of the host', async (t) => {
+  if (!requires(t, ...NEEDS)) return;
+  const box = networked(t);
+  const image = box.image();
+  for (const at of ['10.9.1.1/24', '10.9.2.1/24']) run('ip', 'address', 'add', at, 'dev', 'lo');
+  const held = ['10.9.1.1:7001:80', '7002:80', '127.0.0.1:7003:80/udp'].flatMap((port) => ['--publish', port]);
+  box.ok(['run', '--detach', '--name', 'first', ...held, image, 'sleep', '600']);
+  const listen = (...words: readonly string[]) => {
+    const child = spawn('nc.openbsd', ['-l', ...words], { stdio: 'ignore' });
+    t.after(() => child.kill('SIGKILL'));
+  };
+  listen('127.0.0.1', '7011');
+  listen('-u', '10.9.1.1', '7012');
+  listen('-6', '::1', '7013');
+  const both = 'require("net").createServer().listen({ host: "::", port: 7014 })';
+  const server = spawn(process.execPath, ['-e', both], { stdio: 'ignore' });
+  t.after(() => server.kill('SIGKILL'));
+  await until('servers of the host', () => (shell('ss -ltnu').match(/:701[1-4]\b/g) ?? []).length === 4);
+  const refused = [
+    '10.9.1.1:7001:80',
+    '7001:80',
+    '127.0.0.1:7002:80',
+    '7003:80/udp',
+    '127.0.0.1:7011:80',
+    '7011:80',
+    '7012:80/udp',
+    '10.9.1.1:7012:80/udp',
+    '7014:80',
+    '127.0.0.1:7014:80',
+  ];
+  const tries = refused.map(async (port) => ({
+    port,
+    ...(await box.start(['run', '--rm', '--publish', port, image, 'true']).done),
+  }));
+  for (const { port, status, stderr } of await Promise.all(tries)) {
+    assert.deepEqual([status, /port is already allocated/.test(stderr)], [125, true], `${port}: ${stderr}`);
+  }
+  const free = [
+    '10.9.2.1:7001:80',
+    '7001:80/udp',
+    '127.0.0.1:7003:80',
+    '10.9.2.1:7003:80/udp',
+    '7013:80',
+    '7011:80/udp',
+  ];
+  box.ok(['run', '--rm', ...free.flatMap((port) => ['--publish', port]), image, 'true']);
+  // Of several that ask for the same at the same time one has it.
+  const asked = Array.from({ length: 4 }, () => box.start(['run', '-d', '-p', '7020:80', image, 'sleep', '600']).done);
+  const said = await Promise.all(asked);
+  assert.deepEqual(said.map(({ status }) => status).sort(), [0, 125, 125, 125]);
+  for (const { status, stderr } of said)
+    if (status !== 0) assert.match(stderr, /7020 failed: port is already allocated/);
 });
 
 test('names: by name, by alias and from the outside; a network that comes later brings them', async (t) => {

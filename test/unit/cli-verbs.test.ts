@@ -28,7 +28,7 @@ const DOCKER: Record<string, string> = {
   logout: '',
   logs: 'details follow/f since tail/n timestamps/t until',
   'manifest inspect': 'insecure verbose/v',
-  'network connect': 'alias driver-opt ip ip6 link link-local-ip',
+  'network connect': 'alias driver-opt gw-priority ip ip6 link link-local-ip',
   'network create':
     'attachable aux-address config-from config-only driver/d gateway ingress internal ip-range ipam-driver ipam-opt ipv4 ipv6 label opt/o scope subnet',
   'network disconnect': 'force/f',
