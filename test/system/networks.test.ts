@@ -43,13 +43,23 @@ test('network: create, ls, inspect, rm, prune and their errors are in the words 
   const option = (name: string, value: string) => ['create', '-o', `com.docker.network.${name}=${value}`];
   for (const line of [
     'ls',
-    'create one',
+    // Each with a subnet: both are asked at once, and docker's bridge is a route that tsbox's choice would go around.
+    'create --subnet 10.5.0.0/24 --gateway 10.5.0.1 one',
     'create --subnet 10.3.0.0/30 v10',
-    'create --internal --label a=b --label c v9',
+    'create --subnet 10.5.1.0/24 --gateway 10.5.1.1 --internal --label a=b --label c v9',
   ]) {
     await same(...line.split(' '));
   }
-  await same(...option('bridge.name', 'brx'), '-o', 'com.docker.network.driver.mtu=1400', 'opt');
+  await same(
+    ...option('bridge.name', 'brx'),
+    '-o',
+    'com.docker.network.driver.mtu=1400',
+    '--subnet',
+    '10.5.2.0/24',
+    '--gateway',
+    '10.5.2.1',
+    'opt',
+  );
   const refused = [
     'one',
     'bridge',
@@ -83,6 +93,11 @@ test('network: create, ls, inspect, rm, prune and their errors are in the words 
     // Docker's order of several labels is chance.
     'ls -f label=a=b --format {{.Name}}:{{.Driver}}:{{.Scope}}:{{.IPv6}}:{{.Internal}}',
     'inspect -f {{.Name}}:{{.Internal}}:{{.Options}} one nosuch host',
+    'inspect --verbose -f {{.Name}}:{{.Containers}} v9',
+    'ls -f scope=local --format {{.Name}}',
+    'ls -f scope=swarm -q',
+    'prune -f --filter until=24h',
+    'prune -f --filter label=a=c',
     'rm host',
   ].map((line) => line.split(' '));
   const table = ['ls', '--format', 'table {{.Name}}\t{{.IPv6}}\t{{.Internal}}\t{{.ID}}'];
@@ -91,6 +106,12 @@ test('network: create, ls, inspect, rm, prune and their errors are in the words 
     (JSON.parse(stdout) as object[]).map((one) => ({ ...one, Id: '', Created: '' })),
   );
   assert.deepEqual(shown[1], shown[0]);
+  await same('prune', '-f', '--filter', 'label=a=b', '--filter', 'label=c');
+  await same('create', '--subnet', '10.5.1.0/24', '--label', 'a', 'v9');
+  for (const unwanted of ['label!=a', 'until=2100-01-01']) {
+    const kept = ['--filter', 'label=a', '--filter', unwanted];
+    await same('prune', '-f', ...kept);
+  }
   await same('rm', 'one', 'nosuch', 'v9');
   const pruned = (await both('prune', '-f')).map(plain).map(sorted);
   assert.deepEqual(pruned[1], pruned[0]);
