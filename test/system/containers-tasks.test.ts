@@ -24,8 +24,9 @@ interface Ended {
 
 /** A cgroup of the test's own in which there can be so many. */
 interface Small {
+  directory: string;
   limit(count: number): void;
-  run(box: Sandbox, words: readonly string[], tsbox?: readonly string[]): Promise<Ended>;
+  run(box: Pick<Sandbox, 'env'>, words: readonly string[], tsbox?: readonly string[]): Promise<Ended>;
 }
 
 function pidsHierarchy(): string | undefined {
@@ -47,6 +48,7 @@ function small(t: TestContext, hierarchy: string): Small {
     rmdirSync(directory);
   });
   return {
+    directory,
     limit: (count) => writeFileSync(join(directory, 'pids.max'), String(count)),
     run(box, words, tsbox = [TSBOX]) {
       const script = `echo $$ >${directory}/cgroup.procs && exec "$0" "$@"`;
@@ -99,6 +101,26 @@ test('faults: an ordinary user who may have few processes is told so, and does n
   assert.deepEqual([few.status, few.stdout], [125, ''], few.stderr);
   assert.match(few.stderr, /^tsbox: start Node: EAGAIN \(.*\)\nhint: .*ulimit -u/);
   for (const most of ['30', '5000']) assert.equal(started(most).status, 0, started(most).stderr);
+});
+
+test('faults: tsbox starts at the root of a cgroup namespace, which has a limit where the root of the host has none', async (t) => {
+  if (!requires(t, 'root', 'command:unshare')) return;
+  const hierarchy = pidsHierarchy();
+  if (hierarchy === undefined) return t.skip('no cgroup limits processes here');
+  const { directory, limit, run } = small(t, hierarchy);
+  const inside = [
+    'unshare',
+    '--mount',
+    '--cgroup',
+    'sh',
+    '-c',
+    `mount --bind ${directory} ${hierarchy}; exec "$0" "$@"`,
+  ];
+  for (const count of [5000, 30]) {
+    limit(count);
+    const { status, stderr } = await run({ env: process.env }, ['--version'], [...inside, TSBOX]);
+    assert.equal(status, 0, stderr);
+  }
 });
 
 test('faults: with few processes a verb works, or says so and leaves nothing', async (t) => {
