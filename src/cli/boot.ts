@@ -13,8 +13,8 @@ declare const TSBOX_BUNDLE: string;
 
 const directory = import.meta.dirname;
 const bundle = `${directory}/${TSBOX_BUNDLE}.cjs`;
-/** After a run, and as the build could make it. */
-const caches = [`${directory}/${TSBOX_BUNDLE}.run.cache`, `${directory}/${TSBOX_BUNDLE}.cache`] as const;
+/** As the build could make it. */
+const built = `${directory}/${TSBOX_BUNDLE}.cache`;
 
 function readCache(path: string): Buffer | undefined {
   try {
@@ -24,21 +24,31 @@ function readCache(path: string): Buffer | undefined {
   }
 }
 
-/** Is this `tsbox [OPTIONS] run ...`, and not only its help? */
-function isRun([, , ...words]: readonly string[]): boolean {
-  const at = words.indexOf('run');
+/** Verbs that do what a run does, and so are quicker with its cache. For the others it is only more to read: 8 ms. */
+const LIKE_RUN = ['run', 'create', 'start', 'restart', 'exec'];
+
+/** Is this `tsbox [OPTIONS] VERB ...` with one of these verbs, and not only its help? */
+function isOneOf(verbs: readonly string[], [, , ...words]: readonly string[]): boolean {
+  const at = words.findIndex((word) => verbs.includes(word));
   const before = words.slice(0, Math.max(at, 0));
   const isFlag = (word: string | undefined) => word?.startsWith('-') === true;
   const flagsOnly = before.every((word, index) => isFlag(word) || isFlag(before[index - 1]) || word === 'container');
   return at >= 0 && flagsOnly && !words.includes('--help');
 }
 
+/** Networks are many functions that a run without them has no use for. A guess: it only chooses between two caches. */
+function hasNetwork(words: readonly string[]): boolean {
+  const flag = words.findIndex((word) => /^--net(work)?(=|$)/.test(word));
+  const mode = flag === -1 ? process.env['TSBOX_BRIDGE'] : (words[flag]!.split('=')[1] ?? words[flag + 1]);
+  return mode === undefined || !/^(none|host|container:.*)$/.test(mode);
+}
+
 /** Does nothing where it may not write. */
-function writeCache(script: Script): void {
-  const temporary = `${caches[0]}.${process.pid}.${process.hrtime.bigint()}`;
+function writeCache(script: Script, path: string): void {
+  const temporary = `${path}.${process.pid}.${process.hrtime.bigint()}`;
   try {
     writeFileSync(temporary, script.createCachedData(), { flag: 'wx', mode: 0o644 });
-    renameSync(temporary, caches[0]);
+    renameSync(temporary, path);
   } catch {
     rmSync(temporary, { force: true });
   }
@@ -46,12 +56,13 @@ function writeCache(script: Script): void {
 
 // latin1: the bundle is ASCII, and V8 keeps it as it is read.
 const source = readFileSync(bundle, 'latin1');
-const afterRun = readCache(caches[0]);
-const cachedData = afterRun ?? readCache(caches[1]);
+const afterRun = `${directory}/${TSBOX_BUNDLE}.${hasNetwork(process.argv) ? 'network' : 'run'}.cache`;
+const found = isOneOf(LIKE_RUN, process.argv) ? readCache(afterRun) : undefined;
+const cachedData = found ?? readCache(built);
 const script = new Script(source, { filename: bundle, ...(cachedData !== undefined && { cachedData }) });
-if ((afterRun === undefined || script.cachedDataRejected === true) && isRun(process.argv)) {
+if ((found === undefined || script.cachedDataRejected === true) && isOneOf(['run'], process.argv)) {
   process.on('exit', (code) => {
-    if (code === 0) writeCache(script);
+    if (code === 0) writeCache(script, afterRun);
   });
 }
 script.runInThisContext()(import.meta.url);
