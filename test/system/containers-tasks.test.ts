@@ -5,15 +5,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
-import { PATIENCE, REPOSITORY, type Sandbox, sandbox, TSBOX, until } from './harness.ts';
+import { PATIENCE, type Sandbox, sandbox, TSBOX, until } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 
 /** Node and its threads are eleven; the executor, the container and what they need beside themselves are a few more. */
 const LIMITS = [1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 13, 14, 16, 30, 5000];
-/** Node alone runs with seven: then it is the executor that is refused, or what that starts. */
-const NODE_ALONE = [7, 8, 9];
 const ENOUGH = [30, 5000];
-const MAIN = join(REPOSITORY, 'dist/main.js');
 const TIME_LIMIT = 15_000;
 
 interface Ended {
@@ -132,9 +129,9 @@ test('faults: with few processes a verb works, or says so and leaves nothing', a
   const { limit, run } = small(t, hierarchy);
   const one = box.ok(['run', '--detach', '--name', 'one', image, 'sleep', '1000']);
   const failed = new Map<string, number[]>();
-  const tried = async (count: number, words: string[], stdout: RegExp, tsbox?: readonly string[]) => {
+  const tried = async (count: number, words: string[], stdout: RegExp) => {
     limit(count);
-    const ended = await run(box, words, tsbox);
+    const ended = await run(box, words);
     const what = `${count}: ${words.join(' ')}: ${JSON.stringify(ended)}`;
     assert.notEqual(ended.status, null, `it ends: ${what}`);
     if (ended.status === 0) assert.match(ended.stdout, stdout, what);
@@ -155,14 +152,6 @@ test('faults: with few processes a verb works, or says so and leaves nothing', a
     assert.ok(left.status === 0 || left.stderr.includes('No such container'), left.stderr);
     assert.equal(await box.quick(['ps', '--all', '--format', '{{.Names}}']), 'one', `after ${count}`);
     assert.deepEqual(readdirSync(box.runRoot).sort(), [one, 'events'].sort(), `after ${count}`);
-  }
-  for (const count of NODE_ALONE) {
-    const byNode = [process.execPath, '--', MAIN];
-    await tried(count, ['exec', '--env', 'A=b', 'one', 'echo', 'by Node'], /^by Node\n$/, byNode);
-    await tried(count, ['run', '--rm', image, 'echo', 'here'], /^here\n$/, byNode);
-    await tried(count, DETACHED(image), /^[0-9a-f]{64}\n$/, byNode);
-    await box.quick(['rm', '--force', 'two']);
-    assert.deepEqual(readdirSync(box.runRoot).sort(), [one, 'events'].sort(), `after ${count} by Node`);
   }
   t.diagnostic(`refused: ${[...failed].map(([verb, counts]) => `${verb} ${counts.join(',')}`).join('; ')}`);
   for (const [verb, counts] of failed) {
