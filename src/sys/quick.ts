@@ -12,116 +12,74 @@ export interface Memory {
 }
 
 const memmove = bind('int64_t', 'memmove', ['void *', 'const void *', 'uint64_t']);
+const kept: Buffer[] = [];
 
-/** Memory that stays where it is for as long as it is referred to. @param size bytes */
+/** Memory that stays where it is until the process ends: an address alone is not seen by the garbage collector. @param size bytes */
 export function allocate(size: number): Memory {
   const bytes = Buffer.from(new ArrayBuffer(size));
+  kept.push(bytes);
   return { bytes, address: memmove(bytes, bytes, 0) };
 }
 
-const I = 'int64_t';
-const call = (name: string, count: number) => bind(I, name, new Array<string>(count).fill(I));
-/** These return an int, whose upper half nobody promises. */
-const callInt = (name: string, count: number) => bind('int', name, new Array<string>(count).fill(I));
-
-const native = {
-  read: call('read', 3),
-  write: call('write', 3),
-  pread: call('pread64', 4),
-  pwrite: call('pwrite64', 4),
-  openat: callInt('openat', 4),
-  close: callInt('close', 1),
-  dup3: callInt('dup3', 3),
-  statx: callInt('statx', 5),
-  getdents: call('getdents64', 3),
-  readlinkat: call('readlinkat', 4),
-  mkdirat: callInt('mkdirat', 3),
-  mknodat: callInt('mknodat', 4),
-  symlinkat: callInt('symlinkat', 3),
-  linkat: callInt('linkat', 5),
-  unlinkat: callInt('unlinkat', 3),
-  syscall: call('syscall', 6),
-  fchownat: callInt('fchownat', 5),
-  chmod: callInt('chmod', 2),
-  fchmod: callInt('fchmod', 2),
-  truncate: callInt('truncate64', 2),
-  ftruncate: callInt('ftruncate64', 2),
-  utimensat: callInt('utimensat', 4),
-  fsync: callInt('fsync', 1),
-  fdatasync: callInt('fdatasync', 1),
-  fallocate: callInt('fallocate64', 4),
-  lseek: call('lseek64', 3),
-  copyFileRange: call('copy_file_range', 6),
-  lgetxattr: call('lgetxattr', 4),
-  lsetxattr: callInt('lsetxattr', 5),
-  llistxattr: call('llistxattr', 3),
-  lremovexattr: callInt('lremovexattr', 2),
-  getxattr: call('getxattr', 4),
-  setxattr: callInt('setxattr', 5),
-  listxattr: call('listxattr', 3),
-  removexattr: callInt('removexattr', 2),
-  statfs: callInt('statfs64', 2),
-  ioctl: callInt('ioctl', 3),
-  umask: callInt('umask', 1),
-  nameToHandle: callInt('name_to_handle_at', 5),
-};
-
 type Call = (...args: number[]) => number;
 
-function quick(name: keyof typeof native): Call {
-  const f = native[name];
+function quick(result: 'int' | 'int64_t', name: string, count: number): Call {
+  const native = bind(result, name, new Array<string>(count).fill('int64_t'));
   return (...args) => {
-    const result = f(...args);
-    return result === -1 ? -lastErrno() : result;
+    const value = native(...args);
+    return value === -1 ? -lastErrno() : value;
   };
 }
 
+const long = (name: string, count: number): Call => quick('int64_t', name, count);
+/** Of one that returns an int, whose upper half nobody promises. */
+const int = (name: string, count: number): Call => quick('int', name, count);
+
 /** `renameat2` has no number that all architectures share. */
 const SYS_RENAMEAT2 = process.arch === 'arm64' ? 276 : 316;
+const syscall = long('syscall', 6);
 
 /** The system calls, arguments as in the manual pages. Each returns what the call returns, or -errno. */
 export const quickly = {
-  read: quick('read'),
-  write: quick('write'),
-  pread: quick('pread'),
-  pwrite: quick('pwrite'),
-  openat: quick('openat'),
-  close: quick('close'),
-  dup3: quick('dup3'),
-  statx: quick('statx'),
-  getdents: quick('getdents'),
-  readlinkat: quick('readlinkat'),
-  mkdirat: quick('mkdirat'),
-  mknodat: quick('mknodat'),
-  symlinkat: quick('symlinkat'),
-  linkat: quick('linkat'),
-  unlinkat: quick('unlinkat'),
-  fchownat: quick('fchownat'),
-  chmod: quick('chmod'),
-  fchmod: quick('fchmod'),
-  truncate: quick('truncate'),
-  ftruncate: quick('ftruncate'),
-  utimensat: quick('utimensat'),
-  fsync: quick('fsync'),
-  fdatasync: quick('fdatasync'),
-  fallocate: quick('fallocate'),
-  lseek: quick('lseek'),
-  copyFileRange: quick('copyFileRange'),
-  lgetxattr: quick('lgetxattr'),
-  lsetxattr: quick('lsetxattr'),
-  llistxattr: quick('llistxattr'),
-  lremovexattr: quick('lremovexattr'),
-  getxattr: quick('getxattr'),
-  setxattr: quick('setxattr'),
-  listxattr: quick('listxattr'),
-  removexattr: quick('removexattr'),
-  statfs: quick('statfs'),
-  ioctl: quick('ioctl'),
-  umask: quick('umask'),
-  nameToHandle: quick('nameToHandle'),
+  read: long('read', 3),
+  write: long('write', 3),
+  pread: long('pread64', 4),
+  pwrite: long('pwrite64', 4),
+  openat: int('openat', 4),
+  close: int('close', 1),
+  dup3: int('dup3', 3),
+  statx: int('statx', 5),
+  getdents: long('getdents64', 3),
+  readlinkat: long('readlinkat', 4),
+  mkdirat: int('mkdirat', 3),
+  mknodat: int('mknodat', 4),
+  symlinkat: int('symlinkat', 3),
+  linkat: int('linkat', 5),
+  unlinkat: int('unlinkat', 3),
   /** @see renameat2(2) */
-  renameat2(fromFd: number, from: number, toFd: number, to: number, flags: number): number {
-    const result = native.syscall(SYS_RENAMEAT2, fromFd, from, toFd, to, flags);
-    return result === -1 ? -lastErrno() : result;
-  },
+  renameat2: (fromFd: number, from: number, toFd: number, to: number, flags: number): number =>
+    syscall(SYS_RENAMEAT2, fromFd, from, toFd, to, flags),
+  fchownat: int('fchownat', 5),
+  chmod: int('chmod', 2),
+  fchmod: int('fchmod', 2),
+  truncate: int('truncate64', 2),
+  ftruncate: int('ftruncate64', 2),
+  utimensat: int('utimensat', 4),
+  fsync: int('fsync', 1),
+  fdatasync: int('fdatasync', 1),
+  fallocate: int('fallocate64', 4),
+  lseek: long('lseek64', 3),
+  copyFileRange: long('copy_file_range', 6),
+  lgetxattr: long('lgetxattr', 4),
+  lsetxattr: int('lsetxattr', 5),
+  llistxattr: long('llistxattr', 3),
+  lremovexattr: int('lremovexattr', 2),
+  getxattr: long('getxattr', 4),
+  setxattr: int('setxattr', 5),
+  listxattr: long('listxattr', 3),
+  removexattr: int('removexattr', 2),
+  statfs: int('statfs64', 2),
+  ioctl: int('ioctl', 3),
+  umask: int('umask', 1),
+  nameToHandle: int('name_to_handle_at', 5),
 } as const;

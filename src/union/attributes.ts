@@ -6,7 +6,6 @@ import { TYPE_MASK } from '../sys/stat.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
 import { ANSWER, callerUid, putAttr, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
-import { switchToUpper } from './handles.ts';
 import { buffer, EMPTY, pathOf } from './memory.ts';
 import { FATTR, ROOT } from './protocol.ts';
 import { seen, type Time } from './status.ts';
@@ -38,7 +37,7 @@ export function setattr(union: Union): number {
   const valid = u32(SETATTR.VALID);
   const emptied = (valid & FATTR.SIZE) !== 0 && u64(SETATTR.SIZE) === 0;
   const isNothing = (valid & CHANGES) === 0;
-  const copied = copyUp(union, node, (copy) => switchToUpper(union, copy), emptied);
+  const copied = copyUp(union, node, emptied);
   if (copied < 0) return copied;
   // Before a write that ends a file capability, and of chown(2) to nobody.
   const error = isNothing ? killUnlessRoot(union, node) : change(union, node, valid);

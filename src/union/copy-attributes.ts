@@ -2,15 +2,13 @@
 import { E } from './errno.ts';
 import { buffer } from './memory.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
-import type { Union } from './union.ts';
+import type { Real, Union } from './union.ts';
 
-interface Named {
-  fd: number;
-  text: string;
-}
+/** A name in a directory, or with an empty text the descriptor's own file. */
+export type File = Pick<Real, 'fd' | 'text'>;
 
-/** @param from, to names in directories, or the descriptors' own files @returns 0 or -errno */
-export function copyAttributes(union: Union, from: Named, to: Named): number {
+/** @returns 0 or -errno */
+export function copyAttributes(union: Union, from: File, to: File): number {
   const length = raw.list(from.fd, from.text, buffer.address, MOST_VALUE);
   if (length === E.NOTSUP || length === 0) return 0;
   if (length < 0) return length;

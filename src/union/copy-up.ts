@@ -5,11 +5,13 @@
 import { S } from '../spec/linux.ts';
 import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, deviceNumber, OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
-import { copyAttributes } from './copy-attributes.ts';
+import { TYPE_MASK } from '../sys/stat.ts';
+import { copyAttributes, type File } from './copy-attributes.ts';
 import { copyData } from './copy-data.ts';
 import { E } from './errno.ts';
+import { switchToUpper } from './handles.ts';
 import { originOf, setImpure, setOrigin } from './marks.ts';
-import { buffer, cstring, EMPTY, pathOf } from './memory.ts';
+import { buffer, cstring, EMPTY, nameOf, pathOf } from './memory.ts';
 import { ROOT } from './protocol.ts';
 import { look, seen, type Time } from './status.ts';
 import { seenTimes, setTimes } from './times.ts';
@@ -25,9 +27,6 @@ import {
   UPPER,
 } from './union.ts';
 
-/** What is told about a file that gets its data from another place now. */
-export type OnCopied = (node: number) => void;
-
 let number = 0;
 
 /** A name in the work directory that nothing has. */
@@ -35,21 +34,27 @@ export function workName(): string {
   return `#${(number++).toString(16)}`;
 }
 
+/** The upper layer's part of a directory in which something is made: copied up if need be. @returns -errno */
+export function upperDirectory(union: Union, node: number): number {
+  const error = copyUp(union, node);
+  return error < 0 ? error : directoryFd(union, node, UPPER);
+}
+
 /** Makes sure that a node, and the directories on the way to it, are in the upper layer.
  *  @param truncate the data is not wanted, since it goes away next @returns 0 or -errno */
-export function copyUp(union: Union, node: number, onCopied: OnCopied, truncate = false): number {
+export function copyUp(union: Union, node: number, truncate = false): number {
   if (isUpper(union, node)) return 0;
   if (!isWritable(union)) return E.ROFS;
   if (!union.nodes.isNamed(node)) return E.STALE;
   const parent = union.nodes.parent(node);
   if (parent !== ROOT) {
-    const error = copyUp(union, parent, onCopied);
+    const error = copyUp(union, parent);
     if (error < 0) return error;
   }
-  return copyOne(union, parent, node, onCopied, truncate);
+  return copyOne(union, parent, node, truncate);
 }
 
-function copyOne(union: Union, parent: number, node: number, onCopied: OnCopied, truncate: boolean): number {
+function copyOne(union: Union, parent: number, node: number, truncate: boolean): number {
   const { work, nodes } = union;
   const upper = directoryFd(union, parent, UPPER);
   if (upper < 0) return upper;
@@ -73,7 +78,7 @@ function copyOne(union: Union, parent: number, node: number, onCopied: OnCopied,
   if (!isDirectory(union, node)) {
     nodes.setPlace(node, UPPER);
     setImpure(union, upper);
-    onCopied(node);
+    switchToUpper(union, node);
   } else nodes.setPlace(node, union.stacks.numberOf([UPPER, ...layersOf(union, node)]));
   return 0;
 }
@@ -82,39 +87,45 @@ function discard({ work }: Union, temporary: string, directory: boolean): void {
   removeName(work, temporary, directory ? AT_REMOVEDIR : 0);
 }
 
-interface From {
-  fd: number;
-  name: number;
-  text: string;
-}
-
 /** Makes `temporary` in the work directory, as the original in everything. */
-function makeCopy(union: Union, from: From, temporary: string, truncate: boolean): number {
+function makeCopy(union: Union, from: File, temporary: string, truncate: boolean): number {
   const { work } = union;
-  const original = from.text === '' ? EMPTY : cstring(from.text);
-  const looked = from.fd < 0 ? from.fd : look(from.fd, original);
+  const looked = from.fd < 0 ? from.fd : look(from.fd, nameOf(from.text));
   if (looked < 0) return looked;
-  const [mode, uid, gid] = [seen.mode(), seen.uid(), seen.gid()];
-  const [size, several] = [seen.size(), seen.links() > 1];
+  const [mode, size] = [seen.mode(), seen.size()];
+  // Of a file with several names every copy is a file of its own: its number cannot be theirs.
+  const hasOwnNumber = seen.links() > 1 && seen.type() !== S.S_IFDIR;
   const device = deviceNumber(seen.deviceMajor(), seen.deviceMinor());
-  const times: readonly [Time, Time] = seenTimes();
+  const status = seenStatus();
   const made = make(work, from, temporary, { mode, device, size, truncate });
   if (made < 0) return made;
+  const error = takeAfter(union, from, temporary, status);
+  if (error < 0) return error;
+  const origin = hasOwnNumber ? undefined : originOf(from.fd, nameOf(from.text));
+  if (origin !== undefined) setOrigin(union, work, temporary, origin);
+  return setTimes(work, cstring(temporary), ...status.times);
+}
+
+/** What a copy has of its original besides the data. */
+interface Status {
+  mode: number;
+  uid: number;
+  gid: number;
+  times: readonly [atime: Time, mtime: Time];
+}
+
+/** Of the file that was looked at last. */
+export const seenStatus = (): Status => ({ mode: seen.mode(), uid: seen.uid(), gid: seen.gid(), times: seenTimes() });
+
+/** Gives what was made in the work directory the owner, the attributes and the permissions of a file; its times are for the end.
+ *  @returns 0 or -errno */
+export function takeAfter(union: Union, from: File, temporary: string, { mode, uid, gid }: Status): number {
+  const { work } = union;
   const owned = quickly.fchownat(work, cstring(temporary), uid, gid, AT_SYMLINK_NOFOLLOW);
   if (owned < 0) return owned;
   const copied = copyAttributes(union, from, { fd: work, text: temporary });
-  if (copied < 0) return copied;
-  if ((mode & 0o170000) !== S.S_IFLNK) {
-    const error = quickly.chmod(pathOf(work, temporary), mode & 0o7777);
-    if (error < 0) return error;
-  }
-  // Of a file with several names every copy is a file of its own: its number cannot be theirs.
-  const origin =
-    several && (mode & 0o170000) !== S.S_IFDIR
-      ? undefined
-      : originOf(from.fd, from.text === '' ? EMPTY : cstring(from.text));
-  if (origin !== undefined) setOrigin(union, work, temporary, origin);
-  return setTimes(work, cstring(temporary), times[0], times[1]);
+  if (copied < 0 || (mode & TYPE_MASK) === S.S_IFLNK) return copied;
+  return quickly.chmod(pathOf(work, temporary), mode & 0o7777);
 }
 
 const NEW = OPEN.RDWR | OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW | OPEN.CLOEXEC;
@@ -127,11 +138,11 @@ interface What {
   truncate: boolean;
 }
 
-function make(work: number, from: From, temporary: string, { mode, device, size, truncate }: What): number {
-  const type = mode & 0o170000;
+function make(work: number, from: File, temporary: string, { mode, device, size, truncate }: What): number {
+  const type = mode & TYPE_MASK;
   if (type === S.S_IFDIR) return quickly.mkdirat(work, cstring(temporary), 0o700);
   if (type === S.S_IFLNK) {
-    const length = quickly.readlinkat(from.fd, from.text === '' ? EMPTY : cstring(from.text), buffer.address, 4096);
+    const length = quickly.readlinkat(from.fd, nameOf(from.text), buffer.address, 4096);
     if (length < 0) return length;
     buffer.bytes[length] = 0;
     return quickly.symlinkat(buffer.address, work, cstring(temporary));

@@ -2,18 +2,18 @@
 import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, deviceNumber, OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
-import { copyUp, workName } from './copy-up.ts';
+import { TYPE_MASK } from '../sys/stat.ts';
+import { copyUp, upperDirectory, workName } from './copy-up.ts';
 import { E } from './errno.ts';
 import { addressOf, callerGid, callerUid, nameAt, putEntry, requestNode, u32, u64 } from './exchange.ts';
-import { putOpen } from './files.ts';
-import { switchToUpper } from './handles.ts';
+import { ACCESS, O_SYNC, putOpen } from './files.ts';
 import { inUpper, lookupMade } from './lookup.ts';
 import { setOpaque } from './marks.ts';
-import { buffer, cstring, EMPTY, pathOf } from './memory.ts';
+import { buffer, cstring, EMPTY, nameOf, pathOf } from './memory.ts';
 import { decodeDevice, ENTRY_OUT } from './protocol.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
 import { look, seen } from './status.ts';
-import { directoryFd, isWritable, lookAt, noteLinks, realOf, removeName, type Union, UPPER } from './union.ts';
+import { letGo, lookAt, noteLinks, realOf, removeName, type Union, UPPER } from './union.ts';
 
 /** Makes something of that name in a directory. @returns 0, a descriptor, or -errno */
 type Make = (directory: number, name: string) => number;
@@ -36,11 +36,7 @@ function setUmask(wanted: number): void {
 
 /** Makes a name in the upper layer. @returns what `make` returned, or -errno: then nothing was made */
 function create(union: Union, parent: number, name: string, making: Making): number {
-  if (!isWritable(union)) return E.ROFS;
-  if (!union.nodes.isNamed(parent)) return E.NOENT;
-  const error = copyUp(union, parent, () => {});
-  if (error < 0) return error;
-  const upper = directoryFd(union, parent, UPPER);
+  const upper = placeFor(union, parent);
   if (upper < 0) return upper;
   const there = inUpper(upper, name);
   if (there === 'file') return E.EXIST;
@@ -48,7 +44,12 @@ function create(union: Union, parent: number, name: string, making: Making): num
   return there === 'nothing' ? inPlace(upper, name, making) : overWhiteout(union, upper, name, making);
 }
 
-const isDirectoryMode = (mode: number): boolean => (mode & 0o170000) === S.S_IFDIR;
+/** The upper layer's directory in which a name can be made: not in one that is removed. @returns -errno */
+function placeFor(union: Union, parent: number): number {
+  return union.nodes.isNamed(parent) ? upperDirectory(union, parent) : E.NOENT;
+}
+
+const isDirectoryMode = (mode: number): boolean => (mode & TYPE_MASK) === S.S_IFDIR;
 
 function inPlace(upper: number, name: string, making: Making): number {
   const made = making.make(upper, name);
@@ -124,14 +125,13 @@ const OWN = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
 function giveAway(parent: number, fd: number, name: string): number {
   const [uid, gid] = [callerUid(), callerGid()];
   if (uid === OWN.uid && gid === OWN.gid) return 0;
-  const address = (): number => (name === '' ? EMPTY : cstring(name));
-  if (look(fd, address()) < 0) return E.IO;
+  if (look(fd, nameOf(name)) < 0) return E.IO;
   if (seen.uid() === uid && seen.gid() === gid) return 0;
   const [type, made] = [seen.type(), seen.mode() & 0o7777];
   look(parent, EMPTY);
   const keepsGroup = (seen.mode() & 0o2000) !== 0;
   const flags = name === '' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
-  const error = quickly.fchownat(fd, address(), uid, keepsGroup ? -1 : gid, flags);
+  const error = quickly.fchownat(fd, nameOf(name), uid, keepsGroup ? -1 : gid, flags);
   // chown(2) has cleared these.
   const lost = made & 0o6000;
   if (error < 0 || lost === 0 || type === S.S_IFDIR || type === S.S_IFLNK) return error;
@@ -148,7 +148,7 @@ export function mknod(union: Union): number {
   const [mode, rdev, mask] = [u32(0), u32(4), u32(8)];
   const name = nameAt(16);
   const { major, minor } = decodeDevice(rdev);
-  if ((mode & 0o170000) === S.S_IFCHR && major === 0 && minor === 0) return E.PERM; // it would hide its name
+  if ((mode & TYPE_MASK) === S.S_IFCHR && major === 0 && minor === 0) return E.PERM; // it would hide its name
   const device = Number(deviceNumber(major, minor));
   const make: Make = (directory, text) => quickly.mknodat(directory, cstring(text), mode, device);
   const error = create(union, requestNode(), name, { umask: mask, mode, make });
@@ -172,8 +172,6 @@ export function symlink(union: Union): number {
   return error < 0 ? error : entryOf(union, requestNode(), name);
 }
 
-const ACCESS = 3;
-const O_SYNC = 0o4010000;
 const NEW = OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW | OPEN.CLOEXEC;
 
 /** `struct fuse_create_in`: flags, mode, umask, open_flags. */
@@ -196,15 +194,11 @@ const O_TMPFILE = 0o20000000 | OPEN.DIRECTORY;
 export function tmpfile(union: Union): number {
   const [flags, mode, mask] = [u32(0), u32(4), u32(8)];
   const parent = requestNode();
-  if (!isWritable(union)) return E.ROFS;
-  const error = copyUp(union, parent, () => {});
-  if (error < 0) return error;
-  const upper = directoryFd(union, parent, UPPER);
+  const upper = upperDirectory(union, parent);
   if (upper < 0) return upper;
   setUmask(mask);
   const access = (flags & ACCESS) === OPEN.RDONLY ? OPEN.RDWR : flags & ACCESS;
   const fd = quickly.openat(upper, cstring('.'), access | O_TMPFILE | OPEN.CLOEXEC, mode & 0o7777);
-  if (fd < 0) return fd;
   if (fd < 0) return fd;
   giveAway(upper, fd, '');
   const held = quickly.openat(AT_FDCWD, pathOf(fd), OPEN.PATH | OPEN.CLOEXEC, 0);
@@ -225,7 +219,7 @@ export function link(union: Union): number {
   const node = u64(0);
   const parent = requestNode();
   const name = nameAt(8);
-  const error = copyUp(union, node, (copy) => switchToUpper(union, copy));
+  const error = copyUp(union, node);
   if (error < 0) return error;
   const make: Make = (directory, text) => {
     const { fd, text: old } = realOf(union, node);
@@ -237,9 +231,7 @@ export function link(union: Union): number {
   if (made < 0) return made;
   if (!union.nodes.isNamed(node)) {
     union.nodes.rename(node, parent, name);
-    const held = union.held.get(node);
-    if (held !== undefined) quickly.close(held);
-    union.held.delete(node);
+    letGo(union, node);
   }
   const looked = lookAt(union, node);
   if (looked < 0) return looked;
@@ -249,9 +241,7 @@ export function link(union: Union): number {
 
 /** As {@link create}, of something that is there and stays as it is. */
 function linkIn(union: Union, parent: number, name: string, make: Make): number {
-  const error = copyUp(union, parent, () => {});
-  if (error < 0) return error;
-  const upper = directoryFd(union, parent, UPPER);
+  const upper = placeFor(union, parent);
   if (upper < 0) return upper;
   const there = inUpper(upper, name);
   if (there === 'file') return E.EXIST;

@@ -1,13 +1,13 @@
 /** OPENDIR to RELEASEDIR: what a merged directory has. */
-import { AT_FDCWD, OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
 import { MOST_DATA, output, outputWords, putEntry, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
 import { lookup } from './lookup.ts';
-import { buffer, cstring, pathOf } from './memory.ts';
+import { buffer, cstring } from './memory.ts';
+import { openToRead } from './names.ts';
 import { DIRENT, ENTRY_OUT, FOPEN, OUT_HEADER, ROOT } from './protocol.ts';
 import { look, seen } from './status.ts';
-import { directoryFd, layersOf, release, type Union, UPPER } from './union.ts';
+import { directoryFd, forget, layersOf, type Union, UPPER } from './union.ts';
 
 interface Entry {
   name: string;
@@ -59,7 +59,7 @@ export function mergedEntries(union: Union, node: number): Entry[] | number {
 
 /** Adds the names of one layer that no layer above has; hidden ones as undefined. */
 function readLayer(union: Union, directory: number, layer: number, found: Map<string, Entry | undefined>): number {
-  const fd = quickly.openat(AT_FDCWD, pathOf(directory), OPEN.RDONLY | OPEN.DIRECTORY | OPEN.CLOEXEC, 0);
+  const fd = openToRead(directory);
   if (fd < 0) return fd;
   const { bytes } = buffer;
   const mark = union.marks[layer]! << 24;
@@ -127,13 +127,8 @@ function settleInode(union: Union, parent: number, entry: Entry): void {
   if (node > 0) {
     entry.inodeLow = union.nodes.inodeLow(node);
     entry.inodeHigh = union.nodes.inodeHigh(node);
-    if (known === 0) dropUnknown(union, node);
+    if (known === 0) forget(union, node, 0); // the kernel has not been told of it
   }
-}
-
-/** A node that was made to look at it, and that the kernel has not been told of. */
-function dropUnknown(union: Union, node: number): void {
-  if (union.nodes.forget(node, 0)) release(union, node);
 }
 
 function putPlus(union: Union, parent: number, entry: Entry, at: number): void {

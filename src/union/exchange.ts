@@ -88,6 +88,13 @@ export function putU32(at: number, value: number): void {
   outputWords[(OUT_HEADER + at) >>> 2] = value;
 }
 
+/** `struct fuse_write_out` and `struct fuse_getxattr_out`: how much it was, or would be. @returns their size */
+export function putSize(size: number): number {
+  putU32(0, size);
+  putU32(4, 0);
+  return 8;
+}
+
 /** @param value exact up to 2^53 */
 export function putU64(at: number, value: number): void {
   putU32(at, value % 2 ** 32);

@@ -1,17 +1,18 @@
 /** OPEN to RELEASE: what is done with an open file. */
-import { AT_FDCWD, OPEN } from '../sys/file.ts';
+import { OPEN } from '../sys/file.ts';
 import { allocate, quickly } from '../sys/quick.ts';
 import { killPrivileges, killUnlessRoot } from './attributes.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
-import { ANSWER, addressOf, MOST_DATA, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
-import { forgetLower, noteLower, switchToUpper } from './handles.ts';
-import { pathOf } from './memory.ts';
+import { ANSWER, addressOf, MOST_DATA, putSize, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
+import { forgetLower, noteLower, openReal } from './handles.ts';
+import { openToRead } from './names.ts';
 import { FOPEN, FSYNC_DATA, OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID } from './protocol.ts';
-import { directoryFd, isDirectory, isUpper, realOf, topOf, type Union } from './union.ts';
+import { directoryFd, isDirectory, isUpper, topOf, type Union } from './union.ts';
 
-const ACCESS = 3;
-const O_SYNC = 0o4010000;
+/** O_ACCMODE. */
+export const ACCESS = 3;
+export const O_SYNC = 0o4010000;
 /** What is asked of the file itself. The kernel knows where to append, and what it gives is in no shape for O_DIRECT. */
 const KEPT = ACCESS | OPEN.TRUNC | O_SYNC;
 
@@ -21,7 +22,7 @@ export function open(union: Union): number {
   const flags = u32(0);
   const changes = (flags & ACCESS) !== OPEN.RDONLY || (flags & OPEN.TRUNC) !== 0;
   if (changes) {
-    const error = copyUp(union, node, (copy) => switchToUpper(union, copy), (flags & OPEN.TRUNC) !== 0);
+    const error = copyUp(union, node, (flags & OPEN.TRUNC) !== 0);
     if (error < 0) return error;
   }
   const fd = openReal(union, node, flags & KEPT);
@@ -29,13 +30,6 @@ export function open(union: Union): number {
   if (!isUpper(union, node)) noteLower(node, fd);
   if (flags & OPEN.TRUNC && u32(4) & OPEN_KILL_SUIDGID) killPrivileges(union, node);
   return putOpen(fd);
-}
-
-export function openReal(union: Union, node: number, flags: number): number {
-  const { fd, name, text } = realOf(union, node);
-  if (fd < 0) return fd;
-  if (text !== '') return quickly.openat(fd, name, flags | OPEN.NOFOLLOW | OPEN.CLOEXEC, 0);
-  return quickly.openat(AT_FDCWD, pathOf(fd), flags | OPEN.CLOEXEC, 0);
 }
 
 /** `struct fuse_open_out`. What the kernel has of the file stays good: only it changes files. */
@@ -61,9 +55,7 @@ export function write(union: Union): number {
   }
   const written = quickly.pwrite(u32(0), addressOf(WRITE_BYTES), u32(16), u64(8));
   if (written < 0) return written;
-  putU32(0, written);
-  putU32(4, 0);
-  return 8;
+  return putSize(written);
 }
 
 export function release(): number {
@@ -103,31 +95,27 @@ export function copyFileRange(union: Union): number {
   const { address } = offsets;
   const copied = quickly.copyFileRange(u32(0), address, u32(24), address + 8, length, 0);
   if (copied < 0) return copied;
-  putU32(0, copied);
-  putU32(4, 0);
-  return 8;
+  return putSize(copied);
 }
 
-/** File flags, as chattr(1) sets them. @see ioctl_iflags(2) */
-const FS_IOC = { GETFLAGS: 0x80086601, SETFLAGS: 0x40086602, FSGETXATTR: 0x801c581f, FSSETXATTR: 0x401c5820 } as const;
-/** Sizes of their arguments: flags are four bytes, whatever the number says. */
-const FLAGS = 4;
-const FSXATTR = 28;
+/** File flags, as chattr(1) sets them: sizes of the arguments. Flags are four bytes, whatever the number says. @see ioctl_iflags(2) */
+const IOCTLS: Readonly<Record<number, { size: number; sets: boolean }>> = {
+  2148034049: { size: 4, sets: false }, // FS_IOC_GETFLAGS
+  1074292226: { size: 4, sets: true }, // FS_IOC_SETFLAGS
+  2149341215: { size: 28, sets: false }, // FS_IOC_FSGETXATTR
+  1075599392: { size: 28, sets: true }, // FS_IOC_FSSETXATTR
+};
 /** `struct fuse_ioctl_in`, `struct fuse_ioctl_out`. */
 const IOCTL = { CMD: 12, IN: 32, OUT: 16 } as const;
 
 export function ioctl(union: Union): number {
   const cmd = u32(IOCTL.CMD);
   const node = requestNode();
-  const [size, sets] =
-    cmd === FS_IOC.GETFLAGS || cmd === FS_IOC.SETFLAGS
-      ? [FLAGS, cmd === FS_IOC.SETFLAGS]
-      : cmd === FS_IOC.FSGETXATTR || cmd === FS_IOC.FSSETXATTR
-        ? [FSXATTR, cmd === FS_IOC.FSSETXATTR]
-        : [0, false];
-  if (size === 0) return E.NOTTY;
+  const known = IOCTLS[cmd];
+  if (known === undefined) return E.NOTTY;
+  const { size, sets } = known;
   if (sets) {
-    const error = copyUp(union, node, (copy) => switchToUpper(union, copy));
+    const error = copyUp(union, node);
     if (error < 0) return error;
   }
   const fd = isDirectory(union, node)
@@ -143,7 +131,7 @@ export function ioctl(union: Union): number {
 
 function openDirectoryToRead(union: Union, node: number): number {
   const fd = directoryFd(union, node, topOf(union, node));
-  return fd < 0 ? fd : quickly.openat(AT_FDCWD, pathOf(fd), OPEN.RDONLY | OPEN.DIRECTORY | OPEN.CLOEXEC, 0);
+  return fd < 0 ? fd : openToRead(fd);
 }
 
 /** `struct fuse_fsync_in` of a directory. */

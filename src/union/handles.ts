@@ -19,14 +19,21 @@ export function forgetLower(node: number, fd: number): void {
   if (set?.delete(fd) === true && set.size === 0) lower.delete(node);
 }
 
+/** Opens the node's file. @returns a descriptor, -errno */
+export function openReal(union: Union, node: number, flags: number): number {
+  const { fd, name, text } = realOf(union, node);
+  if (fd < 0) return fd;
+  if (text !== '') return quickly.openat(fd, name, flags | OPEN.NOFOLLOW | OPEN.CLOEXEC, 0);
+  return quickly.openat(AT_FDCWD, pathOf(fd), flags | OPEN.CLOEXEC, 0);
+}
+
 /** The node has just been copied up: whoever has it open reads the copy from now on. */
 export function switchToUpper(union: Union, node: number): void {
   const set = lower.get(node);
   if (set === undefined) return;
   lower.delete(node);
   for (const fd of set) {
-    const { fd: at, text } = realOf(union, node);
-    const copy = quickly.openat(AT_FDCWD, pathOf(at, text), OPEN.RDONLY | OPEN.CLOEXEC, 0);
+    const copy = openReal(union, node, OPEN.RDONLY);
     if (copy < 0) continue;
     quickly.dup3(copy, fd, OPEN.CLOEXEC);
     quickly.close(copy);

@@ -4,7 +4,7 @@ import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
 import { isAbsent, noteMiss } from './lower-names.ts';
 import { isMetacopy, isOpaque, originInode, redirectOf } from './marks.ts';
-import { cstring } from './memory.ts';
+import { cstring, EMPTY } from './memory.ts';
 import { ROOT } from './protocol.ts';
 import { look, seen } from './status.ts';
 import { directoryFd, layersOf, linkKey, noteLinks, openPath, topOf, type Union, UPPER } from './union.ts';
@@ -72,24 +72,23 @@ function addDirectory(union: Union, parent: number, name: string, { layers, redi
   const node = nodes.add(parent, name, S.S_IFDIR);
   nodes.setPlace(node, stacks.numberOf(layers));
   if (redirects !== undefined) union.redirects.set(node, redirects);
-  setDirectoryInode(union, node);
-  const top = directoryFd(union, parent, layers[0]!);
-  look(top, cstring(name));
+  // A merged directory has the number of its nearest lower one, which it keeps when the upper one comes.
+  const [top, second] = layers as [number, number?];
+  const numbered = top === UPPER && second !== undefined ? second : top;
+  lookAtDirectory(union, node, numbered);
+  setInode(union, node, numbered, seen.inodeLow(), seen.inodeHigh());
+  if (numbered !== top) lookAtDirectory(union, node, top);
   return node;
 }
 
-/** A merged directory has the number of its nearest lower one, which it keeps when the upper one comes. */
-function setDirectoryInode(union: Union, node: number): void {
+function lookAtDirectory(union: Union, node: number, layer: number): void {
   const { nodes } = union;
-  const layers = layersOf(union, node);
-  const layer = layers[0] === UPPER && layers.length > 1 ? layers[1]! : layers[0]!;
-  const redirect = union.redirects.get(node)?.get(layer);
-  if (redirect === undefined) look(directoryFd(union, nodes.parent(node), layer), cstring(nodes.name(node)));
-  else {
-    const fd = directoryFd(union, node, layer);
-    if (fd >= 0) look(fd, cstring('.'));
+  if (union.redirects.get(node)?.has(layer) !== true) {
+    look(directoryFd(union, nodes.parent(node), layer), cstring(nodes.name(node)));
+    return;
   }
-  setInode(union, node, layer, seen.inodeLow(), seen.inodeHigh());
+  const fd = directoryFd(union, node, layer);
+  if (fd >= 0) look(fd, EMPTY);
 }
 
 /** @returns what a name is in a directory, or -errno. {@link seen} is of the layer that was looked at last. */

@@ -2,10 +2,7 @@
  * Which names lower directories have. Most of what is looked for is not there: compilers and shells try one directory after the other,
  * and each layer would be asked each time. A lower directory does not change, so after some misses its names are read once.
  */
-import { AT_FDCWD, OPEN } from '../sys/file.ts';
-import { quickly } from '../sys/quick.ts';
-import { namesIn } from '../sys/stat.ts';
-import { pathOf } from './memory.ts';
+import { namesOf, openToRead } from './names.ts';
 
 /** So many misses in a directory say that there will be more. */
 const MISSES = 8;
@@ -32,7 +29,7 @@ export function noteMiss(node: number, layer: number, fd: number): void {
   if (typeof misses === 'object') return;
   known.set(key, misses + 1);
   if (misses + 1 !== MISSES) return;
-  const names = namesOf(fd);
+  const names = namesOf(openToRead(fd));
   if (names === undefined || names.length > MOST_NAMES) return;
   if (kept + names.length > MOST_KEPT) {
     known.clear();
@@ -49,16 +46,4 @@ export function forgetNames(node: number, layer: number): void {
   if (names === undefined) return;
   known.delete(key);
   if (typeof names === 'object') kept -= names.size;
-}
-
-function namesOf(directory: number): string[] | undefined {
-  const fd = quickly.openat(AT_FDCWD, pathOf(directory), OPEN.RDONLY | OPEN.DIRECTORY | OPEN.CLOEXEC, 0);
-  if (fd < 0) return undefined;
-  try {
-    return namesIn(fd);
-  } catch {
-    return undefined;
-  } finally {
-    quickly.close(fd);
-  }
 }

@@ -8,12 +8,8 @@ const ROOMS = 8;
 const paths = allocate(ROOMS * PATH_MAX);
 let room = 0;
 
-const nothing = allocate(8);
-
-/** The empty path, for AT_EMPTY_PATH: an address, whose memory is referred to here so that it stays. */
-export const EMPTY = nothing.address;
-
-export const keptForEmpty = (): Buffer => nothing.bytes;
+/** The empty path, for AT_EMPTY_PATH. */
+export const EMPTY = allocate(8).address;
 
 /** Text, one character a byte, as a C string. It is good until seven more were made. @returns its address */
 export function cstring(text: string): number {
@@ -23,6 +19,9 @@ export function cstring(text: string): number {
   paths.bytes[start + length] = 0;
   return paths.address + start;
 }
+
+/** A name in a directory, or with an empty text {@link EMPTY}: the descriptor's own file. */
+export const nameOf = (text: string): number => (text === '' ? EMPTY : cstring(text));
 
 /** The path of a descriptor, or of a name in the directory that it stands for: for the calls that take no descriptor. A link of `/proc` is
  *  followed, the name is not. @see proc_pid_fd(5) */

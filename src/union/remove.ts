@@ -1,20 +1,19 @@
 /** UNLINK and RMDIR, and what hides a name of the layers below. */
 import { S } from '../spec/linux.ts';
-import { AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, OPEN } from '../sys/file.ts';
+import { AT_REMOVEDIR } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
-import { namesIn } from '../sys/stat.ts';
-import { copyAttributes } from './copy-attributes.ts';
-import { copyUp, workName } from './copy-up.ts';
+import { seenStatus, takeAfter, upperDirectory, workName } from './copy-up.ts';
 import { RENAME_EXCHANGE } from './create.ts';
 import { mergedEntries } from './directory.ts';
 import { E } from './errno.ts';
 import { nameAt, requestNode } from './exchange.ts';
 import { inUpper, isBelow, lookup } from './lookup.ts';
 import { setOpaque } from './marks.ts';
-import { cstring, pathOf } from './memory.ts';
-import { look, seen } from './status.ts';
-import { seenTimes, setTimes } from './times.ts';
-import { directoryFd, hold, isDirectory, isWritable, removeName, type Union, UPPER } from './union.ts';
+import { cstring } from './memory.ts';
+import { namesOf, openToRead } from './names.ts';
+import { look } from './status.ts';
+import { setTimes } from './times.ts';
+import { hold, isDirectory, isKnownAs, isWritable, removeName, type Union } from './union.ts';
 
 export function unlink(union: Union): number {
   return remove(union, requestNode(), nameAt(0), false);
@@ -33,13 +32,9 @@ function remove(union: Union, parent: number, name: string, directory: boolean):
     if (error < 0) return error;
   } else if (isDirectory(union, node)) return E.ISDIR;
   const hides = isBelow(union, parent, name);
-  if (hides) {
-    const error = copyUp(union, parent, () => {});
-    if (error < 0) return error;
-  }
-  const upper = directoryFd(union, parent, UPPER);
+  const upper = upperDirectory(union, parent);
   if (upper < 0) return upper;
-  const isNamed = union.nodes.parent(node) === parent && union.nodes.name(node) === name;
+  const isNamed = isKnownAs(union, node, parent, name);
   if (isNamed) hold(union, node);
   const error = hides ? hide(union, upper, name, directory) : removeOnly(union, upper, name, directory);
   if (error === 0 && isNamed) union.nodes.unname(node);
@@ -82,14 +77,9 @@ function removeOnly(union: Union, upper: number, name: string, directory: boolea
   return moved;
 }
 
-const DIRECTORY = OPEN.RDONLY | OPEN.DIRECTORY | OPEN.NOFOLLOW | OPEN.CLOEXEC;
-
 /** Removes a directory of the work directory that has whiteouts, and nothing else. */
 export function removeTree(parent: number, name: string): void {
-  const fd = quickly.openat(parent, cstring(name), DIRECTORY, 0);
-  if (fd < 0) return;
-  for (const each of namesIn(fd)) removeName(fd, each);
-  quickly.close(fd);
+  for (const each of namesOf(openToRead(parent, name)) ?? []) removeName(parent, `${name}/${each}`);
   removeName(parent, name, AT_REMOVEDIR);
 }
 
@@ -99,14 +89,12 @@ export function clearDirectory(union: Union, upper: number, name: string): numbe
   const { work } = union;
   const temporary = workName();
   look(upper, cstring(name));
-  const [mode, uid, gid, times] = [seen.mode() & 0o7777, seen.uid(), seen.gid(), seenTimes()];
+  const status = seenStatus();
   let error = quickly.mkdirat(work, cstring(temporary), 0o700);
   if (error < 0) return error;
-  error = quickly.fchownat(work, cstring(temporary), uid, gid, AT_SYMLINK_NOFOLLOW);
-  if (error === 0) error = copyAttributes(union, { fd: upper, text: name }, { fd: work, text: temporary });
-  if (error === 0) error = quickly.chmod(pathOf(work, temporary), mode);
+  error = takeAfter(union, { fd: upper, text: name }, temporary, status);
   if (error === 0) error = setOpaque(union, work, temporary);
-  if (error === 0) error = setTimes(work, cstring(temporary), times[0], times[1]);
+  if (error === 0) error = setTimes(work, cstring(temporary), ...status.times);
   if (error === 0) error = quickly.renameat2(work, cstring(temporary), upper, cstring(name), RENAME_EXCHANGE);
   removeTree(work, temporary);
   return error;

@@ -4,7 +4,6 @@ import { copyUp } from './copy-up.ts';
 import { RENAME_EXCHANGE } from './create.ts';
 import { E } from './errno.ts';
 import { nameAt, requestNode, u32, u64 } from './exchange.ts';
-import { switchToUpper } from './handles.ts';
 import { inUpper, isBelow, lookup } from './lookup.ts';
 import { setImpure, setOpaque } from './marks.ts';
 import { cstring } from './memory.ts';
@@ -13,6 +12,7 @@ import {
   directoryFd,
   hold,
   isDirectory,
+  isKnownAs,
   isUpper,
   isWritable,
   layersOf,
@@ -83,10 +83,8 @@ function canReplace(union: Union, from: Place, to: Place, exchange: boolean): nu
 
 /** All that takes part comes into the upper layer. */
 function prepare(union: Union, from: Place, to: Place, exchange: boolean): number {
-  const onCopied = (copy: number): void => switchToUpper(union, copy);
-  const error =
-    copyUp(union, from.node, onCopied) || copyUp(union, to.parent, onCopied) || copyUp(union, from.parent, onCopied);
-  return error < 0 || !exchange ? error : copyUp(union, to.node, onCopied);
+  const error = copyUp(union, from.node) || copyUp(union, to.parent) || copyUp(union, from.parent);
+  return error < 0 || !exchange ? error : copyUp(union, to.node);
 }
 
 function move(union: Union, from: Place, to: Place, exchange: boolean): number {
@@ -137,8 +135,7 @@ function markImpure(union: Union, { node }: Place, directory: number): void {
   if (!isDirectory(union, node)) setImpure(union, directory);
 }
 
-const isPrimary = ({ nodes }: Union, { node, parent, name }: Place): boolean =>
-  nodes.parent(node) === parent && nodes.name(node) === name;
+const isPrimary = (union: Union, { node, parent, name }: Place): boolean => isKnownAs(union, node, parent, name);
 
 function holdIfNamed(union: Union, place: Place): void {
   if (isPrimary(union, place)) hold(union, place.node);

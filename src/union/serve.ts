@@ -23,7 +23,7 @@ import { lookup } from './lookup.ts';
 import { CAN, IN_HEADER, MAJOR, MINOR, OP, OUT_HEADER } from './protocol.ts';
 import { rmdir, unlink } from './remove.ts';
 import { rename, rename2 } from './rename.ts';
-import { release as releaseNode, type Union } from './union.ts';
+import { forget, type Union } from './union.ts';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
 
 type Handler = (union: Union) => number;
@@ -34,12 +34,8 @@ function lookupName(union: Union): number {
   return node < 0 ? node : putEntry(union, node);
 }
 
-function forgetOne(union: Union, node: number, count: number): void {
-  if (union.nodes.forget(node, count)) releaseNode(union, node);
-}
-
-function forget(union: Union): number {
-  forgetOne(union, requestNode(), u64(0));
+function forgetOne(union: Union): number {
+  forget(union, requestNode(), u64(0));
   return NO_ANSWER;
 }
 
@@ -49,7 +45,7 @@ function batchForget(union: Union): number {
   const words = new DataView(input.bytes.buffer);
   for (let index = 0; index < count; index++) {
     const at = IN_HEADER + 8 + index * 16;
-    forgetOne(union, words.getUint32(at, true), words.getUint32(at + 8, true));
+    forget(union, words.getUint32(at, true), words.getUint32(at + 8, true));
   }
   return NO_ANSWER;
 }
@@ -91,7 +87,7 @@ function init(): number {
 
 const HANDLERS: Readonly<Record<number, Handler>> = {
   [OP.LOOKUP]: lookupName,
-  [OP.FORGET]: forget,
+  [OP.FORGET]: forgetOne,
   [OP.BATCH_FORGET]: batchForget,
   [OP.GETATTR]: getattr,
   [OP.SETATTR]: setattr,

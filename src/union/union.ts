@@ -226,26 +226,32 @@ export function lookAt(union: Union, node: number): number {
   return fd < 0 ? fd : look(fd, name);
 }
 
+/** Is this the name by which the node is known? A file may have others. */
+export const isKnownAs = ({ nodes }: Union, node: number, parent: number, name: string): boolean =>
+  nodes.parent(node) === parent && nodes.name(node) === name;
+
 /** Keeps a node whose name goes away reachable: by a descriptor of its own, if the kernel still has it. */
 export function hold(union: Union, node: number): void {
   if (union.held.has(node)) return;
   const { fd, text } = realOf(union, node);
   if (fd < 0) return;
-  const own = text === '' ? quickly.openat(fd, cstring('.'), DIRECTORY, 0) : openName(fd, text);
+  const flags = text === '' ? DIRECTORY : OPEN.PATH | OPEN.NOFOLLOW | OPEN.CLOEXEC;
+  const own = quickly.openat(fd, cstring(text === '' ? '.' : text), flags, 0);
   if (own >= 0) union.held.set(node, own);
 }
 
-function openName(fd: number, name: string): number {
-  return quickly.openat(fd, cstring(name), OPEN.PATH | OPEN.NOFOLLOW | OPEN.CLOEXEC, 0);
+/** Its name will do again. */
+export function letGo(union: Union, node: number): void {
+  const held = union.held.get(node);
+  if (held === undefined) return;
+  quickly.close(held);
+  union.held.delete(node);
 }
 
-/** The kernel has forgotten the node: nothing of it stays. */
-export function release(union: Union, node: number): void {
-  const held = union.held.get(node);
-  if (held !== undefined) {
-    quickly.close(held);
-    union.held.delete(node);
-  }
+/** The kernel holds the node `times` times less. When it has forgotten it nothing of it stays. */
+export function forget(union: Union, node: number, times: number): void {
+  if (!union.nodes.forget(node, times)) return;
+  letGo(union, node);
   if (isDirectory(union, node)) {
     for (const layer of layersOf(union, node)) {
       union.directories.drop(node, layer);

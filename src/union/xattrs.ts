@@ -3,8 +3,7 @@ import { quickly } from '../sys/quick.ts';
 import { isOwn } from './copy-attributes.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
-import { ANSWER, addressOf, MOST_DATA, nameAt, output, putU32, requestNode, u32 } from './exchange.ts';
-import { switchToUpper } from './handles.ts';
+import { ANSWER, addressOf, MOST_DATA, nameAt, output, putSize, requestNode, u32 } from './exchange.ts';
 import { buffer, pathOf } from './memory.ts';
 import { OUT_HEADER } from './protocol.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
@@ -24,10 +23,7 @@ export function getxattr(union: Union): number {
   const { fd, text } = realOf(union, requestNode());
   if (fd < 0) return fd;
   const length = raw.get(fd, text, name, ANSWER, Math.min(room, MOST_DATA));
-  if (length < 0 || room > 0) return length;
-  putU32(0, length);
-  putU32(4, 0);
-  return GET_BYTES;
+  return length < 0 || room > 0 ? length : putSize(length);
 }
 
 export function listxattr(union: Union): number {
@@ -42,11 +38,7 @@ export function listxattr(union: Union): number {
     .filter((name) => !isOwn(union, name))
     .map((name) => (name.startsWith(prefix) ? prefix + name.slice(prefix.length + 'overlay.'.length) : name));
   const list = shown.map((name) => `${name}\0`).join('');
-  if (room === 0) {
-    putU32(0, list.length);
-    putU32(4, 0);
-    return GET_BYTES;
-  }
+  if (room === 0) return putSize(list.length);
   if (list.length > room) return E.RANGE;
   return output.bytes.write(list, OUT_HEADER, 'latin1');
 }
@@ -60,7 +52,7 @@ export function setxattr(union: Union): number {
   const [size, flags, more] = [u32(0), u32(4), u32(8)];
   const name = nameAt(SET_BYTES);
   const value = addressOf(SET_BYTES + name.length + 1);
-  const error = toUpper(union, node);
+  const error = copyUp(union, node);
   if (error < 0) return error;
   const { fd, text } = realOf(union, node);
   if (fd < 0) return fd;
@@ -78,13 +70,11 @@ export function removexattr(union: Union): number {
     const there = fd < 0 ? fd : raw.get(fd, text, name, buffer.address, 0);
     if (there < 0) return there;
   }
-  const error = toUpper(union, node);
+  const error = copyUp(union, node);
   if (error < 0) return error;
   const { fd, text } = realOf(union, node);
   return fd < 0 ? fd : raw.remove(fd, text, name);
 }
-
-const toUpper = (union: Union, node: number): number => copyUp(union, node, (copy) => switchToUpper(union, copy));
 
 function clearSetGroupId(union: Union, node: number): number {
   const error = lookAt(union, node);
