@@ -5,8 +5,8 @@
  */
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { TsboxError, wrapError } from '../errors.ts';
-import { parseMountOptions } from '../plan/mount-options.ts';
 import { interpret } from '../runtime/interpret.ts';
+import { parseMountOptions } from '../spec/mount-options.ts';
 import type { Volume } from '../spec/volume.ts';
 import type { Store } from '../store/store.ts';
 import { readVolume, volumeData } from '../store/volumes.ts';

@@ -6,8 +6,8 @@
  */
 import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
 import type { MOUNT_ATTR } from '../spec/linux.ts';
+import { type MountOptions, parseMountOptions } from '../spec/mount-options.ts';
 import type { OciMount } from '../spec/oci-runtime.ts';
-import { type MountOptions, parseMountOptions } from './mount-options.ts';
 import type { Step } from './step.ts';
 import { type Text, text } from './text.ts';
 

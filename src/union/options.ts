@@ -1,6 +1,7 @@
 /** The arguments of a mount helper. @see mount(8), External helpers; overlayfs.rst */
 import { TsboxError } from '../errors.ts';
 import { MS } from '../spec/linux.ts';
+import { parseMountOptions } from '../spec/mount-options.ts';
 
 export interface UnionArguments {
   /** What the mount is called in lists. */
@@ -16,17 +17,6 @@ export interface UnionArguments {
   flags: number;
   foreground: boolean;
 }
-
-const FLAGS: Readonly<Record<string, number>> = {
-  ro: MS.MS_RDONLY,
-  nosuid: MS.MS_NOSUID,
-  nodev: MS.MS_NODEV,
-  noexec: MS.MS_NOEXEC,
-  noatime: MS.MS_NOATIME,
-  nodiratime: MS.MS_NODIRATIME,
-  relatime: MS.MS_RELATIME,
-  sync: MS.MS_SYNCHRONOUS,
-};
 
 const USAGE = 'tsbox-union [SOURCE] TARGET -o lowerdir=DIR[:DIR...][,upperdir=DIR,workdir=DIR][,OPTION...]';
 
@@ -84,6 +74,7 @@ export function parseArguments(argv: readonly string[]): UnionArguments {
 }
 
 function takeOptions(given: UnionArguments, text: string): void {
+  const others: string[] = [];
   for (const option of splitEscaped(text, ',')) {
     const [name, value] = option.includes('=')
       ? [option.slice(0, option.indexOf('=')), option.slice(option.indexOf('=') + 1)]
@@ -93,6 +84,7 @@ function takeOptions(given: UnionArguments, text: string): void {
     else if (name === 'workdir') given.work = plain(value);
     else if (name === 'userxattr') given.userxattr = true;
     else if (name === 'fsname') given.source = value;
-    else given.flags |= FLAGS[name] ?? 0;
+    else others.push(option);
   }
+  for (const flag of parseMountOptions(others).flags) given.flags |= MS[flag];
 }

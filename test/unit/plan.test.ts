@@ -3,11 +3,11 @@ import test from 'node:test';
 import { type CompileInput, compilePlan } from '../../src/plan/compile.ts';
 import { compileEnter } from '../../src/plan/enter.ts';
 import { fillPlan, withHoles } from '../../src/plan/holes.ts';
-import { parseMountOptions } from '../../src/plan/mount-options.ts';
 import { initList, type Step } from '../../src/plan/step.ts';
 import { fill, hole, show, text } from '../../src/plan/text.ts';
 import { encodePlan } from '../../src/plan/wire.ts';
 import type { HostFacts } from '../../src/spec/host.ts';
+import { parseMountOptions } from '../../src/spec/mount-options.ts';
 import type { OciConfig } from '../../src/spec/oci-runtime.ts';
 
 const ID = 'a1'.repeat(32);

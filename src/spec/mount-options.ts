@@ -1,5 +1,5 @@
 /** Mount options as the runtime specification and mount(8) spell them, sorted into what the system calls take. Pure. */
-import type { MS } from '../spec/linux.ts';
+import type { MS } from './linux.ts';
 
 type MsName = keyof typeof MS;
 type Propagation = 'MS_PRIVATE' | 'MS_SLAVE' | 'MS_SHARED' | 'MS_UNBINDABLE';
