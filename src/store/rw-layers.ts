@@ -4,7 +4,7 @@ import { TsboxError } from '../errors.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
-import { fremovexattr, fsetxattr } from '../sys/xattr.ts';
+import { tryXattr } from '../sys/xattr.ts';
 import type { LayerMount } from './drivers/driver.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
 import { attempt, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
@@ -12,8 +12,6 @@ import { lowerFor, readLayer, stackOf } from './layers.ts';
 import { newLink, removeLink, writeLink } from './links.ts';
 import { readOwners, retireShifted } from './shifted.ts';
 import { isHexId, layerEntry, mountEntry, REMOVING, type Store, shortId } from './store.ts';
-
-const ATTRIBUTE = 'trusted.tsbox.probe';
 
 export interface RwLayer extends LayerMount {
   mountId: string;
@@ -116,8 +114,7 @@ function checkAttributes(directory: string): void {
   if (!isHostRoot()) return;
   const fd = openSync(directory, 'r');
   try {
-    fsetxattr(fd, ATTRIBUTE, Buffer.from('y'));
-    fremovexattr(fd, ATTRIBUTE);
+    tryXattr(fd, 'trusted.tsbox.probe');
   } finally {
     closeSync(fd);
   }

@@ -77,6 +77,12 @@ export function lsetxattr(path: Path, name: string, value: Buffer): void {
   check(result, 'lsetxattr', () => `set xattr ${name} of ${printable(path)}`);
 }
 
+/** Does the file system keep attributes of that kind? Sets one and removes it. @throws SyscallError EOPNOTSUPP, or EPERM for who may not */
+export function tryXattr(fd: number, name: string): void {
+  fsetxattr(fd, name, Buffer.from('y'));
+  fremovexattr(fd, name);
+}
+
 /** Removes a value. @throws ENODATA where there is none */
 export function fremovexattr(fd: number, name: string): void {
   check(native.fremove(fd, nameArgument(name)), 'fremovexattr', () => `remove xattr ${name}`);

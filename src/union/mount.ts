@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import { AT_FDCWD, OPEN, openat } from '../sys/file.ts';
 import { mount } from '../sys/mount.ts';
-import { fgetxattr, fsetxattr } from '../sys/xattr.ts';
+import { tryXattr } from '../sys/xattr.ts';
 import type { UnionArguments } from './options.ts';
 import { createUnion, type Union } from './union.ts';
 
@@ -37,9 +37,8 @@ export function openUnion({ lower, upper, work, userxattr }: UnionArguments): Un
 /** Without its own attributes a union would show what was removed: better none at all. */
 function checkAttributes(path: string, prefix: string): void {
   const fd = openSync(path, 'r');
-  const name = `${prefix}impure`;
   try {
-    if (fgetxattr(fd, name) === undefined) fsetxattr(fd, name, Buffer.from('y'));
+    tryXattr(fd, `${prefix}probe`);
   } catch (error) {
     if (!isErrno(error, 'EOPNOTSUPP') && !isErrno(error, 'EPERM')) throw error;
     const hint = 'Use a directory on ext4, xfs, btrfs or tmpfs.';
