@@ -11,6 +11,7 @@ import { portText } from '../plan/nft-table.ts';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import type { ContainerRecord } from '../spec/container.ts';
+import { bareAddress } from '../spec/ip.ts';
 import type { Endpoint, EndpointConfig, ForwardedPort, NetworkRecord } from '../spec/network.ts';
 import { readHostConfig } from '../store/containers.ts';
 import { dropLease, leasedPort, leases, takeLease } from '../store/network-leases.ts';
@@ -70,7 +71,7 @@ function leadPorts(store: Store, before: RunNetwork, { ports, endpoints }: RunNe
   const why = 'its published ports lead to where it is now';
   const led = new Set(moved.map(({ address }) => address));
   const bridges = endpoints
-    .filter(({ address }) => address !== undefined && led.has(address.replace(/\/.*/, '')))
+    .filter(({ address }) => address !== undefined && led.has(bareAddress(address)))
     .map(({ networkId }) => bridgeFacts(readNetwork(store, networkId), table));
   interpret([
     ...missingParameters(bridges, moved).map(parameterStep),
