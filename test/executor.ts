@@ -52,6 +52,19 @@ export interface Client {
   until(condition: (client: Client) => boolean): Promise<void>;
 }
 
+/** Docker's json-file without attributes, and, unless `maxSize` says so, without an end. */
+export const logTo = (path: string, maxSize = -1, maxFiles = 1): Step => ({
+  op: 'log',
+  path,
+  maxSize,
+  maxFiles,
+  attrs: '',
+  format: 'json-file',
+  compress: 0,
+  buffer: 0,
+  why: 'test',
+});
+
 function frame(name: FrameName, payload: Buffer): Buffer {
   const header = Buffer.alloc(8);
   header[0] = FRAME[name];

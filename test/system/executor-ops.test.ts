@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Step } from '../../src/plan/step.ts';
 import { errnoNumber } from '../../src/spec/errno.ts';
-import { EXECUTOR, exec, finish, launch, piped, run, shell, spawning } from '../executor.ts';
+import { EXECUTOR, exec, finish, launch, logTo, piped, run, shell, spawning } from '../executor.ts';
 import { requires } from '../requires.ts';
 
 const why = 'for a test';
@@ -270,17 +270,7 @@ test('executor: without close_fds nothing of the monitor is open in the program 
   const before: Step[] = [
     { op: 'flock', path: join(directory, 'lock'), why },
     { op: 'listen', path: join(directory, 'socket'), why },
-    {
-      op: 'log',
-      path: join(directory, 'log'),
-      maxSize: -1,
-      maxFiles: 1,
-      attrs: '',
-      format: 'json-file',
-      compress: 0,
-      buffer: 0,
-      why,
-    },
+    logTo(join(directory, 'log')),
     { op: 'open_tree', slot: 0, path: '/', flags: [], why },
   ];
   const result = await finish(run([shell('ls /proc/$$/fd')], { before }));

@@ -8,7 +8,19 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Step } from '../../src/plan/step.ts';
-import { attach, EXECUTOR, exec, finish, type Launched, launch, piped, run, shell, spawning } from '../executor.ts';
+import {
+  attach,
+  EXECUTOR,
+  exec,
+  finish,
+  type Launched,
+  launch,
+  logTo,
+  piped,
+  run,
+  shell,
+  spawning,
+} from '../executor.ts';
 import { requires } from '../requires.ts';
 
 const why = 'for a test';
@@ -21,17 +33,7 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 
 const at = (name: string) => join(directory, name);
 const listen = (name: string): Step => ({ op: 'listen', path: at(name), why });
-const log = (name: string, maxSize = -1, maxFiles = 1): Step => ({
-  op: 'log',
-  path: at(name),
-  maxSize,
-  maxFiles,
-  attrs: '',
-  format: 'json-file',
-  compress: 0,
-  buffer: 0,
-  why,
-});
+const log = (name: string, maxSize?: number, maxFiles?: number): Step => logTo(at(name), maxSize, maxFiles);
 const withInput = (mode: 'STDIN_OPEN' | 'STDIN_ONCE', ...steps: Step[]): Launched =>
   launch({ monitor: [piped(mode), spawning(...steps)] });
 
@@ -337,17 +339,7 @@ test('executor: a full disk loses log lines and leaves whole objects', async (co
     { op: 'unshare', flags: ['CLONE_NEWNS'], why },
     { op: 'mount', source: '', target: '/', type: '', flags: ['MS_REC', 'MS_PRIVATE'], data: '', why },
     { op: 'mount', source: 't', target: '/mnt', type: 'tmpfs', flags: [], data: 'size=512k', why },
-    {
-      op: 'log',
-      path: '/mnt/log',
-      maxSize: -1,
-      maxFiles: 1,
-      attrs: '',
-      format: 'json-file',
-      compress: 0,
-      buffer: 0,
-      why,
-    },
+    logTo('/mnt/log'),
   ];
   const result = await finish(run([shell('seq 1 20000; cat /mnt/log >&2')], { before: mounts }));
   assert.equal(result.stdout.length, 108_894);
