@@ -38,7 +38,7 @@ function setUmask(wanted: number): void {
 function create(union: Union, parent: number, name: string, making: Making): number {
   const upper = placeFor(union, parent);
   if (upper < 0) return upper;
-  const there = inUpper(upper, name);
+  const there = inUpper(union, upper, name);
   if (there === 'file') return E.EXIST;
   setUmask(making.umask);
   return there === 'nothing' ? inPlace(upper, name, making) : overWhiteout(union, upper, name, making);
@@ -243,7 +243,7 @@ export function link(union: Union): number {
 function linkIn(union: Union, parent: number, name: string, make: Make): number {
   const upper = placeFor(union, parent);
   if (upper < 0) return upper;
-  const there = inUpper(upper, name);
+  const there = inUpper(union, upper, name);
   if (there === 'file') return E.EXIST;
   if (there === 'nothing') return make(upper, name);
   const temporary = workName();

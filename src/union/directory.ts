@@ -3,11 +3,13 @@ import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
 import { MOST_DATA, output, outputWords, putEntry, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
 import { lookup } from './lookup.ts';
+import { hasWhiteoutFiles } from './marks.ts';
 import { buffer, cstring } from './memory.ts';
 import { openToRead } from './names.ts';
 import { DIRENT, ENTRY_OUT, FOPEN, OUT_HEADER, ROOT } from './protocol.ts';
-import { look, seen } from './status.ts';
+import { look } from './status.ts';
 import { directoryFd, forget, layersOf, type Union, UPPER } from './union.ts';
+import { isWhiteout } from './whiteouts.ts';
 
 interface Entry {
   name: string;
@@ -40,7 +42,7 @@ export function releasedir(): number {
   return 0;
 }
 
-const DT = { CHR: 2, DIR: 4 } as const;
+const DT = { CHR: 2, DIR: 4, REG: 8 } as const;
 
 /** Names of a merged directory but `.` and `..`, whiteouts left out. @returns -errno */
 export function mergedEntries(union: Union, node: number): Entry[] | number {
@@ -61,6 +63,7 @@ export function mergedEntries(union: Union, node: number): Entry[] | number {
 function readLayer(union: Union, directory: number, layer: number, found: Map<string, Entry | undefined>): number {
   const fd = openToRead(directory);
   if (fd < 0) return fd;
+  const hasFiles = hasWhiteoutFiles(union, directory, '');
   const { bytes } = buffer;
   const mark = union.marks[layer]! << 24;
   let length = quickly.getdents(fd, buffer.address, 0x10000);
@@ -69,8 +72,10 @@ function readLayer(union: Union, directory: number, layer: number, found: Map<st
       const name = bytes.toString('latin1', at + 19, bytes.indexOf(0, at + 19));
       if (name === '.' || name === '..' || found.has(name)) continue;
       const type = bytes[at + 18]!;
-      if (type === DT.CHR && look(directory, cstring(name)) === 0 && seen.isWhiteout()) found.set(name, undefined);
-      else {
+      const mayHide = type === DT.CHR || (type === DT.REG && hasFiles);
+      if (mayHide && look(directory, cstring(name)) === 0 && isWhiteout(union, directory, name)) {
+        found.set(name, undefined);
+      } else {
         const [inodeLow, high] = [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)];
         found.set(name, { name, type, inodeLow, inodeHigh: (high | mark) >>> 0 });
       }

@@ -8,6 +8,7 @@ import { cstring, EMPTY } from './memory.ts';
 import { ROOT } from './protocol.ts';
 import { look, seen } from './status.ts';
 import { directoryFd, layersOf, linkKey, noteLinks, openPath, topOf, type Union, UPPER } from './union.ts';
+import { isWhiteout } from './whiteouts.ts';
 
 /** The node of a name, looked at just now ({@link seen}). @returns -errno where there is none */
 export function lookup(union: Union, parent: number, name: string): number {
@@ -100,7 +101,7 @@ function inLayers(union: Union, parent: number, name: string, layers: readonly n
     const error = moved === undefined ? lookIn(union, parent, layer, name) : lookMoved(union, layer, moved);
     if (error === E.NOENT || error === E.NOTDIR) continue;
     if (error < 0) return error;
-    if (seen.isWhiteout()) break;
+    if (moved === undefined && isWhiteout(union, directoryFd(union, parent, layer), name)) break;
     const type = seen.type();
     if (found.type === 0) found.type = type;
     else if (type !== S.S_IFDIR) break;
@@ -179,13 +180,13 @@ export function isBelow(union: Union, parent: number, name: string): boolean {
   const below = layersOf(union, parent).filter((layer) => layer !== UPPER);
   for (const layer of below) {
     const error = lookIn(union, parent, layer, name);
-    if (error === 0) return !seen.isWhiteout();
+    if (error === 0) return !isWhiteout(union, directoryFd(union, parent, layer), name);
   }
   return false;
 }
 
 /** Shows the upper directory's own part of a name: what is there, if only to hide. @returns 'nothing', 'whiteout' or 'file' */
-export function inUpper(fd: number, name: string): 'nothing' | 'whiteout' | 'file' {
+export function inUpper(union: Union, fd: number, name: string): 'nothing' | 'whiteout' | 'file' {
   if (look(fd, cstring(name)) < 0) return 'nothing';
-  return seen.isWhiteout() ? 'whiteout' : 'file';
+  return isWhiteout(union, fd, name) ? 'whiteout' : 'file';
 }

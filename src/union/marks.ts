@@ -27,6 +27,26 @@ export function isOpaque(union: Union, fd: number, name: string): boolean {
   return value?.length === 1 && value[0] === YES[0];
 }
 
+const HAS_WHITEOUT_FILES = Buffer.from('x');
+
+/** Has the directory empty files that hide names? Only of such a one the kernel asks each when it lists it. */
+export function hasWhiteoutFiles(union: Union, fd: number, name: string): boolean {
+  const value = markOf(union, fd, name, 'opaque');
+  return value?.length === 1 && value[0] === HAS_WHITEOUT_FILES[0];
+}
+
+/** @returns 0 or -errno */
+export const setHasWhiteoutFiles = (union: Union, fd: number): number =>
+  setMark(union, fd, '', 'opaque', HAS_WHITEOUT_FILES);
+
+/** Does the file hide its name? What it says does not matter; {@link buffer} stays as it is. */
+export const isMarkedWhiteout = (union: Union, fd: number, name: string): boolean =>
+  raw.get(fd, name, `${union.prefix}whiteout`, buffer.address, 0) >= 0;
+
+/** @returns 0 or -errno */
+export const setMarkedWhiteout = (union: Union, fd: number, name: string): number =>
+  setMark(union, fd, name, 'whiteout', YES);
+
 /** @returns 0 or -errno */
 export const setOpaque = (union: Union, fd: number, name: string): number => setMark(union, fd, name, 'opaque', YES);
 

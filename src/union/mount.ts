@@ -7,6 +7,7 @@ import { mount } from '../sys/mount.ts';
 import { tryXattr } from '../sys/xattr.ts';
 import type { UnionArguments } from './options.ts';
 import { createUnion, type Union } from './union.ts';
+import { formFor } from './whiteouts.ts';
 
 const DIRECTORY = OPEN.PATH | OPEN.DIRECTORY;
 
@@ -26,10 +27,12 @@ export function openUnion({ lower, upper, work, userxattr }: UnionArguments): Un
   ];
   const prefix = userxattr || process.geteuid?.() !== 0 ? 'user.overlay.' : 'trusted.overlay.';
   if (upper !== undefined) checkAttributes(upper, prefix);
+  const workDirectory = work === undefined ? -1 : openWork(work);
   return createUnion({
     layers,
-    work: work === undefined ? -1 : openWork(work),
+    work: workDirectory,
     prefix,
+    whiteouts: workDirectory === -1 ? 'device' : formFor(workDirectory),
     mostDirectories: 1024,
   });
 }
@@ -41,7 +44,7 @@ function checkAttributes(path: string, prefix: string): void {
     tryXattr(fd, `${prefix}probe`);
   } catch (error) {
     if (!isErrno(error, 'EOPNOTSUPP') && !isErrno(error, 'EPERM')) throw error;
-    const hint = 'Use a directory on ext4, xfs, btrfs or tmpfs.';
+    const hint = 'Use a directory on ext4, xfs, btrfs or tmpfs. On an overlay it takes Linux 6.7 or later.';
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `upperdir ${path}: its file system keeps no ${prefix}* attributes`, {
       hint,
       cause: error,

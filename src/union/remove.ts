@@ -8,12 +8,13 @@ import { mergedEntries } from './directory.ts';
 import { E } from './errno.ts';
 import { nameAt, requestNode } from './exchange.ts';
 import { inUpper, isBelow, lookup } from './lookup.ts';
-import { setOpaque } from './marks.ts';
+import { hasWhiteoutFiles, setOpaque } from './marks.ts';
 import { cstring } from './memory.ts';
 import { namesOf, openToRead } from './names.ts';
 import { look } from './status.ts';
 import { setTimes } from './times.ts';
 import { hold, isDirectory, isKnownAs, isWritable, removeName, type Union } from './union.ts';
+import { announceWhiteout, isWhiteout, makeWhiteout } from './whiteouts.ts';
 
 export function unlink(union: Union): number {
   return remove(union, requestNode(), nameAt(0), false);
@@ -51,20 +52,34 @@ export function checkEmpty(union: Union, node: number): number {
 
 /** Puts a whiteout where the name is, in one step for whoever looks. */
 function hide(union: Union, upper: number, name: string, directory: boolean): number {
-  if (inUpper(upper, name) === 'nothing') return makeWhiteout(upper, name);
+  const there = inUpper(union, upper, name);
+  if (there === 'nothing' && union.whiteouts === 'device') return quickly.mknodat(upper, cstring(name), S.S_IFCHR, 0);
   const temporary = workName();
-  const made = makeWhiteout(union.work, temporary);
+  const made = makeWhiteout(union, temporary);
   if (made < 0) return made;
-  const flags = directory ? RENAME_EXCHANGE : 0;
-  const error = quickly.renameat2(union.work, cstring(temporary), upper, cstring(name), flags);
+  const swaps = directory && there !== 'nothing';
+  let error = announceWhiteout(union, upper);
+  if (error === 0) {
+    const flags = swaps ? RENAME_EXCHANGE : 0;
+    error = quickly.renameat2(union.work, cstring(temporary), upper, cstring(name), flags);
+  }
   if (error < 0) removeName(union.work, temporary);
-  else if (directory) removeTree(union.work, temporary);
+  else if (swaps) removeTree(union.work, temporary);
   return error;
 }
 
-/** @returns 0 or -errno */
-export function makeWhiteout(directory: number, name: string): number {
-  return quickly.mknodat(directory, cstring(name), S.S_IFCHR, 0);
+/** Of a directory that has nothing below it: what it hides is there no longer once it is opaque. @returns 0 or -errno */
+export function makeOpaque(union: Union, parent: number, name: string): number {
+  if (hasWhiteoutFiles(union, parent, name)) removeWhiteouts(union, parent, name);
+  return setOpaque(union, parent, name);
+}
+
+/** The kernel, and the union, take an empty file for a whiteout in a list only where the directory says that there are some. */
+function removeWhiteouts(union: Union, parent: number, name: string): void {
+  for (const each of namesOf(openToRead(parent, name)) ?? []) {
+    const path = `${name}/${each}`;
+    if (look(parent, cstring(path)) === 0 && isWhiteout(union, parent, path)) removeName(parent, path);
+  }
 }
 
 /** Nothing is below: the name just goes. A directory may have whiteouts, which are nothing to whom it was shown. */

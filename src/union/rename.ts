@@ -5,9 +5,10 @@ import { RENAME_EXCHANGE } from './create.ts';
 import { E } from './errno.ts';
 import { nameAt, requestNode, u32, u64 } from './exchange.ts';
 import { inUpper, isBelow, lookup } from './lookup.ts';
-import { setImpure, setOpaque } from './marks.ts';
+import { setImpure } from './marks.ts';
 import { cstring } from './memory.ts';
-import { checkEmpty, clearDirectory } from './remove.ts';
+import { checkEmpty, clearDirectory, makeOpaque } from './remove.ts';
+import { renameLeaving } from './rename-leaving.ts';
 import {
   directoryFd,
   hold,
@@ -20,9 +21,9 @@ import {
   type Union,
   UPPER,
 } from './union.ts';
+import { announceWhiteout, seenForm } from './whiteouts.ts';
 
 const RENAME_NOREPLACE = 1;
-const RENAME_WHITEOUT = 4;
 
 /** A name in a directory. */
 interface Place {
@@ -97,9 +98,19 @@ function move(union: Union, from: Place, to: Place, exchange: boolean): number {
   }
   const opaque = hideBelow(union, source, from, to) || (exchange ? hideBelow(union, target, to, from) : 0);
   if (opaque < 0) return opaque;
-  const { flags, cleans } = howToMove(union, target, from, to, exchange);
+  const { way, cleans } = howToMove(union, source, target, from, to, exchange);
   if (!exchange && to.node !== 0) holdIfNamed(union, to);
-  const error = quickly.renameat2(source, cstring(from.name), target, cstring(to.name), flags);
+  const names = [source, from.name, target, to.name] as const;
+  const error =
+    way === 'leaving'
+      ? renameLeaving(union, ...names, isDirectory(union, from.node))
+      : quickly.renameat2(
+          source,
+          cstring(from.name),
+          target,
+          cstring(to.name),
+          way === 'exchange' ? RENAME_EXCHANGE : 0,
+        );
   if (error < 0) return error;
   if (cleans) removeName(source, from.name);
   markImpure(union, from, target);
@@ -111,23 +122,28 @@ function move(union: Union, from: Place, to: Place, exchange: boolean): number {
 /** A directory that comes among merged ones must not show what is below at its new name. */
 function hideBelow(union: Union, directory: number, moved: Place, to: Place): number {
   const isMerged = layersOf(union, to.parent).length > 1;
-  return isDirectory(union, moved.node) && isMerged ? setOpaque(union, directory, moved.name) : 0;
+  return isDirectory(union, moved.node) && isMerged ? makeOpaque(union, directory, moved.name) : 0;
 }
 
 /** Whether the old name needs a whiteout, and what happens to one at the new name. */
 function howToMove(
   union: Union,
+  source: number,
   target: number,
   from: Place,
   to: Place,
   exchange: boolean,
-): { flags: number; cleans: boolean } {
-  if (exchange) return { flags: RENAME_EXCHANGE, cleans: false };
-  const isWhiteout = inUpper(target, to.name) === 'whiteout';
-  if (isBelow(union, from.parent, from.name))
-    return { flags: isWhiteout ? RENAME_EXCHANGE : RENAME_WHITEOUT, cleans: false };
+): { way: 'plain' | 'exchange' | 'leaving'; cleans: boolean } {
+  if (exchange) return { way: 'exchange', cleans: false };
+  const isWhiteout = inUpper(union, target, to.name) === 'whiteout';
+  const form = seenForm();
+  if (isBelow(union, from.parent, from.name)) {
+    if (!isWhiteout) return { way: 'leaving', cleans: false };
+    announceWhiteout(union, source, form);
+    return { way: 'exchange', cleans: false };
+  }
   const cleans = isWhiteout && isDirectory(union, from.node);
-  return { flags: cleans ? RENAME_EXCHANGE : 0, cleans };
+  return { way: cleans ? 'exchange' : 'plain', cleans };
 }
 
 /** What keeps the inode number of a layer below is looked for where it is now, too. */

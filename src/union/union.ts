@@ -15,6 +15,9 @@ import { look, seen } from './status.ts';
 /** The layer that is written to. The ones below have higher numbers. */
 export const UPPER = 0;
 
+/** How names of the layers below are hidden. */
+export type WhiteoutForm = 'device' | 'file';
+
 export interface Union {
   nodes: Nodes;
   /** Roots of the layers, opened with O_PATH; -1 for {@link UPPER} where nothing is written to. */
@@ -23,6 +26,8 @@ export interface Union {
   work: number;
   /** How overlayfs' own attributes begin: `trusted.overlay.`, or `user.overlay.`. */
   prefix: string;
+  /** The form of the whiteouts that are made; either is understood. */
+  whiteouts: WhiteoutForm;
   /** For {@link UPPER} and each lower layer: what is put in front of inode numbers, so that file systems do not share them. */
   marks: readonly number[];
   /** All layers on one file system: then an inode number stays when a file is copied up. */
@@ -107,11 +112,12 @@ export interface UnionOptions {
   layers: readonly number[];
   work: number;
   prefix: string;
+  whiteouts: WhiteoutForm;
   /** Descriptors that may be spent on directories. */
   mostDirectories: number;
 }
 
-export function createUnion({ layers, work, prefix, mostDirectories }: UnionOptions): Union {
+export function createUnion({ layers, work, prefix, whiteouts, mostDirectories }: UnionOptions): Union {
   const fileSystems: number[] = [];
   const marks = layers.map((fd) => {
     if (fd < 0) return 0;
@@ -124,6 +130,7 @@ export function createUnion({ layers, work, prefix, mostDirectories }: UnionOpti
     layers,
     work,
     prefix,
+    whiteouts,
     marks,
     sameFileSystem: fileSystems.length === 1,
     directories: createDirectories(mostDirectories),

@@ -44,10 +44,25 @@ test('union: random calls return, show and leave on disk what the kernel’s ove
   const seeds = process.env['TSBOX_UNION_SEEDS'] ?? '12';
   const first = process.env['TSBOX_SEED'] ?? String(1 + (Math.floor(Date.now() / 1000) % 1_000_000));
   t.diagnostic(`TSBOX_SEED=${first} TSBOX_UNION_SEEDS=${seeds}`);
-  const fuzz = spawnSync(process.execPath, [join(import.meta.dirname, '../union/fuzz.ts'), seeds, first, '150'], {
+  fuzz(seeds, first, 'tmpfs');
+});
+
+function fuzz(seeds: string, first: string, type: string): void {
+  const result = spawnSync(process.execPath, [join(import.meta.dirname, '../union/fuzz.ts'), seeds, first, '150'], {
     encoding: 'utf8',
+    env: { ...process.env, FILE_SYSTEM: type },
   });
-  assert.equal(fuzz.status, 0, fuzz.stdout + fuzz.stderr);
+  assert.equal(result.status, 0, result.stdout + result.stderr);
+}
+
+test('union: random calls with all its layers on an overlay, where the kernel’s would refuse them', {
+  timeout: 3_600_000,
+}, (t) => {
+  if (!requires(t, ...fuse)) return;
+  const seeds = String(Math.ceil(Number(process.env['TSBOX_UNION_SEEDS'] ?? '12') / 3));
+  const first = process.env['TSBOX_SEED'] ?? String(1 + (Math.floor(Date.now() / 1000) % 1_000_000));
+  t.diagnostic(`TSBOX_SEED=${first} of ${seeds} seeds`);
+  fuzz(seeds, first, 'overlay');
 });
 
 test('union: a mount helper: live when it returns, silent about options of others, gone with the mount', (t) => {
@@ -80,6 +95,61 @@ test('union: a container’s layer goes from the kernel’s mount to the union a
     mount_union; [ "$(ls m/d)" = "$(printf 'sub\\nthree\\ntwo')" ]; [ "$(cat m/d/two)" = changed ]; [ -z "$(ls -A m/d/sub)" ]
     rm -r m/d; mkdir m/d; echo new > m/d/new; umount m
     mount_kernel; [ "$(ls -A m/d)" = new ]; umount m`,
+  );
+});
+
+/** Goes on with the layers on an overlay. */
+const onOverlay = (): string => `mkdir b; mount -t tmpfs none b; mkdir b/u b/w b/m
+    mount -t overlay overlay b/m -o lowerdir=.,upperdir=b/u,workdir=b/w; cd b/m`;
+
+test('union: on an overlay whiteouts are files, which the kernel understands in a layer below', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir -p l2/d/sub l2/e l2/gone/deep; for f in l2/top l2/d/one l2/d/two l2/d/sub/x l2/e/f l2/gone/g; do echo low > $f; done
+    ${onOverlay()}
+    ! mknod w/whiteout c 0 0 2> /dev/null; ! mount_kernel 2> /dev/null
+    mount_union
+    rm m/top; rm -r m/gone; mv m/d/one m/d/new; mv m/e/f m/d/two; rm -r m/d/sub; mkdir m/d/sub
+    look() { find $1 -mindepth 1 ! -type d -printf '%P %s\\n' -o -printf '%P\\n' | sort; find $1 -type f -exec cat {} +; }
+    look m > ../seen; umount m; mount_union; look m | diff ../seen -; umount m
+    [ "$(stat -c '%F %a' u/top)" = 'regular empty file 600' ]; [ "$(getfattr --only-values -n trusted.overlay.opaque u)" = x ]
+    [ "$(getfattr --only-values -n trusted.overlay.opaque u/d/sub)" = y ]
+    cd ..; mkdir k; cp -a m/u m/l2 k; mkdir k/m; cd k; mount -t overlay overlay m -o lowerdir=u:l2; look m | diff ../seen -; umount m`,
+  );
+});
+
+test('union: on an overlay a directory that was made over another one can be renamed, and hides both names', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir -p l2/d l2/e; echo low > l2/d/f; echo low > l2/e/f; ${onOverlay()}
+    mount_union; rm -r m/d m/e; mkdir m/d; echo new > m/d/new; mv m/d m/other; [ ! -e m/d ]; [ "$(ls m m/other | tr '\\n' ' ')" = 'm: other  m/other: new ' ]
+    mkdir m/d m/e; mv -T m/other m/e; mv -T m/e m/d; [ "$(find m | sort | tr '\\n' ' ')" = 'm m/d m/d/new ' ]; umount m
+    mount_union; [ "$(find m | sort | tr '\\n' ' ')" = 'm m/d m/d/new ' ]; umount m; [ -z "$(ls -A w/work)" ]`,
+  );
+});
+
+test('union: a directory with whiteouts that comes among merged ones shows none of them', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir -p l2/p u/alone; echo low > l2/p/f; : > u/alone/hidden; setfattr -n trusted.overlay.whiteout -v y u/alone/hidden
+    setfattr -n trusted.overlay.opaque -v x u/alone
+    mount_union; [ -z "$(ls -A m/alone)" ]; mv m/alone m/p/alone; [ -z "$(ls -A m/p/alone)" ]; umount m; mount_union; [ -z "$(ls -A m/p/alone)" ]
+    rmdir m/p/alone; umount m`,
+  );
+});
+
+test('union: a file is a whiteout in every layer by its attribute alone, as the kernel looks names up', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `for f in a b c d e; do echo low > l2/$f; done
+    for f in l1/a u/b l1/d; do : > $f; setfattr -n trusted.overlay.whiteout -v '' $f; done
+    : > l1/c; echo full > u/d; setfattr -n trusted.overlay.whiteout -v y u/d; : > u/e; setfattr -n trusted.overlay.overlay.whiteout -v y u/e
+    names() { for f in a b c d e; do [ -e m/$f ] && echo $f; done | tr -d '\\n'; }
+    mount_kernel; [ "$(names)" = cde ]; umount m; mount_union; [ "$(names)" = cde ]; : > m/b; [ -e m/b ]; [ "$(cat m/d)" = full ]; umount m`,
   );
 });
 

@@ -10,6 +10,7 @@ import { mount, umount } from '../../src/sys/mount.ts';
 import { quickly } from '../../src/sys/quick.ts';
 import { generator, pick, type Random } from '../unit/layer-mutations.ts';
 import { ALL_KINDS, type Call, carryOut, describe, type Kind, type Side } from './calls.ts';
+import { overlayWith } from './overlaid.ts';
 import { describeTree } from './tree.ts';
 
 export interface Plan {
@@ -126,7 +127,8 @@ function age(directory: string): void {
   execFileSync('find', [directory, '-depth', '-exec', 'touch', '-h', '-d', '@1000000000', '{}', '+']);
 }
 
-const ofOverlay = (name: string): boolean => /^trusted\.overlay\.(origin|impure|uuid)$/.test(name);
+const ofOverlay = (attribute: string): boolean =>
+  /^trusted\.overlay\.((origin|impure|uuid)=|opaque=78$)/.test(attribute);
 const none = (): boolean => false;
 
 function compare(what: string, kernel: readonly string[], union: readonly string[], found: string[]): void {
@@ -145,16 +147,19 @@ function treeOf(path: string, skip: (name: string) => boolean): string[] {
   return lines;
 }
 
-/** @param directory an empty one, on a file system with attributes @returns differences; nothing when there are none */
-export async function runPlan({ seed, calls, users }: Plan, directory: string): Promise<string[]> {
+/** @param directory an empty one, on a file system with attributes @param overlaid the union's layers lie on an overlay there
+ *  @returns differences; nothing when there are none */
+export async function runPlan({ seed, calls, users }: Plan, directory: string, overlaid: boolean): Promise<string[]> {
   const found: string[] = [];
   makeLower(directory, seed);
-  const data = (side: string): string =>
-    `lowerdir=${directory}/l1:${directory}/l2,upperdir=${directory}/${side}u,workdir=${directory}/${side}w`;
-  for (const side of ['k', 'u']) for (const part of 'uwm') mkdirSync(join(directory, side + part));
+  const [below, unionBelow] = [directory, overlaid ? overlayOf(directory) : directory];
+  const data = (place: string, side: string): string =>
+    `lowerdir=${place}/l1:${place}/l2,upperdir=${place}/${side}u,workdir=${place}/${side}w`;
   const [kernelAt, unionAt] = [join(directory, 'km'), join(directory, 'um')];
-  mount('overlay', kernelAt, 'overlay', 0, data('k'));
-  let child = await mountUnion(unionAt, data('u'));
+  for (const each of [kernelAt, unionAt]) mkdirSync(each);
+  for (const part of 'uw') for (const each of [`${below}/k`, `${unionBelow}/u`]) mkdirSync(each + part);
+  mount('overlay', kernelAt, 'overlay', 0, data(below, 'k'));
+  let child = await mountUnion(unionAt, data(unionBelow, 'u'));
   try {
     quickly.umask(0o022);
     const kernel: Side = { root: openRoot(kernelAt), files: new Map() };
@@ -174,17 +179,28 @@ export async function runPlan({ seed, calls, users }: Plan, directory: string): 
     compare('merged', kernelTree, unionTree, found);
     umount(kernelAt, 0);
     await unmountUnion(unionAt, child);
-    compare('upper', treeOf(join(directory, 'ku'), ofOverlay), treeOf(join(directory, 'uu'), ofOverlay), found);
+    compare('upper', treeOf(join(below, 'ku'), ofOverlay), treeOf(join(unionBelow, 'uu'), ofOverlay), found);
     // Each goes on where the other one stopped.
-    mount('overlay', kernelAt, 'overlay', 0, data('u'));
-    child = await mountUnion(unionAt, data('k'));
+    mount('overlay', kernelAt, 'overlay', 0, overlaid ? overCopy(unionBelow, directory) : data(below, 'u'));
+    child = await mountUnion(unionAt, data(below, 'k'));
     compare("the union's upper mounted by the kernel", unionTree, treeOf(kernelAt, none), found);
     compare("the kernel's upper mounted by the union", kernelTree, treeOf(unionAt, none), found);
   } finally {
     for (const at of [kernelAt, unionAt]) forceUnmount(at);
     child.kill('SIGKILL');
+    if (overlaid) forceUnmount(unionBelow);
   }
   return found;
+}
+
+function overlayOf(directory: string): string {
+  return overlayWith([join(directory, 'l1'), join(directory, 'l2')], directory, age);
+}
+
+/** The kernel takes files for whiteouts in lower layers only: so there it mounts what the union has left, copied from the overlay. */
+function overCopy(unionBelow: string, directory: string): string {
+  execFileSync('cp', ['-a', join(unionBelow, 'uu'), join(directory, 'copy')]);
+  return `lowerdir=${['copy', 'l1', 'l2'].map((name) => join(directory, name)).join(':')}`;
 }
 
 function forceUnmount(at: string): void {

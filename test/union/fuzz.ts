@@ -10,10 +10,11 @@ const [seeds = '20', first = '1', count = '120', place = ''] = process.argv.slic
 
 if (place === '') {
   const work = mkdtempSync(join(tmpdir(), 'tsbox-union-'));
-  // On a tmpfs, or with FILE_SYSTEM=ext4 (or another one that mkfs can make) in a file on it.
+  // On a tmpfs, or with FILE_SYSTEM=ext4 (or another one that mkfs can make) in a file on it; with FILE_SYSTEM=overlay the union's layers lie
+  // on an overlay, of which the kernel's would refuse them.
   const type = process.env['FILE_SYSTEM'] ?? 'tmpfs';
   const disk = `cd "$1" && truncate -s 400M disk && mkfs -t ${type} -q disk && mount -o loop disk "$1"`;
-  const script = `mount -t tmpfs -o mode=755 union "$1" && ${type === 'tmpfs' ? '' : `${disk} && `}shift && exec "$@"`;
+  const script = `mount -t tmpfs -o mode=755 union "$1" && ${type === 'tmpfs' || type === 'overlay' ? '' : `${disk} && `}shift && exec "$@"`;
   const argv = [
     '--mount',
     'sh',
@@ -38,7 +39,7 @@ mkdirSync(directory);
 
 async function differences(plan: Plan): Promise<string[]> {
   clear(directory);
-  return runPlan(plan, directory);
+  return runPlan(plan, directory, process.env['FILE_SYSTEM'] === 'overlay');
 }
 
 let failed = 0;

@@ -6,14 +6,14 @@ import { statOf } from './status.ts';
 
 const memory = allocate(0x40000);
 
-/** @param root descriptor @param skip attributes that are left out */
-export function describeTree(root: number, skip: (xattr: string) => boolean): string[] {
+/** @param root descriptor @param skip attributes that are left out, as `NAME=HEX` */
+export function describeTree(root: number, skip: (attribute: string) => boolean): string[] {
   const lines: string[] = [];
   visit(root, '.', lines, skip);
   return lines.sort();
 }
 
-function visit(root: number, path: string, lines: string[], skip: (xattr: string) => boolean): void {
+function visit(root: number, path: string, lines: string[], skip: (attribute: string) => boolean): void {
   const status = statOf(root, path, 0x100);
   if (typeof status === 'number') {
     lines.push(`${path} error ${status}`);
@@ -22,8 +22,12 @@ function visit(root: number, path: string, lines: string[], skip: (xattr: string
   const type = status.mode & 0o170000;
   const link = type === 0o120000 ? ` -> ${linkOf(root, path)}` : '';
   const data = type === 0o100000 ? ` ${dataOf(root, path)}` : '';
-  // Whiteouts may be names of one file.
-  const isWhiteout = type === 0o020000 && status.device === '0:0';
+  // Whiteouts may be names of one file; and they have two forms.
+  const isWhiteout =
+    (type === 0o020000 && status.device === '0:0') ||
+    (type === 0o100000 &&
+      status.size === 0 &&
+      / trusted\.overlay\.whiteout=/.test(` ${xattrsOf(root, path, () => false)}`));
   lines.push(isWhiteout ? `${path} whiteout` : `${path} ${shown(status)}${link}${data} ${xattrsOf(root, path, skip)}`);
   if (type === 0o040000) for (const name of namesOf(root, path)) visit(root, `${path}/${name}`, lines, skip);
 }
@@ -46,7 +50,7 @@ function dataOf(root: number, path: string): string {
   return `#${hash}`;
 }
 
-function xattrsOf(root: number, path: string, skip: (xattr: string) => boolean): string {
+function xattrsOf(root: number, path: string, skip: (attribute: string) => boolean): string {
   const real = `/proc/self/fd/${root}/${path}`;
   const length = quickly.llistxattr(cstring(real), memory.address, 0x10000);
   if (length <= 0) return '';
@@ -55,11 +59,11 @@ function xattrsOf(root: number, path: string, skip: (xattr: string) => boolean):
     .split('\0')
     .sort();
   return names
-    .filter((name) => !skip(name))
     .map((name) => {
       const size = quickly.lgetxattr(cstring(real), cstring(name), memory.address, 0x10000);
       return `${name}=${size < 0 ? size : memory.bytes.toString('hex', 0, size)}`;
     })
+    .filter((attribute) => !skip(attribute))
     .join(' ');
 }
 
