@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { bytesOf } from '../layer/entry.ts';
 import { ownersInside } from '../layer/owners.ts';
 import { walkTree } from '../layer/walk.ts';
-import { isWhiteoutDevice } from '../layer/whiteout.ts';
+import { isWhiteout } from '../layer/whiteout.ts';
 import { S } from '../spec/linux.ts';
 import { requireContainer } from '../store/containers.ts';
 import { type Child, childOf, type Piece, rootPieces, type Stack } from '../store/lookup.ts';
@@ -45,12 +45,13 @@ const text = (name: string) => bytesOf(name).toString();
 
 function changesOf(layer: RwLayer): Kinds {
   const [, ...below] = layer.stack;
+  const form = isHostRoot() ? 'overlay' : 'overlay-user';
   const found: Kinds = new Map();
   /** Of the directories that were met: what the layers below have there. */
   const pieces = new Map<string, readonly Piece[]>([['', rootPieces(below)]]);
   for (const { path, status } of walkTree(layer.upper, () => true)) {
     const child = childOf(below, pieces.get(parent(path)) ?? [], text(base(path)));
-    if (isWhiteoutDevice(status)) {
+    if (isWhiteout(status, form, (name) => lgetxattr(host(layer, path), name))) {
       if (child !== undefined) found.set(path, 'D');
       continue;
     }

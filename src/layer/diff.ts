@@ -8,7 +8,14 @@ import { baseOf, bytesOf, parentOf, quoted } from './entry.ts';
 import { createOutput, type Output } from './output.ts';
 import { type Owners, shiftXattr } from './owners.ts';
 import { type Item, isGone, walkTree } from './walk.ts';
-import { isOverlayXattr, isWhiteoutDevice, OPAQUE_MARKER, OPAQUE_XATTR, WHITEOUT_PREFIX } from './whiteout.ts';
+import {
+  isOverlayXattr,
+  isWhiteout,
+  OPAQUE_MARKER,
+  OPAQUE_XATTR,
+  type UnionForm,
+  WHITEOUT_PREFIX,
+} from './whiteout.ts';
 import { archiveEnd, encodeHeader, paddingOf, type WrittenEntry } from './write.ts';
 
 export interface TreeOptions {
@@ -22,7 +29,7 @@ export interface TreeOptions {
 
 export interface DiffOptions extends TreeOptions {
   /** The form of the whiteouts in the directory. */
-  whiteouts: 'overlay' | 'overlay-user';
+  whiteouts: UnionForm;
 }
 
 const TYPES: Readonly<Record<number, WrittenEntry['type']>> = {
@@ -106,7 +113,7 @@ function* packItems(items: Iterable<Item>, options: TreeOptions, form: Form): Ge
       options.onNotice?.(`${quoted(item.path)} is a socket and was left out`);
       continue;
     }
-    if (form !== undefined && isWhiteoutDevice(item.status)) {
+    if (form !== undefined && isWhiteout(item.status, form, (name) => xattrOf(item, name))) {
       yield* output.put(encodeHeader(marker(whiteoutName(item.path), item)));
       continue;
     }
@@ -222,6 +229,16 @@ function marker(name: string, item: Item): WrittenEntry {
 /** For the calls that know no directory descriptor; the last component is not followed. */
 function nameOf(item: Item): Buffer {
   return Buffer.concat([Buffer.from(`/proc/self/fd/${item.dirfd}/`), item.base]);
+}
+
+/** What is gone meanwhile has none. */
+function xattrOf(item: Item, name: string): Buffer | undefined {
+  try {
+    return lgetxattr(nameOf(item), name);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
 }
 
 function readXattrs(

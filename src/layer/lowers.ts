@@ -7,7 +7,9 @@ import { fgetxattr, flistxattr, lgetxattr } from '../sys/xattr.ts';
 import { bytesOf, parentOf } from './entry.ts';
 import type { Attributes } from './metadata.ts';
 import { RESOLVE_INSIDE } from './target.ts';
-import { isOverlayXattr, isWhiteoutDevice, OPAQUE_XATTR } from './whiteout.ts';
+import { isOverlayXattr, isWhiteout, OPAQUE_XATTR, type ReadXattr, type UnionForm } from './whiteout.ts';
+
+const FORMS: readonly UnionForm[] = ['overlay', 'overlay-user'];
 
 /** What was found: an O_PATH descriptor, for the caller to close. */
 export interface Found {
@@ -47,6 +49,29 @@ function isOpaque({ fd }: Found): boolean {
   });
 }
 
+/** Layers of root, and of a user, look alike here. */
+function hides(status: FileStatus, read: ReadXattr): boolean {
+  return FORMS.some((form) => isWhiteout(status, form, read));
+}
+
+/** What may not be read is no whiteout of this user's. */
+function xattrOf(found: Found, name: string): Buffer | undefined {
+  try {
+    const fd = openFound(found);
+    try {
+      return fgetxattr(fd, name);
+    } finally {
+      close(fd);
+    }
+  } catch (error) {
+    if (isErrno(error, 'EACCES')) return undefined;
+    throw error;
+  }
+}
+
+const pathIn = (dirfd: number, name: string): Buffer =>
+  Buffer.concat([Buffer.from(`/proc/self/fd/${dirfd}/`), bytesOf(name)]);
+
 /** @param top the directory of the layer that is above the others, open @param lowers directories, the nearest first */
 export function openLowers(top: number, lowers: readonly string[]): LowerView {
   const roots = [top];
@@ -84,7 +109,7 @@ export function openLowers(top: number, lowers: readonly string[]): LowerView {
     for (const root of partsOf(parentOf(path))) {
       const found = root === top ? undefined : tryOpen(root, path);
       if (found === undefined) continue;
-      if (!isWhiteoutDevice(found.status)) return found;
+      if (!hides(found.status, (name) => xattrOf(found, name))) return found;
       close(found.fd);
       return undefined;
     }
@@ -111,7 +136,8 @@ export function rootNames(lowers: readonly string[]): string[] {
     const root = openat(AT_FDCWD, lower, OPEN.RDONLY | OPEN.DIRECTORY);
     try {
       for (const name of namesIn(root)) {
-        if (!seen.has(name)) seen.set(name, !isWhiteoutDevice(statAt(root, bytesOf(name))));
+        if (!seen.has(name))
+          seen.set(name, !hides(statAt(root, bytesOf(name)), (xattr) => lgetxattr(pathIn(root, name), xattr)));
       }
     } finally {
       close(root);

@@ -5,23 +5,12 @@
  */
 import { isErrno } from '../errors.ts';
 import { S } from '../spec/linux.ts';
-import {
-  AT_REMOVEDIR,
-  close,
-  lutimensat,
-  mkdirat,
-  mknodat,
-  OPEN,
-  openat,
-  openat2,
-  RESOLVE,
-  unlinkat,
-} from '../sys/file.ts';
+import { AT_REMOVEDIR, close, lutimensat, mkdirat, OPEN, openat, openat2, RESOLVE, unlinkat } from '../sys/file.ts';
 import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, fremovexattr, fsetxattr } from '../sys/xattr.ts';
 import { baseOf, bytesOf, damaged, parentOf, quoted, type TarEntry } from './entry.ts';
 import type { Attributes, MetadataWriter } from './metadata.ts';
-import { OPAQUE_XATTR, type WhiteoutForm } from './whiteout.ts';
+import { makeWhiteout, OPAQUE_XATTR, type WhiteoutForm } from './whiteout.ts';
 
 /** The last component may be a symlink only where that itself is meant (O_NOFOLLOW, O_PATH). */
 export const RESOLVE_INSIDE = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
@@ -98,6 +87,8 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
   const open = new Map<string, number>();
   const pending = new Map<string, Attributes>();
   const whiteouts = new Set<string>();
+  /** Does this file system keep devices 0:0 for itself, so that whiteouts are files? */
+  let asFiles = false;
   const made = form === 'remove' ? new Set<string>() : undefined;
   const emptied = new Set<string>(); // what is made in these is of this layer
   let lastPath = '';
@@ -170,7 +161,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
       }
       clear(dirfd, path);
       mkdirat(dirfd, base, 0o700);
-      if (hidden) markOpaque(dirfd, base);
+      if (hidden) markOpaque(dirfd, base, path);
       attributes = FRESH;
     }
     own(path);
@@ -189,7 +180,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
           const hidden = whiteouts.has(path);
           clear(dirfd, path);
           mkdirat(dirfd, base, 0o700);
-          if (hidden) markOpaque(dirfd, base);
+          if (hidden) markOpaque(dirfd, base, path);
         }
       }
       own(path);
@@ -246,15 +237,18 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
       else if (exists(dirfd, base)) clear(dirfd, path);
       return;
     }
+    if (form === 'remove') return;
     try {
-      mknodat(dirfd, base, S.S_IFCHR);
+      const whiteout = makeWhiteout(dirfd, base, form, parentOf(path) === '');
+      asFiles = whiteout !== 'device';
+      if (whiteout === 'needless') return;
       whiteouts.add(path);
       if (time !== undefined) lutimensat(dirfd, base, time.mtime, time.mtimeNsec);
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
       // A whiteout speaks of lower layers only: what this layer has stays, and what is below it is hidden.
       if (!isDirectory(statAt(dirfd, base))) return;
-      markOpaque(dirfd, base);
+      markOpaque(dirfd, base, path);
       if (pending.get(path) === IMPLIED) pending.set(path, FRESH);
     }
   }
@@ -277,20 +271,28 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     }
   }
 
-  function markOpaque(dirfd: number, base: Buffer): void {
+  function markOpaque(dirfd: number, base: Buffer, path: string): void {
     if (form === 'remove') return;
     const fd = openat(dirfd, base, OPEN_DIRECTORY);
     try {
+      if (asFiles) removeWhiteouts(fd, path);
       fsetxattr(fd, OPAQUE_XATTR[form], Buffer.from('y'));
     } finally {
       close(fd);
     }
   }
 
+  /** Of a directory that becomes opaque: its mark can say only one of the two. */
+  function removeWhiteouts(fd: number, path: string): void {
+    for (const name of namesIn(fd)) {
+      if (whiteouts.delete(path === '' ? name : `${path}/${name}`)) unlinkat(fd, bytesOf(name));
+    }
+  }
+
   function makeOpaque(path: string, entry: string): void {
     const fd = directory(path, entry);
     if (made === undefined) {
-      markOpaque(fd, Buffer.from('.'));
+      markOpaque(fd, Buffer.from('.'), path);
       return;
     }
     emptyOfOthers(fd, Buffer.from('.'), path, made);

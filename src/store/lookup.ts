@@ -50,8 +50,20 @@ export interface Child {
   pieces: Piece[];
 }
 
-function isWhiteout(stat: Stats): boolean {
-  return stat.isCharacterDevice() && stat.rdev === 0;
+/** Of both forms: a device 0:0, or an empty file that says so. */
+function isWhiteout(stat: Stats, host: string): boolean {
+  if (stat.isCharacterDevice()) return stat.rdev === 0;
+  return stat.isFile() && stat.size === 0 && ownXattr(host, 'whiteout') !== undefined;
+}
+
+/** What overlayfs has written beside a file, which in a running container may be gone by now. */
+function ownXattr(host: string, name: string): Buffer | undefined {
+  try {
+    return lgetxattr(host, `${isHostRoot() ? 'trusted' : 'user'}.overlay.${name}`);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENOTDIR')) return undefined;
+    throw error;
+  }
 }
 
 /** What stands at a path of the host; a symlink itself. In a running container a directory may have become a file meanwhile. */
@@ -68,8 +80,7 @@ function lookAt(host: string): Stats | undefined {
 function hidesBelow(stack: Stack, { host, layer }: Piece): boolean {
   const root = stack[layer] ?? '';
   if (host.length === root.length || root.endsWith('-init/diff')) return false;
-  const namespace = isHostRoot() ? 'trusted' : 'user';
-  return lgetxattr(host, `${namespace}.overlay.opaque`)?.toString('latin1') === 'y';
+  return ownXattr(host, 'opaque')?.toString('latin1') === 'y';
 }
 
 /** The pieces of the stack's own root. */
@@ -86,7 +97,8 @@ export function childOf(stack: Stack, directory: readonly Piece[], name: string)
     const stat = lookAt(host);
     if (stat !== undefined) {
       if (!stat.isDirectory()) {
-        if (found === undefined && !isWhiteout(stat)) return { found: { host, layer: piece.layer, stat }, pieces };
+        if (found === undefined && !isWhiteout(stat, host))
+          return { found: { host, layer: piece.layer, stat }, pieces };
         break;
       }
       found ??= { host, layer: piece.layer, stat };

@@ -1,5 +1,5 @@
-/** A data root that is mounted read-only while a container runs, and one on a file system without extended attributes: in a mount
- *  namespace of the test's own, each verb works or says why not. */
+/** A data root that is mounted read-only while a container runs, one on a file system without extended attributes, and one on an overlay: in
+ *  a mount namespace of the test's own, each verb works or says why not. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,11 +18,15 @@ interface Place {
   root: string;
 }
 
+const overlayOn = (root: string): string =>
+  `mount -t tmpfs none ${root} && cd ${root} && mkdir l u w && mount -t overlay overlay ${root} -o lowerdir=l,upperdir=u,workdir=w && cd /`;
+
 /** A file system of this type under the data root, which nobody else sees. */
 async function mounted(t: TestContext, type: string): Promise<Place> {
   const box = sandbox(t);
   mkdirSync(box.dataRoot);
-  const script = `mount -t ${type} none ${box.dataRoot} && echo up && read end`;
+  const mount = type === 'overlay' ? overlayOn(box.dataRoot) : `mount -t ${type} none ${box.dataRoot}`;
+  const script = `${mount} && echo up && read end`;
   const holder = spawn('unshare', ['-m', 'sh', '-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.after(async () => {
     const closed = once(holder, 'close');
@@ -118,4 +122,33 @@ test('data root without extended attributes: what needs them says so, and nothin
   assert.equal(ok('ps', '--all', '--quiet'), '');
   assert.equal(ok('images', '--format', '{{.Repository}}'), 'image\n');
   ok('rmi', 'image');
+});
+
+test('data root on an overlay: images are unpacked, the union shows them, diff and commit read what it leaves', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'file:/dev/fuse', 'command:unshare', `file:${ARCHIVES}/layers.tar`)) return;
+  const { ok, command, root } = await mounted(t, 'overlay');
+  ok('load', '--input', join(ARCHIVES, 'layers.tar'));
+  const merged = join(root, 'm');
+  command('mkdir', merged);
+  const inUnion = (data: string, script: string): void => {
+    const union = join(REPOSITORY, 'bin/tsbox-union');
+    command('sh', '-ec', `${union} ${merged} -o ${data}; cd ${merged}; trap 'cd /; umount ${merged}' EXIT; ${script}`);
+  };
+  const dirs = (...names: string[]) => names.map((name) => `{{.GraphDriver.Data.${name}}}`).join(':');
+  const layers = ok('image', 'inspect', '--format', dirs('UpperDir', 'LowerDir'), 'layers').trim();
+  const look = join(import.meta.dirname, 'fixture-tree.ts');
+  const check = `import { fixtureDifferences } from '${look}'; process.exit(fixtureDifferences('.').map((line) => console.error(line)).length)`;
+  inUnion(`lowerdir=${layers}`, `${process.execPath} --input-type=module -e "${check}"`);
+
+  ok('create', '--name', 'one', 'layers', 'true');
+  const [upper, work, lower] = ['UpperDir', 'WorkDir', 'LowerDir'].map((name) =>
+    ok('inspect', '--format', dirs(name), 'one').trim(),
+  );
+  const change = 'mkdir fixture/new; echo x > fixture/new/file; rm -r etc; [ ! -e etc ]';
+  inUnion(`lowerdir=${lower},upperdir=${upper},workdir=${work}`, change);
+  const changes = 'C /fixture\nA /fixture/new\nA /fixture/new/file\nD /etc\n';
+  assert.deepEqual(ok('diff', 'one').split('\n').sort(), changes.split('\n').sort());
+  ok('commit', 'one', 'two');
+  const again = ok('image', 'inspect', '--format', dirs('UpperDir', 'LowerDir'), 'two').trim();
+  inUnion(`lowerdir=${again}`, '[ ! -e etc ]; [ "$(cat fixture/new/file)" = x ]');
 });

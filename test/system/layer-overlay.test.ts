@@ -1,6 +1,7 @@
-/** Layers on disk as the kernel's overlayfs reads them. Mounts are made in a mount namespace of their own. */
+/** Layers on disk as the kernel's overlayfs reads them. Mounts are made in a mount namespace of their own. Where the directory for temporary
+ *  files is on an overlay itself, so are the layers, and what the kernel refuses there is mounted by tsbox-union: `layer-overlaid.test.ts`. */
 import assert from 'node:assert/strict';
-import { lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { applyLayer } from '../../src/layer/apply.ts';
@@ -21,7 +22,9 @@ import {
   snapshot,
 } from '../unit/layer-support.ts';
 
-const FIXTURES = join(import.meta.dirname, '../../rootfs-fixtures/build');
+const REPOSITORY = join(import.meta.dirname, '../..');
+const FIXTURES = join(REPOSITORY, 'rootfs-fixtures/build');
+const UNION = join(REPOSITORY, 'bin/tsbox-union');
 
 /** Unpacks layers, the base first. @returns their directories, the nearest first */
 async function layers(root: string, archives: readonly Buffer[]): Promise<string[]> {
@@ -35,6 +38,9 @@ async function layers(root: string, archives: readonly Buffer[]): Promise<string
   return lowers;
 }
 
+const OVERLAYFS_SUPER_MAGIC = 0x794c7630;
+const isOverlay = (directory: string): boolean => statfsSync(directory).type === OVERLAYFS_SUPER_MAGIC;
+
 /** Runs a shell command in `merged`, where the layers are mounted; `upper` when there is one. */
 function inOverlay(root: string, lowers: readonly string[], command: string, upper?: string): string {
   const merged = join(root, 'merged');
@@ -43,7 +49,9 @@ function inOverlay(root: string, lowers: readonly string[], command: string, upp
   if (upper !== undefined) for (const path of [upper, join(root, 'work')]) mkdirSync(path, { recursive: true });
   if (upper === undefined && lowers.length === 1) mkdirSync(join(root, 'nothing'), { recursive: true });
   const all = upper === undefined && lowers.length === 1 ? [...lowers, join(root, 'nothing')] : lowers;
-  const script = `mount -t overlay overlay -o lowerdir=${all.join(':')}${writable} ${merged} && cd ${merged} && ${command}`;
+  const mount = upper !== undefined && isOverlay(root) ? `${UNION} ${merged}` : `mount -t overlay overlay ${merged}`;
+  // A union ends with its mount, and the mount with whoever is in its namespace.
+  const script = `trap 'cd /; umount ${merged}' EXIT; ${mount} -o lowerdir=${all.join(':')}${writable} && cd ${merged} && ${command}`;
   return run('unshare', ['-m', 'bash', '-c', script]).toString();
 }
 
@@ -66,6 +74,9 @@ test('layer: a whiteout hides, an opaque directory starts empty, whatever the or
   assert.deepEqual(await merged(t, base, [{ name: 'd/' }, marker, { name: 'd/new' }, { name: '.wh.gone' }]), wanted);
   assert.deepEqual(await merged(t, base, [{ name: '.wh.gone' }, { name: 'd/new' }, { name: 'd/' }, marker]), wanted);
   assert.deepEqual(await merged(t, base, [marker, { name: 'd/new' }, { name: 'd/' }, { name: '.wh.gone' }]), wanted);
+  const both = [marker, { name: 'd/.wh.old' }, { name: 'd/.wh.sub' }, { name: 'd/new' }, { name: '.wh.gone' }];
+  assert.deepEqual(await merged(t, base, both), wanted);
+  assert.deepEqual(await merged(t, base, both.reverse()), wanted);
 });
 
 test('layer: a whiteout and a directory of its name in one layer: the directory, without what was below', async (t) => {
