@@ -9,7 +9,7 @@ import { leases } from '../store/network-leases.ts';
 import { readRunNetwork } from '../store/network-run.ts';
 import { instanceDigits, networks } from '../store/networks.ts';
 import type { Store } from '../store/store.ts';
-import { addressesOf, linkInfo, routes } from '../sys/netlink.ts';
+import { addressesOf, linkInfo, wayOut } from '../sys/netlink.ts';
 import { elementExists, tableExists } from '../sys/nftables.ts';
 
 const ETHERNET_MTU = 1500;
@@ -38,8 +38,7 @@ function mtuOf(network: NetworkRecord, link: { mtu: number } | undefined): numbe
   const { mtu } = bridgeOptions(network);
   if (mtu > 0) return mtu;
   if (network.KeepsInterface === true && link !== undefined) return link.mtu;
-  // Without IPv6 to the outside the kernel has a default route to lo, which leads nowhere.
-  const device = routes().find(({ to, device: name }) => to.endsWith('/0') && name !== 'lo')?.device;
+  const device = wayOut();
   return (device === undefined ? undefined : linkInfo(device)?.mtu) ?? ETHERNET_MTU;
 }
 
@@ -55,7 +54,7 @@ export function bridgeFacts(network: NetworkRecord, table: string): BridgeInput 
     mtu: mtuOf(network, link),
     isThere: link !== undefined,
     isUp: link?.up === true,
-    addresses: link === undefined ? [] : addressesOf(known.bridge),
+    addresses: link === undefined ? [] : addressesOf(link),
     isKnown: elementExists(table, element.set, element.bytes),
   };
 }

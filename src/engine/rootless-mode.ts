@@ -1,7 +1,7 @@
 /** Which network an ordinary user's container has. */
 import { accessSync, constants } from 'node:fs';
 import type { Carrier } from '../plan/rootless-network.ts';
-import { routes } from '../sys/netlink.ts';
+import { wayOut } from '../sys/netlink.ts';
 
 /** The best first. */
 export const CARRIERS: readonly Carrier[] = ['pasta', 'slirp4netns'];
@@ -27,7 +27,7 @@ export function isCarrier(mode: string): mode is Carrier {
 /** pasta has the container's address and routes from the host; slirp4netns makes them up. */
 function isUsable(carrier: Carrier): boolean {
   if (!isInstalled(carrier)) return false;
-  return carrier !== 'pasta' || routes().some(({ to, device }) => to.endsWith('/0') && device !== 'lo');
+  return carrier !== 'pasta' || wayOut() !== undefined;
 }
 
 /** For who has no rights over the host's network.

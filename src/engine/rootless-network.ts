@@ -17,7 +17,7 @@ import { pickPorts } from '../spec/published.ts';
 import { runNetworkFile } from '../store/network-run.ts';
 import { runDirectory, type Store } from '../store/store.ts';
 import { requireBuiltFile } from '../sys/built-file.ts';
-import { addressesOf, routes } from '../sys/netlink.ts';
+import { addressesOf, defaultRoutes, linkInfo } from '../sys/netlink.ts';
 import { canBind } from '../sys/socket.ts';
 import type { ContainerRequest } from './api.ts';
 import type { ContainerNetwork } from './container-network.ts';
@@ -103,13 +103,12 @@ export function noNetworkNotice(
 
 /** The address of the host that pasta gives the container too: that of the interface with the best default route. */
 function copied(version: 4 | 6): { address: string; gateway: string } | undefined {
-  const [route] = routes()
-    .filter(
-      (one) => one.version === version && /\/0$/.test(one.to) && one.device !== undefined && one.via !== undefined,
-    )
+  const [route] = defaultRoutes(version)
+    .filter(({ device, via }) => device !== undefined && via !== undefined)
     .sort((a, b) => a.priority - b.priority);
   if (route?.device === undefined || route.via === undefined) return undefined;
-  const address = addressesOf(route.device).find((one) => {
+  const link = linkInfo(route.device);
+  const address = link && addressesOf(link).find((one) => {
     const parsed = parseAddress(one.replace(/\/.*/, ''));
     return parsed?.version === version && !/^fe80:/i.test(one);
   });

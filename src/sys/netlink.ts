@@ -220,14 +220,11 @@ function textOf(bytes: Buffer | undefined): string | undefined {
   return bytes?.toString('utf8').replace(/\0.*$/s, '');
 }
 
-/** `172.17.0.1/16` and the like, as they were added; those of IPv6 that the kernel gives each link are among them.
- *  @returns nothing where there is no such link */
-export function addressesOf(name: string): string[] {
-  const link = linkInfo(name);
-  if (link === undefined) return [];
+/** `172.17.0.1/16` and the like, as they were added; those of IPv6 that the kernel gives each link are among them. */
+export function addressesOf({ index, name }: Link): string[] {
   const sent = message(RTM_GETADDR, NLM_F_DUMP, Buffer.alloc(8));
   return ask(NETLINK_ROUTE, sent, 'addr', () => `list the addresses of ${name}`)
-    .filter((answer) => answer.readUInt32LE(4) === link.index)
+    .filter((answer) => answer.readUInt32LE(4) === index)
     .flatMap((answer) => {
       const attributes = attributesOf(answer.subarray(8));
       const bytes = attributes.get(IFA.LOCAL) ?? attributes.get(IFA.ADDRESS);
@@ -253,12 +250,25 @@ export interface Route {
 
 /** The routes of the main table, of both versions of IP, that lead somewhere. */
 export function routes(): Route[] {
-  return ([4, 6] as const).flatMap((version) => {
-    const body = Buffer.alloc(12);
-    body[0] = FAMILY[version];
-    const answers = ask(NETLINK_ROUTE, message(RTM_GETROUTE, NLM_F_DUMP, body), 'route', () => 'list the routes');
-    return answers.flatMap((answer) => routeOf(version, answer));
-  });
+  return ([4, 6] as const).flatMap((version) => routeAnswers(version).flatMap((answer) => routeOf(version, answer)));
+}
+
+/** Those of them that lead to everywhere, `0.0.0.0/0` or `::/0`. */
+export function defaultRoutes(version: 4 | 6): Route[] {
+  const all = routeAnswers(version).filter((answer) => answer[1] === 0);
+  return all.flatMap((answer) => routeOf(version, answer));
+}
+
+/** The link that a default route leads to, of IPv4 first. Without IPv6 to the outside the kernel has one to lo, which leads nowhere. */
+export function wayOut(): string | undefined {
+  const of = (version: 4 | 6) => defaultRoutes(version).find(({ device }) => device !== 'lo')?.device;
+  return of(4) ?? of(6);
+}
+
+function routeAnswers(version: 4 | 6): Buffer[] {
+  const body = Buffer.alloc(12);
+  body[0] = FAMILY[version];
+  return ask(NETLINK_ROUTE, message(RTM_GETROUTE, NLM_F_DUMP, body), 'route', () => 'list the routes');
 }
 
 function routeOf(version: 4 | 6, answer: Buffer): Route[] {
