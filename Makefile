@@ -33,7 +33,7 @@ built := $(fixtures)/build
 node_modules := node_modules/.package-lock.json
 sources := $(shell find src scripts -name '*.ts') package.json
 
-.PHONY: $(shards) help run build native check types lint test unit fuzz system rootless vm fixtures bench bench-start bench-life bench-network bench-images bench-union soak install clean setup-image setup-test
+.PHONY: $(shards) help run build native check types lint test unit fuzz system rootless vm fixtures bench bench-start bench-life bench-lists bench-network bench-images bench-union soak install clean setup-image setup-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -91,6 +91,7 @@ fixtures: $(addprefix $(built)/,busybox.tar debian.tar layers.tar many-layers.ta
 bench: ## all measurements beside docker, podman, runc and tar
 	@$(MAKE) --no-print-directory bench-start
 	@$(MAKE) --no-print-directory bench-life
+	@$(MAKE) --no-print-directory bench-lists
 	@$(MAKE) --no-print-directory bench-network
 	@$(MAKE) --no-print-directory bench-images
 	@$(MAKE) --no-print-directory bench-union
@@ -100,6 +101,9 @@ bench-life: build $(built)/busybox.tar ## exec, start, stop, many containers, lo
 
 bench-start: build $(built)/busybox.tar ## start to exit of `true` in a container (RUNS=30)
 	@$(NODE) bench/run.ts $(or $(RUNS),30)
+
+bench-lists: build $(built)/busybox.tar ## ps and images of 1,000 (RUNS=15 MANY=1000)
+	@$(NODE) bench/lists.ts $(or $(RUNS),15) $(or $(MANY),1000)
 
 bench-network: build $(built)/busybox.tar ## what a network costs a start, and iperf3 between containers and to a published port (RUNS=30 ROUNDS=5)
 	@$(NODE) bench/network.ts $(or $(RUNS),30) $(or $(ROUNDS),5)

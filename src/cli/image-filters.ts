@@ -20,7 +20,7 @@ export function danglingOf(filters: Filters): boolean | undefined {
 
 /**
  * Leaves the images that fit all filters but `reference`, which is about names.
- * @param images with those that only serve as parents, where `dangling=true` is asked for
+ * @param images where `dangling` is asked for, with their parents, and for `true` with those that only serve as parents
  * @param createdOf when the image was made that a name stands for; throws when there is none
  * @throws UsageError
  */

@@ -89,7 +89,8 @@ async function load(
 ): Promise<ImageSummary[]> {
   const engine = await context.engine();
   const { imageCreated, listImages } = await import('../engine/images.ts');
-  const images = listImages(engine, { all }, (_, error) => complain(`tsbox: ${error.message}\n`));
+  const parents = filters.has('dangling');
+  const images = listImages(engine, { all, parents }, (_, error) => complain(`tsbox: ${error.message}\n`));
   return filterImages(images, filters, (name) => imageCreated(engine, name), Date.now());
 }
 
@@ -130,7 +131,9 @@ export function imageRows(image: ImageSummary, options: RowOptions): Row[] {
     Size: humanSize(image.size, 3),
     Tag: tag,
     UniqueSize: usage === undefined ? 'N/A' : humanSize(usage.unique),
-    VirtualSize: humanSize(image.size),
+    get VirtualSize() {
+      return humanSize(image.size);
+    },
   });
   if (image.tags.length + image.digests.length === 0) return [row(NONE, NONE, NONE)];
   const tags = image.tags

@@ -49,7 +49,6 @@ export const verb = command({
     const found = listContainers(engine, { all, networks, ports }, (_, error) => complain(`tsbox: ${error.message}\n`))
       .filter((summary) => fits(summary, filters, ancestors))
       .filter((summary) => !filters.has('network') || networksOf(summary).some((one) => inNetworks.includes(one)))
-      .sort((a, b) => (a.record.Created < b.record.Created ? 1 : -1))
       .slice(0, last > 0 ? last : undefined);
     const now = Date.now();
     if (flags.quiet && flags.format === undefined) {
@@ -106,30 +105,35 @@ export interface RowOptions {
   size?: Size | undefined;
 }
 
-/** A row of the list, by Docker's field names. Pure. */
+/** A row of the list, by Docker's field names; what few ask for is put together when it is asked for. Pure. */
 export function containerRow(summary: ContainerSummary, options: RowOptions): Row {
   const { record, image, state, health, ports } = summary;
   const { now, whole, size } = options;
   const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
   const labels = record.Config.Labels ?? {};
   const points = Object.values(record.MountPoints ?? {});
-  const mounts = points.map(({ Name, Source }) => Name || Source);
   const row = {
     Command: JSON.stringify(whole ? words : ellipsis(words, 20)),
-    // A time zone's name takes long to find, and few ask for it.
     get CreatedAt() {
       return localTime(record.Created);
     },
     ID: whole ? record.ID : shortId(record.ID),
     Image: imageText(image, whole),
-    Labels: Object.entries(labels)
-      .map(([key, value]) => `${key}=${value}`)
-      .sort()
-      .join(','),
-    LocalVolumes: String(points.filter(({ Driver }) => Driver === LOCAL_DRIVER).length),
-    Mounts: mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(','),
+    get Labels() {
+      const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+      return pairs.sort().join(',');
+    },
+    get LocalVolumes() {
+      return String(points.filter(({ Driver }) => Driver === LOCAL_DRIVER).length);
+    },
+    get Mounts() {
+      const mounts = points.map(({ Name, Source }) => Name || Source);
+      return mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(',');
+    },
     Names: record.Name.replace(/^\//, ''),
-    Networks: networksOf(summary).join(','),
+    get Networks() {
+      return networksOf(summary).join(',');
+    },
     Ports: ports === undefined ? '' : portsColumn(ports.published, ports.exposed),
     RunningFor: humanAge(record.Created, now),
     Size: sizeText(size),
@@ -220,7 +224,7 @@ function hasMount({ MountPoints }: ContainerSummary['record'], wanted: string): 
 
 async function loadImages(context: Parameters<typeof verb.run>[0]): Promise<ImageSummary[]> {
   const { listImages } = await import('../engine/images.ts');
-  return listImages(await context.engine(), { all: true });
+  return listImages(await context.engine(), { all: true, parents: true });
 }
 
 /** Is `image`, or one that it was made from, the one that `wanted` names? */

@@ -225,7 +225,8 @@ export interface ImageSummary {
   size: number;
   created: string;
   config: ImageConfig;
-  parent: string;
+  /** The image that it was made from, empty where that is not here; absent where nobody asked. */
+  parent?: string;
 }
 
 export interface HistoryEntry {

@@ -52,13 +52,9 @@ function imageSizes(store: Store): (config: ImageConfig) => number {
   };
 }
 
-function summary(
-  image: Pick<ImageSummary, 'id' | 'config' | 'size'>,
-  names: ImageNames | undefined,
-  parent = '',
-): ImageSummary {
+function summary(image: Pick<ImageSummary, 'id' | 'config' | 'size'>, names: ImageNames | undefined): ImageSummary {
   const { tags, digests } = names ?? { tags: [], digests: [] };
-  return { ...image, tags, digests, created: image.config.created ?? NEVER, parent };
+  return { ...image, tags, digests, created: image.config.created ?? NEVER };
 }
 
 /** One image by its full id. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
@@ -66,7 +62,7 @@ export function summarizeImage(engine: Engine, id: string): ImageSummary {
   const { store } = engine;
   const config = readImageConfig(store, id);
   const size = imageSizes(store)(config);
-  return summary({ id, config, size }, imageNames(store, id), imageParent(store, id));
+  return { ...summary({ id, config, size }, imageNames(store, id)), parent: imageParent(store, id) ?? '' };
 }
 
 /** When the image was made that a name or an id stands for: RFC 3339.
@@ -95,18 +91,23 @@ function once<T>(work: () => T): () => T {
   };
 }
 
-/** Images, the youngest first. Without `all` those are left out that have no name and only serve as parents of others. One that is
- *  removed meanwhile is left out.
+export interface ImageListOptions {
+  /** Those too that have no name and only serve as parents of others. */
+  all: boolean;
+  /** Each with its parent, which is one more look. */
+  parents?: boolean;
+}
+
+/** Images, the youngest first. One that is removed meanwhile is left out.
  *  @param onDamaged is told of images that cannot be read; the others are listed all the same; and of the file with their names: then
  *  they have none */
 export function listImages(
   engine: Engine,
-  options: { all: boolean },
+  options: ImageListOptions,
   onDamaged?: (id: string, error: TsboxError) => void,
 ): ImageSummary[] {
   const { store } = engine;
   const named = namesByImage(listedReferences(store, onDamaged));
-  // Most lists have no use for them, and each image is one more look.
   const parents = once(() => imageParents(store));
   const haveChildren = once(() => new Set(parents().values()));
   const images: ImageSummary[] = [];
@@ -116,7 +117,7 @@ export function listImages(
     try {
       const config = readImageConfig(store, id);
       const image = summary({ id, config, size: sizeOf(config) }, named.get(id));
-      images.push(Object.defineProperty(image, 'parent', { get: () => parents().get(id) ?? '', enumerable: true }));
+      images.push(options.parents ? { ...image, parent: parents().get(id) ?? '' } : image);
     } catch (error) {
       if (!(error instanceof TsboxError)) throw error;
       if (error.code !== 'ERR_TSBOX_NOT_FOUND') onDamaged?.(id, error);

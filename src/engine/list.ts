@@ -29,7 +29,8 @@ export function listContainers(
   const { store } = engine;
   const summaries: ContainerSummary[] = [];
   const imageName = imageNamer(store);
-  const records = listRecords(store, onDamaged);
+  // One that does not run has no run directory: of a thousand records only a few are read.
+  const records = listRecords(store, onDamaged, options.all ? undefined : runIds(store));
   // After the records: who has begun to run since then was at rest when they were read.
   const begun = runIds(store);
   for (const record of records) {

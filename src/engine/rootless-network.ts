@@ -108,10 +108,12 @@ function copied(version: 4 | 6): { address: string; gateway: string } | undefine
     .sort((a, b) => a.priority - b.priority);
   if (route?.device === undefined || route.via === undefined) return undefined;
   const link = linkInfo(route.device);
-  const address = link && addressesOf(link).find((one) => {
-    const parsed = parseAddress(one.replace(/\/.*/, ''));
-    return parsed?.version === version && !/^fe80:/i.test(one);
-  });
+  const address =
+    link &&
+    addressesOf(link).find((one) => {
+      const parsed = parseAddress(one.replace(/\/.*/, ''));
+      return parsed?.version === version && !/^fe80:/i.test(one);
+    });
   return address === undefined ? undefined : { address, gateway: route.via };
 }
 

@@ -222,10 +222,16 @@ export function requireContainer(store: Store, nameOrId: string): ContainerRecor
 }
 
 /** All containers, the youngest first. One that is removed meanwhile is left out; so is one whose files cannot be read.
- *  @param onDamaged is told of the latter */
-export function listContainers(store: Store, onDamaged?: (id: string, error: TsboxError) => void): ContainerRecord[] {
+ *  @param onDamaged is told of the latter
+ *  @param among only those with one of these ids */
+export function listContainers(
+  store: Store,
+  onDamaged?: (id: string, error: TsboxError) => void,
+  among?: ReadonlySet<string>,
+): ContainerRecord[] {
   const records: ContainerRecord[] = [];
   for (const id of containerIds(store)) {
+    if (among?.has(id) === false) continue;
     try {
       records.push(readContainer(store, id));
     } catch (error) {

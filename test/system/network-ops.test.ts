@@ -21,7 +21,16 @@ import type { Step } from '../../src/plan/step.ts';
 import { interpret } from '../../src/runtime/interpret.ts';
 import { errnoNumber } from '../../src/spec/errno.ts';
 import { lock } from '../../src/sys/lock.ts';
-import { addAddress, addLink, addRoute, addressesOf, linkInfo, routes, setMaster, wayOut } from '../../src/sys/netlink.ts';
+import {
+  addAddress,
+  addLink,
+  addRoute,
+  addressesOf,
+  linkInfo,
+  routes,
+  setMaster,
+  wayOut,
+} from '../../src/sys/netlink.ts';
 import { changeRules, tableExists } from '../../src/sys/nftables.ts';
 import { linkUp, unshare } from '../../src/sys/process.ts';
 import { EXECUTOR, finish, launch, piped, run, shell, spawning } from '../executor.ts';

@@ -146,7 +146,7 @@ test('images: summaries have names, sizes and the time of the config; a damaged 
   const bad = await makeImage(engine.store, [], { salt: 'bad' });
   writeFileSync(imageFile(engine.store, bad.id), '{');
   const damaged: string[] = [];
-  const [image, ...others] = listImages(engine, { all: false }, (which) => damaged.push(which));
+  const [image, ...others] = listImages(engine, { all: false, parents: true }, (which) => damaged.push(which));
   assert.deepEqual(others, []);
   assert.deepEqual(damaged, [bad.id]);
   const { config: _, ...rest } = image!;
