@@ -6,44 +6,57 @@ import { spawn } from 'node:child_process';
 import { openSync, realpathSync, writeSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { bind, check, cstring, OWN } from '../sys/ffi.ts';
+import { closeOnExecFrom } from '../sys/process.ts';
 import { quickly } from '../sys/quick.ts';
+import { forgetMounts, mountApart } from './apart.ts';
 import { mountFuse, openUnion } from './mount.ts';
 import { parseArguments, type UnionArguments } from './options.ts';
 import { serve, serveOne } from './serve.ts';
 
 /** Where the process in the background says that the mount is there. */
 const READY = 3;
+/** What it serves, when it was mounted for it: see apart.ts. */
+const DEVICE = 4;
 const IN_BACKGROUND = 'TSBOX_UNION_IN_BACKGROUND';
 
 const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *'], OWN);
 
 function run(given: UnionArguments): void {
   const union = openUnion(given);
-  const target = realpathSync(given.target);
-  const device = mountFuse({ ...given, target });
-  check(unmountWhenTold(cstring(target)), 'sigaction', () => 'wait for signals');
+  const nothing = openSync('/dev/null', 'r+');
+  const device = given.apart ? DEVICE : mountHere(given);
+  if (given.apart) forgetMounts();
   serveOne(union, device); // INIT: from now on the mount is live
-  if (process.env[IN_BACKGROUND] !== undefined) tell();
+  if (process.env[IN_BACKGROUND] !== undefined) tell(nothing);
   serve(union, device);
 }
 
-function tell(): void {
+function mountHere(given: UnionArguments): number {
+  const target = realpathSync(given.target);
+  const device = mountFuse({ ...given, target });
+  check(unmountWhenTold(cstring(target)), 'sigaction', () => 'wait for signals');
+  return device;
+}
+
+function tell(nothing: number): void {
   writeSync(READY, 'ready');
   quickly.close(READY);
-  const nothing = openSync('/dev/null', 'r+');
   quickly.dup3(nothing, 2, 0);
 }
 
 /** Starts this once more, in the background, and waits until the mount is there. */
-function start(argv: readonly string[]): void {
+function start(argv: readonly string[], given: UnionArguments): void {
+  closeOnExecFrom(READY); // what whoever started this has open, it would keep open
+  const apart = given.apart ? mountApart({ ...given, target: realpathSync(given.target) }) : undefined;
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...argv], {
     detached: true,
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', ...(apart === undefined ? [] : [apart.device])],
     env: { ...process.env, [IN_BACKGROUND]: '1' },
   });
   child.stderr!.pipe(process.stderr);
   (child.stdio[READY] as NodeJS.ReadableStream).once('data', () => process.exit(0));
   child.once('exit', (code) => {
+    apart?.undo();
     process.exitCode = code ?? 1;
   });
 }
@@ -52,7 +65,7 @@ function main(argv: readonly string[]): void {
   try {
     const given = parseArguments(argv);
     if (given.foreground || process.env[IN_BACKGROUND] !== undefined) run(given);
-    else start(argv);
+    else start(argv, given);
   } catch (error) {
     if (!(error instanceof TsboxError)) throw error;
     process.stderr.write(`tsbox-union: ${error.message}\n${error.hint === undefined ? '' : `hint: ${error.hint}\n`}`);

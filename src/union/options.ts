@@ -16,6 +16,8 @@ export interface UnionArguments {
   /** MS_* flags. */
   flags: number;
   foreground: boolean;
+  /** The process is in a mount namespace of its own: see apart.ts. */
+  apart: boolean;
 }
 
 const USAGE = 'tsbox-union [SOURCE] TARGET -o lowerdir=DIR[:DIR...][,upperdir=DIR,workdir=DIR][,OPTION...]';
@@ -56,6 +58,7 @@ export function parseArguments(argv: readonly string[]): UnionArguments {
     userxattr: false,
     flags: 0,
     foreground: false,
+    apart: false,
   };
   for (let at = 0; at < argv.length; at++) {
     const word = argv[at]!;
@@ -70,6 +73,7 @@ export function parseArguments(argv: readonly string[]): UnionArguments {
   given.source = names.pop() ?? given.source;
   if (given.lower.length === 0) throw usage('lowerdir= is missing');
   if ((given.upper === undefined) !== (given.work === undefined)) throw usage('upperdir= and workdir= go together');
+  if (given.apart && given.foreground) throw usage('apart is for a process in the background');
   return given;
 }
 
@@ -83,6 +87,7 @@ function takeOptions(given: UnionArguments, text: string): void {
     else if (name === 'upperdir') given.upper = plain(value);
     else if (name === 'workdir') given.work = plain(value);
     else if (name === 'userxattr') given.userxattr = true;
+    else if (name === 'apart') given.apart = true;
     else if (name === 'fsname') given.source = value;
     else others.push(option);
   }
