@@ -17,9 +17,15 @@ export function factsText(facts: object, indent = ''): string {
       if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
         return `${title}\n${factsText(value, `${indent} `)}`;
       }
+      if (isPairs(value)) return `${title}\n${factsText(Object.fromEntries(value), `${indent} `)}`;
       return `${title} ${shown(name, value)}\n`;
     })
     .join('');
+}
+
+/** Docker's way to keep names in order. */
+function isPairs(value: unknown): value is [string, unknown][] {
+  return Array.isArray(value) && value.length > 0 && value.every((one) => Array.isArray(one) && one.length === 2);
 }
 
 /** Where Docker's word for a field is another one. */

@@ -40,6 +40,11 @@ const GLOBAL_FLAGS = {
     help: 'Where running containers have their state (TSBOX_RUN_ROOT)',
     default: '/run/tsbox',
   },
+  'storage-driver': {
+    kind: 'string',
+    help: 'overlay2 (of the kernel) or fuse (from user space) instead of what this host can do (TSBOX_STORAGE_DRIVER)',
+    value: 'driver',
+  },
   'userns-remap': {
     kind: 'string',
     help: "User namespaces with the subordinate ids of user[:group], uid[:gid] or 'default' (TSBOX_USERNS_REMAP)",
@@ -63,6 +68,7 @@ function withEnvironment(): typeof GLOBAL_FLAGS {
     ...given('data-root', process.env['TSBOX_ROOT'] || (isRoot ? '' : USER_ROOTS.data)),
     ...given('run-root', process.env['TSBOX_RUN_ROOT'] || (isRoot ? '' : USER_ROOTS.run)),
     ...given('bridge', process.env['TSBOX_BRIDGE']),
+    ...given('storage-driver', process.env['TSBOX_STORAGE_DRIVER']),
     ...given('userns-remap', process.env['TSBOX_USERNS_REMAP']),
     ...given('max-layer-entries', process.env['TSBOX_MAX_LAYER_ENTRIES']),
     ...given('max-layer-ratio', process.env['TSBOX_MAX_LAYER_RATIO']),
@@ -183,12 +189,13 @@ function context(values: GlobalValues): Context {
   let engine: ReturnType<Context['engine']> | undefined;
   const options = async (): Promise<EngineOptions> => {
     const limits = await unpackLimits(values);
-    const { bridge, 'userns-remap': remap } = values;
+    const { bridge, 'storage-driver': storageDriver, 'userns-remap': remap } = values;
     return {
       ...(await roots(values)),
       registryMirrors: values['registry-mirror'],
       ...(limits !== undefined && { limits }),
       ...(bridge !== undefined && { bridge }),
+      ...(storageDriver !== undefined && { storageDriver }),
       ...(remap !== undefined && { usernsRemap: remap }),
     };
   };

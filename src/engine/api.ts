@@ -21,6 +21,8 @@ export interface EngineOptions {
   usernsRemap?: string;
   /** `--bridge`: interface of the default network, `none` for no such network; one is made up where absent. */
   bridge?: string;
+  /** `--storage-driver`; chosen by what the host can do where absent. */
+  storageDriver?: string;
   /** What a layer may unpack to; the codec's own limits where absent. */
   limits?: UnpackLimits;
 }

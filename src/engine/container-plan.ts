@@ -160,7 +160,9 @@ async function layerOwners(
   const { mapsOwners } = await import('./maps-owners.ts');
   const { needsCopies, shiftLayers } = await import('./shift-layers.ts');
   const root = hostRoot(maps);
-  if (!needsCopies(store, layer, maps, () => mapsOwners(store, facts.kernel, preview !== true))) {
+  if (
+    !needsCopies(store, layer, maps, () => store.driver.mapsOwners && mapsOwners(store, facts.kernel, preview !== true))
+  ) {
     const mapped = { userns: USERNS, ...root, place: mappedPlace(store, record.ID) };
     return { layers: { mapped }, setup: [] };
   }

@@ -134,7 +134,8 @@ async function preparedLayer(store: Store, record: ContainerRecord): Promise<RwL
   if (maps === undefined) return layer;
   const { mapsOwners } = await import('./maps-owners.ts');
   const { needsCopies, shiftLayers } = await import('./shift-layers.ts');
-  if (!needsCopies(store, layer, maps, () => mapsOwners(store, hostFacts().kernel, true))) return layer;
+  if (!needsCopies(store, layer, maps, () => store.driver.mapsOwners && mapsOwners(store, hostFacts().kernel, true)))
+    return layer;
   await shiftLayers(store, layer, maps);
   return rwLayer(store, record.ID);
 }

@@ -5,6 +5,7 @@ import { withHoles } from '../plan/holes.ts';
 import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
 import { parseReference } from '../spec/reference.ts';
 import { createContainer as createFiles, newContainerId } from '../store/create-container.ts';
+import { LAYOUT } from '../store/drivers/driver.ts';
 import { noteContainer } from '../store/events.ts';
 import { findImage, type ImageRecord, requireImage } from '../store/images.ts';
 import { checkName } from '../store/names.ts';
@@ -126,7 +127,7 @@ function makeRecord(
     Config: config,
     Image: image.id,
     Name: `/${request.name ?? ''}`,
-    Driver: engine.store.driver.name,
+    Driver: LAYOUT,
     OS: 'linux',
     State: {
       Status: 'created',

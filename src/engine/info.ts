@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { arch, cpus, hostname, release, totalmem } from 'node:os';
 import { PLAN_VERSION } from '../plan/ops.ts';
 import { imageIds } from '../store/images.ts';
+import { fileSystemOf } from '../sys/file-system.ts';
 import { hostFacts } from '../sys/probe.ts';
 import { listContainers } from './list.ts';
 import type { Engine } from './open.ts';
@@ -26,13 +27,19 @@ function securityOptions(uid: number, remap: string | undefined): string[] {
 export function engineInfo(engine: Engine): object {
   const containers = listContainers(engine, { all: true });
   const facts = hostFacts();
+  const { driver } = engine.store;
   return {
     Containers: containers.length,
     ContainersRunning: containers.filter((one) => one.state.Running && !one.state.Paused).length,
     ContainersPaused: containers.filter((one) => one.state.Paused).length,
     ContainersStopped: containers.filter((one) => !one.state.Running).length,
     Images: imageIds(engine.store).length,
-    Driver: engine.store.driver.name,
+    Driver: driver.name,
+    // As Docker: pairs of a name and a value.
+    DriverStatus: [
+      ['Backing Filesystem', fileSystemOf(engine.options.dataRoot)],
+      ['Reason', driver.reason],
+    ],
     LoggingDriver: 'json-file',
     SecurityOptions: securityOptions(facts.uid, engine.options.usernsRemap),
     CgroupDriver: facts.hierarchies.length === 0 ? 'none' : 'cgroupfs',

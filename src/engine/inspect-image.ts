@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { goTime } from '../spec/go-time.ts';
 import type { ContainerConfig, ImageConfig } from '../spec/oci-image.ts';
 import { chainIds } from '../store/chain.ts';
+import { LAYOUT } from '../store/drivers/driver.ts';
 import { type ImageRecord, imageLastUpdated } from '../store/images.ts';
 import { readLayer } from '../store/layers.ts';
 import { summarizeImage } from './images.ts';
@@ -72,14 +73,13 @@ function containerConfig(config: ContainerConfig): object {
 
 /** Where its files are: what a container of it would have below its own layer. */
 function graphDriver(engine: Engine, config: ImageConfig): object {
-  const { name } = engine.store.driver;
   const layers = chainIds(config.rootfs.diff_ids).map((id) => readLayer(engine.store, id).diffDir);
   const [top, ...lower] = layers.reverse();
-  if (top === undefined) return { Data: null, Name: name };
+  if (top === undefined) return { Data: null, Name: LAYOUT };
   const below = lower.length === 0 ? {} : { LowerDir: lower.join(':') };
   const directory = dirname(top);
   const data = { ...below, MergedDir: `${directory}/merged`, UpperDir: top, WorkDir: `${directory}/work` };
-  return { Data: data, Name: name };
+  return { Data: data, Name: LAYOUT };
 }
 
 /** Fields that Docker has and OCI does not, or not as a word. */

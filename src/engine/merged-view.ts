@@ -24,17 +24,7 @@ export function openMerged(store: Store, layer: RwLayer): number {
   const setup: Step[] = [
     { op: 'mkdir', path: `${store.dataRoot}/tmp`, mode: 0o700, why, onError: { EEXIST: 'skip' } },
     { op: 'mkdir', path: place, mode: 0o700, why },
-    { op: 'chdir', path: home, why: 'the names of the layers are relative to here' },
-    {
-      op: 'mount',
-      source: 'overlay',
-      target: place,
-      type: 'overlay',
-      flags: ['MS_RDONLY'],
-      data: `${isHostRoot() ? '' : 'userxattr,'}lowerdir=${upper}:${layer.lower}`,
-      why: 'all layers below, nothing above: read-only',
-      see: 'overlayfs.rst',
-    },
+    ...store.driver.viewSteps({ home, lower: `${upper}:${layer.lower}`, place, userxattr: !isHostRoot() }),
   ];
   const cleanup: Step[] = [
     {

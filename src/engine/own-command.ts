@@ -5,7 +5,7 @@ import type { EngineOptions } from './api.ts';
 /** The words of `tsbox WORDS...` with this engine's roots. Needs nothing of the caller's environment or working directory. Where there is no
  *  room for Node's threads it ends at once: Node would wait for ever, and with it whoever waits for the command. */
 export function ownCommand(
-  { dataRoot, runRoot, usernsRemap, bridge }: EngineOptions,
+  { dataRoot, runRoot, usernsRemap, bridge, storageDriver }: EngineOptions,
   words: readonly string[],
 ): string[] {
   const replay = builtFile('tsbox-replay');
@@ -20,6 +20,7 @@ export function ownCommand(
     runRoot,
     ...(usernsRemap === undefined ? [] : ['--userns-remap', usernsRemap]),
     ...(bridge === undefined ? [] : ['--bridge', bridge]),
+    ...(storageDriver === undefined ? [] : ['--storage-driver', storageDriver]),
     ...words,
   ];
 }

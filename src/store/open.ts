@@ -1,7 +1,8 @@
 /** Opens a store, and lays out a new one. Opening costs two stat(2); no lock, no FFI. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { randomHex } from '../sys/random.ts';
-import { overlay2Driver } from './drivers/overlay2.ts';
+import { chooseDriver } from './drivers/choose.ts';
+import type { Driver } from './drivers/driver.ts';
 import { attempt, ensureDirectory, readText, withoutUmask } from './io.ts';
 import { containerDirectory, isHexId, type Store, TEMPORARY } from './store.ts';
 
@@ -37,14 +38,17 @@ export interface StoreOptions {
   runRoot: string;
   /** `--bridge`: the interface of the default network, or `none`. */
   bridge?: string;
+  /** `--storage-driver`; chosen by what the host can do when absent. */
+  storageDriver?: string;
   /** See {@link Store}. */
   notice?: (text: string) => void;
 }
 
 /** The store at `dataRoot`, which is laid out when it is not there. A data root that dockerd made is a store too.
  *  @throws SyscallError when the directories cannot be made */
-export function openStore({ dataRoot, runRoot, bridge, notice }: StoreOptions): Store {
+export function openStore({ dataRoot, runRoot, bridge, storageDriver, notice }: StoreOptions): Store {
   const overlay = `${dataRoot}/overlay2`;
+  let driver: Driver | undefined;
   const store: Store = {
     dataRoot,
     runRoot,
@@ -52,7 +56,11 @@ export function openStore({ dataRoot, runRoot, bridge, notice }: StoreOptions): 
     overlay,
     containers: `${dataRoot}/containers`,
     names: `${dataRoot}/names`,
-    driver: overlay2Driver(overlay),
+    // When it is first needed: most verbs mount nothing.
+    get driver() {
+      driver ??= chooseDriver(dataRoot, overlay, storageDriver);
+      return driver;
+    },
     ...(bridge !== undefined && { bridge }),
     ...(notice !== undefined && { notice }),
   };

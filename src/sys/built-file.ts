@@ -28,6 +28,15 @@ export function requireBuiltFile(name: string): string {
   });
 }
 
+/** The path of a program in bin/. @throws ERR_TSBOX_EXECUTOR when it is not there */
+export function requireProgram(name: string): string {
+  const path = above(join('bin', name));
+  if (path !== undefined) return path;
+  throw new TsboxError('ERR_TSBOX_EXECUTOR', `find bin/${name}`, {
+    hint: 'This tsbox is not complete: install it anew.',
+  });
+}
+
 let main: string | undefined;
 
 /** What Node is given to be tsbox: the bundle, and the sources where there is none. */

@@ -18,22 +18,9 @@ import { dirname } from 'node:path';
 import type { Outcome, RootFacts } from '../spec/doctor.ts';
 import { outcomeOf, textOf } from './doctor.ts';
 import { bind, refuse } from './ffi.ts';
+import { fileSystemOf } from './file-system.ts';
 import { openTree, treeSetattr } from './mount.ts';
 import { lsetxattr } from './xattr.ts';
-
-/** @see statfs(2) */
-const FILE_SYSTEMS: Readonly<Record<number, string>> = {
-  61267: 'ext4',
-  1481003842: 'xfs',
-  2435016766: 'btrfs',
-  16914836: 'tmpfs',
-  2035054128: 'overlay',
-  26985: 'nfs',
-  801189825: 'zfs',
-  4076150800: 'f2fs',
-  1702057286: 'fuse',
-  16914839: '9p',
-};
 
 function nearest(path: string): string {
   for (let at = path; ; at = dirname(at)) {
@@ -60,11 +47,11 @@ function lookForTypes(directory: string): void {
 /** Facts about where a root is or would be. What is made for it is removed before this returns. */
 export function rootFacts(path: string): RootFacts {
   const at = nearest(path);
-  const { type, bavail, bsize, ffree } = statfsSync(at);
+  const { bavail, bsize, ffree } = statfsSync(at);
   const facts: RootFacts = {
     path,
     at,
-    fileSystem: FILE_SYSTEMS[type] ?? `0x${type.toString(16)}`,
+    fileSystem: fileSystemOf(at),
     writable: outcomeOf(() => accessSync(at, constants.W_OK | constants.X_OK)) === 'ok',
     entryTypes: 'untried',
     xattrs: 'untried',

@@ -98,7 +98,11 @@ const FACTS: HostFacts = {
 
 function init(helpers: boolean): readonly Step[] {
   const { uids, gids } = userMaps(ANN, LINES, helpers);
-  const inside = overlay2Driver('/d/overlay2', () => false).mountSteps({ mountId: 'm', lower: 'l/A', userxattr: true });
+  const inside = overlay2Driver('/d/overlay2', 'a test asks', () => false).mountSteps({
+    mountId: 'm',
+    lower: 'l/A',
+    userxattr: true,
+  });
   const plan = compilePlan({
     config: {
       ociVersion: '1.2.0',

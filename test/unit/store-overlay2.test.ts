@@ -8,7 +8,7 @@ const none = () => false;
 const links = (count: number) => Array.from({ length: count }, () => `l/${newLink()}`).join(':');
 
 test('overlay2: the steps of a mount', () => {
-  const driver = overlay2Driver('/data/overlay2', none);
+  const driver = overlay2Driver('/data/overlay2', 'a test asks', none);
   const steps = driver.mountSteps({ mountId: 'abc', lower: 'l/I:l/A:l/B' }).map(({ why, ...step }) => {
     assert.ok(why.length > 10);
     return step;
@@ -33,14 +33,14 @@ test('overlay2: the steps of a mount', () => {
 });
 
 test('overlay2: what the kernel would leave in the upper directory by default is taken off', () => {
-  const driver = overlay2Driver('/d', (option) => option === 'redirect_dir' || option === 'index');
+  const driver = overlay2Driver('/d', 'a test asks', (option) => option === 'redirect_dir' || option === 'index');
   const [, , mount] = driver.mountSteps({ mountId: 'abc', lower: 'l/I' });
   assert.ok(mount?.op === 'mount' && typeof mount.data === 'string');
   assert.match(mount.data, /^index=off,redirect_dir=off,lowerdir=/);
 });
 
 test('overlay2: what differs from run to run may be a hole', () => {
-  const driver = overlay2Driver('/d', none);
+  const driver = overlay2Driver('/d', 'a test asks', none);
   const [, , mount] = driver.mountSteps({ mountId: text`${hole('layer')}`, lower: text`l/${hole('initLink')}:l/A` });
   assert.ok(mount?.op === 'mount');
   assert.deepEqual(
@@ -50,17 +50,11 @@ test('overlay2: what differs from run to run may be a hole', () => {
 });
 
 test('overlay2: 127 layers and the init layer fit into the page of options, more are refused', () => {
-  const driver = overlay2Driver('/d', (option) => option !== 'metacopy');
+  const driver = overlay2Driver('/d', 'a test asks', (option) => option !== 'metacopy');
   const mountId = 'f'.repeat(64);
   driver.mountSteps({ mountId, lower: links(128) });
   assert.throws(() => driver.mountSteps({ mountId, lower: links(140) }), {
     code: 'ERR_TSBOX_LIMIT',
     message: /mount\(2\) takes 4095$/,
   });
-});
-
-test('overlay2: refusals of the kernel have a hint', () => {
-  const driver = overlay2Driver('/d', none);
-  assert.match(driver.mountHint('ENODEV') ?? '', /modprobe overlay/);
-  assert.equal(driver.mountHint('EXDEV'), undefined);
 });

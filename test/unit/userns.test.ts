@@ -194,7 +194,11 @@ function plan(terminal = false) {
     },
   };
   const mapped = { userns: '/proc/1/ns/user', uid: 100000, gid: 100000, place: '/r/mapped' };
-  const outside = overlay2Driver('/d/overlay2', () => false).mountSteps({ mountId: 'm', lower: 'l/A', mapped });
+  const outside = overlay2Driver('/d/overlay2', 'a test asks', () => false).mountSteps({
+    mountId: 'm',
+    lower: 'l/A',
+    mapped,
+  });
   const input = {
     config,
     facts: FACTS,
@@ -276,7 +280,11 @@ test('exec into a user namespace: joined first, and the process becomes its root
 
 test('plan with copied layers: the same short names from where the copies are, and nothing is mapped', () => {
   const shifted = { home: '/d/shifted/100000.100000-ab', uid: 100000, gid: 100000 };
-  const steps = overlay2Driver('/d/overlay2', () => false).mountSteps({ mountId: 'm', lower: 'l/A:l/B', shifted });
+  const steps = overlay2Driver('/d/overlay2', 'a test asks', () => false).mountSteps({
+    mountId: 'm',
+    lower: 'l/A:l/B',
+    shifted,
+  });
   const order = steps.map((step) => step.op);
   assert.deepEqual(order, ['mkdir', 'chdir', 'prctl', 'setfsid', 'mount', 'setfsid', 'prctl', 'chdir']);
   const mount = steps.find((step) => step.op === 'mount')!;

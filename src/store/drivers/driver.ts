@@ -41,20 +41,38 @@ export interface ShiftedMount {
   gid: number;
 }
 
+/** Layers that are only to be read. */
+export interface LayerView extends Pick<LayerMount, 'userxattr'> {
+  /** The directory in which {@link lower} names layers. */
+  home: string;
+  /** All of them, nearest first; the container's own too. */
+  lower: string;
+  /** Where the tree is to appear. */
+  place: string;
+}
+
+/** `--storage-driver`, and what `info` shows. All have their files in the form of Docker's overlay2: what one has written the next goes on
+ *  with, and in records a container's driver is {@link LAYOUT}, whoever mounts it. */
+export type DriverName = 'overlay2' | 'fuse';
+
+/** The form of what lies on disk, by Docker's name for it. */
+export const LAYOUT = 'overlay2';
+
 export interface Driver {
-  /** `overlay2`: the name in `info`, and in a container's record. */
-  readonly name: string;
-  /** Why this host cannot use it; undefined when nothing speaks against it. */
-  unavailable(): string | undefined;
+  readonly name: DriverName;
+  /** Why it was chosen: half a sentence. */
+  readonly reason: string;
+  /** It can show layers with the owners that a user namespace gives them ({@link MappedMount}); else it takes copies that have them. */
+  readonly mapsOwners: boolean;
   /** Where the tree of a container is when it is mounted: `<data-root>/overlay2/<mount-id>/merged`. */
   mergedPath(mountId: Text): Text;
   /** Makes the container's tree appear at {@link mergedPath}. Changes the working directory of whoever runs it.
-   *  @throws ERR_TSBOX_LIMIT when the layers are too many for one mount */
+   *  @throws ERR_TSBOX_LIMIT when the layers are too many for one mount; ERR_TSBOX_UNSUPPORTED for what it cannot do */
   mountSteps(layer: LayerMount): Step[];
   /** Takes the tree away again; also when it is not there. `place` is that of a mapped mount: it is empty unless mounting was cut short. */
   umountSteps(mountId: Text, place?: Text): Step[];
   /** The same where the tree was mounted in the container's own mount namespace, and is gone with it. */
   unplaceSteps(mountId: Text): Step[];
-  /** What a person can do when the mount was refused with this errno. */
-  mountHint(errnoName: string): string | undefined;
+  /** Makes the tree of these layers appear, read-only. Changes the working directory. It is gone with its last mount and descriptor. */
+  viewSteps(view: LayerView): Step[];
 }

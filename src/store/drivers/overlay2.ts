@@ -4,7 +4,7 @@ import { TsboxError } from '../../errors.ts';
 import type { Step } from '../../plan/step.ts';
 import { type Text, text } from '../../plan/text.ts';
 import { overlayFromCopies } from '../shifted.ts';
-import type { Driver, LayerMount, MappedMount, ShiftedMount } from './driver.ts';
+import type { Driver, LayerMount, LayerView, MappedMount, ShiftedMount } from './driver.ts';
 
 /** mount(2) copies one page of options, the final NUL within it. */
 const OPTIONS_MAX = 4095;
@@ -13,18 +13,6 @@ const HOLE_LENGTH = 64;
 /** Options of the kernel's own that would leave in the upper directory what no layer can carry (redirects, origins, metadata-only
  *  copies). They are taken off where the host has turned them on. */
 const UNWANTED = ['index', 'redirect_dir', 'metacopy'] as const;
-
-const HINTS: Readonly<Record<string, string>> = {
-  ENODEV: 'This kernel has no overlay file system. Load it with `modprobe overlay`, or use a kernel that has it.',
-  EPERM: 'Mounting an overlay needs root (CAP_SYS_ADMIN).',
-  EINVAL:
-    'The file system of the data root may not serve as an upper layer (an overlay itself, NFS, FAT): `dmesg | tail` has the reason. ' +
-    'Put the data root on ext4, xfs, btrfs or tmpfs with --data-root.',
-  ESTALE: 'The layer directories were copied or moved from elsewhere: remove the container and create it again.',
-  ENOENT: 'A layer of the image is missing in the data root. Remove the image and pull or load it again.',
-  EBUSY: 'Another mount uses the upper or work directory of this container.',
-  ELOOP: 'The image has more layers than this kernel can stack.',
-};
 
 function isOn(parameter: string): boolean {
   try {
@@ -40,17 +28,17 @@ function textLength(value: Text): number {
 }
 
 /** The driver whose directories are in `home` (`<data-root>/overlay2`).
+ *  @param reason see {@link Driver}
  *  @param isDefault says which of the kernel's options are on by default; read from /sys when absent */
-export function overlay2Driver(home: string, isDefault: (option: string) => boolean = isOn): Driver {
+export function overlay2Driver(home: string, reason: string, isDefault: (option: string) => boolean = isOn): Driver {
   const mergedPath = (mountId: Text) => text`${home}/${mountId}/merged`;
   return {
     name: 'overlay2',
-    unavailable() {
-      if (/\boverlay$/m.test(readFileSync('/proc/filesystems', 'utf8'))) return undefined;
-      return 'the kernel does not list overlay in /proc/filesystems';
-    },
+    reason,
+    mapsOwners: true,
     mergedPath,
-    mountSteps: (layer) => mountSteps(home, layer, isDefault),
+    mountSteps: (layer) => mountSteps(home, reason, layer, isDefault),
+    viewSteps,
     umountSteps: (mountId, place) => [
       ...(place === undefined ? [] : takeAway(place, 'mapped layers are of use while the tree is being mounted only')),
       {
@@ -63,7 +51,6 @@ export function overlay2Driver(home: string, isDefault: (option: string) => bool
       unplace(mergedPath(mountId)),
     ],
     unplaceSteps: (mountId) => [unplace(mergedPath(mountId))],
-    mountHint: (errnoName) => HINTS[errnoName],
   };
 }
 
@@ -76,7 +63,7 @@ function unplace(path: Text): Step {
   };
 }
 
-function mountSteps(home: string, layer: LayerMount, isDefault: (option: string) => boolean): Step[] {
+function mountSteps(home: string, reason: string, layer: LayerMount, isDefault: (option: string) => boolean): Step[] {
   const off = UNWANTED.filter(isDefault)
     .map((option) => `${option}=off,`)
     .join('');
@@ -109,7 +96,7 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
     type: 'overlay',
     flags: [],
     data,
-    why: "the image's layers below, read-only; what the container writes goes to the upper directory",
+    why: `the image's layers below, read-only; what the container writes goes to the upper directory. Storage driver overlay2: ${reason}`,
     see: 'overlayfs.rst',
   };
   if (layer.mapped !== undefined) return [makePlace, ...mappedMount(home, layer.mapped, mount)];
@@ -120,6 +107,22 @@ function mountSteps(home: string, layer: LayerMount, isDefault: (option: string)
     why: 'the names of the layers are relative to here, and so fit into one page of options',
   };
   return [stand, makePlace, mount];
+}
+
+function viewSteps({ home, lower, place, userxattr }: LayerView): Step[] {
+  return [
+    { op: 'chdir', path: home, why: 'the names of the layers are relative to here' },
+    {
+      op: 'mount',
+      source: 'overlay',
+      target: place,
+      type: 'overlay',
+      flags: ['MS_RDONLY'],
+      data: `${userxattr === true ? 'userxattr,' : ''}lowerdir=${lower}`,
+      why: 'all layers below, nothing above: read-only',
+      see: 'overlayfs.rst',
+    },
+  ];
 }
 
 /** A place and what is mounted on it. */

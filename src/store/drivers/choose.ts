@@ -1,0 +1,92 @@
+/** Which driver this host gets: the kernel's overlay where it can be had, else the union from user space. */
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { TsboxError } from '../../errors.ts';
+import { requireProgram } from '../../sys/built-file.ts';
+import { fileSystemOf } from '../../sys/file-system.ts';
+import { overlayRefusal } from '../../sys/overlay-trial.ts';
+import { isHostRoot } from '../../sys/own-ids.ts';
+import { randomHex } from '../../sys/random.ts';
+import type { Driver, DriverName } from './driver.ts';
+import { fuseDriver } from './fuse.ts';
+import { overlay2Driver } from './overlay2.ts';
+
+export const DRIVERS: readonly DriverName[] = ['overlay2', 'fuse'];
+
+/** File systems of which it is known that an overlay may write there. */
+const KNOWN = ['ext4', 'xfs', 'btrfs', 'tmpfs', 'f2fs'];
+
+/** What is known of a host. */
+export interface OverlayFacts {
+  isRoot: boolean;
+  /** Of the data root. */
+  fileSystem: string;
+  /** The kernel has overlay already, or lists it. */
+  hasOverlay(): boolean;
+  /** How the kernel refuses an overlay in the data root, if it does. */
+  refusal(): string | undefined;
+  /** Why the union cannot be had, if it cannot. */
+  withoutFuse(): string | undefined;
+}
+
+/** The name and why. Pure. The questions are asked one after the other, the cheap ones first. */
+export function choice(facts: OverlayFacts): { name: DriverName; reason: string } {
+  if (!facts.isRoot)
+    return { name: 'overlay2', reason: "without root the kernel's overlay is mounted in a user namespace" };
+  if (KNOWN.includes(facts.fileSystem) && facts.hasOverlay()) {
+    return { name: 'overlay2', reason: `the kernel has overlay, and takes ${facts.fileSystem} for it` };
+  }
+  const refusal = facts.refusal();
+  if (refusal === undefined)
+    return { name: 'overlay2', reason: `the kernel made an overlay on ${facts.fileSystem} when it was tried` };
+  const missing = facts.withoutFuse();
+  const says = `the kernel refuses an overlay on ${facts.fileSystem}: ${refusal}`;
+  if (missing === undefined) return { name: 'fuse', reason: says };
+  return { name: 'overlay2', reason: `${says}; but neither is there a union from user space: ${missing}` };
+}
+
+/** @param home `<data-root>/overlay2` @param asked `--storage-driver`
+ *  @throws ERR_TSBOX_USAGE for a driver that there is not */
+export function chooseDriver(dataRoot: string, home: string, asked: string | undefined): Driver {
+  const { name, reason } =
+    asked === undefined ? choice(hostFacts(dataRoot)) : { name: asked, reason: 'it was asked for' };
+  if (name === 'overlay2') return overlay2Driver(home, reason);
+  if (name === 'fuse') return fuseDriver(home, requireProgram('tsbox-union'), reason);
+  throw new TsboxError('ERR_TSBOX_USAGE', `unknown storage driver: ${JSON.stringify(name)}`, {
+    hint: `There are ${DRIVERS.join(' and ')}.`,
+    exitCode: 125,
+  });
+}
+
+function hostFacts(dataRoot: string): OverlayFacts {
+  return {
+    isRoot: isHostRoot(),
+    fileSystem: fileSystemOf(dataRoot),
+    hasOverlay: () =>
+      existsSync('/sys/module/overlay') || /\boverlay$/m.test(readFileSync('/proc/filesystems', 'utf8')),
+    refusal: () => tryOverlay(dataRoot),
+    withoutFuse() {
+      try {
+        accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
+        return undefined;
+      } catch (error) {
+        return `/dev/fuse: ${(error as NodeJS.ErrnoException).code}`;
+      }
+    },
+  };
+}
+
+/** On the data root itself: another file system tells nothing. */
+function tryOverlay(dataRoot: string): string | undefined {
+  const directory = `${dataRoot}/.tmp-overlay-${randomHex(6)}`;
+  const [lowerdir, upperdir, workdir] = ['lower', 'upper', 'work'].map((name) => `${directory}/${name}`) as [
+    string,
+    string,
+    string,
+  ];
+  try {
+    for (const path of [directory, lowerdir, upperdir, workdir]) mkdirSync(path, 0o700);
+    return overlayRefusal({ lowerdir, upperdir, workdir })?.errnoName;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
