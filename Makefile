@@ -33,7 +33,7 @@ built := $(fixtures)/build
 node_modules := node_modules/.package-lock.json
 sources := $(shell find src scripts -name '*.ts') package.json
 
-.PHONY: $(shards) help run build native check types lint test unit fuzz system rootless vm fixtures bench bench-start bench-life bench-lists bench-network bench-images bench-union soak install clean setup-image setup-test
+.PHONY: $(shards) help run build native check types lint test unit fuzz system conformance rootless vm fixtures bench bench-start bench-life bench-lists bench-network bench-images bench-union soak install clean setup-image setup-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -62,6 +62,7 @@ test: ## everything: check, the executor's own tests, fixtures, tests with real 
 	@$(MAKE) --no-print-directory --silent -C native-bindings check valgrind
 	@$(MAKE) --no-print-directory fixtures
 	@$(MAKE) --no-print-directory system
+	@$(MAKE) --no-print-directory conformance
 	@$(MAKE) --no-print-directory rootless
 	@$(MAKE) --no-print-directory vm
 
@@ -76,6 +77,9 @@ fuzz: build ## 10,000 mutated layers (TSBOX_FUZZ_CASES=.., TSBOX_FUZZ_SEED=..)
 
 system: build fixtures ## tests with real containers; needs root
 	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=2 'test/system/**/*.test.ts'
+
+conformance: build fixtures ## the same tests for every storage driver; needs root
+	@$(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=2 'test/conformance/*.test.ts'
 
 # Without a kernel there is no machine, and the tests say so.
 vm: build fixtures setup-test ## tests on a second kernel with cgroup version 2, in a virtual machine; needs root

@@ -1,5 +1,6 @@
 /** What to do when the kernel refuses: one table by system call and errno. Used when the error has no hint of its own. */
 import { isErrno, SyscallError } from '../errors.ts';
+import { UNSERVED_HINT } from '../runtime/failure.ts';
 
 interface Row {
   /** Names of the system calls; any when absent. */
@@ -15,6 +16,20 @@ interface Row {
 const NAMESPACES = ['unshare', 'clone', 'setns', 'fork', 'spawn'];
 const MOUNTS = ['mount', 'umount', 'umount2', 'mount_setattr', 'open_tree', 'move_mount', 'pivot_root'];
 const EXEC = ['execve', 'exec'];
+const FILES = [
+  'open',
+  'openat',
+  'openat2',
+  'stat',
+  'lstat',
+  'statx',
+  'chdir',
+  'scandir',
+  'read',
+  'write',
+  'mkdir',
+  'exec',
+];
 
 /** The first row that fits is taken: the narrow ones stand before the wide ones. */
 const TABLE: readonly Row[] = [
@@ -41,11 +56,12 @@ const TABLE: readonly Row[] = [
     errno: 'EPERM',
     hint: 'The rules of devices are a program that only root of the host may load, with CAP_BPF or CAP_SYS_ADMIN.',
   },
+  { calls: FILES, errno: 'ENOTCONN', hint: UNSERVED_HINT },
   {
     calls: ['mount'],
     errno: 'ENODEV',
     when: /overlay/,
-    hint: 'This kernel has no overlay file system. Load it with "modprobe overlay", or use a kernel with CONFIG_OVERLAY_FS.',
+    hint: 'This kernel has no overlay file system. Load it with "modprobe overlay", or do without it: --storage-driver fuse.',
   },
   {
     calls: ['mount'],
@@ -56,7 +72,7 @@ const TABLE: readonly Row[] = [
     calls: ['mount'],
     errno: 'EINVAL',
     when: /overlay/,
-    hint: 'The kernel log has the reason: "dmesg | tail". Often the data root is itself on an overlay; put it on ext4, xfs, btrfs or tmpfs with --data-root.',
+    hint: 'The kernel log has the reason: "dmesg | tail". Often the data root is itself on an overlay; put it on ext4, xfs, btrfs or tmpfs with --data-root, or do without an overlay: --storage-driver fuse.',
   },
   {
     calls: ['mount'],

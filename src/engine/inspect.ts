@@ -1,5 +1,6 @@
 /** `inspect`: everything that is known of a container or an image, in Docker's shape. */
-import { TsboxError } from '../errors.ts';
+import { statfsSync } from 'node:fs';
+import { isErrno, TsboxError } from '../errors.ts';
 import type { ContainerRecord, MountPoint } from '../spec/container.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import { findContainer, readHostConfig } from '../store/containers.ts';
@@ -29,10 +30,22 @@ function graphDriver(name: string, layer: RwLayer) {
   };
 }
 
+/** The processes of a container live on, until they touch a file, when its union (storage driver fuse) has been killed. */
+function isUnserved(merged: string): boolean {
+  try {
+    statfsSync(merged);
+    return false;
+  } catch (error) {
+    return isErrno(error, 'ENOTCONN');
+  }
+}
+
 function inspectContainer(engine: Engine, record: ContainerRecord): object {
   const { store } = engine;
   const now = containerState(store, record);
   const { Status, ...state } = now;
+  const layer = rwLayer(store, record.ID);
+  if (now.Running && isUnserved(layer.merged)) state.Error = 'the process that serves its files has ended';
   const Health = healthOf(store, record, now);
   const hostConfig = readHostConfig(store, record.ID);
   return {
@@ -59,7 +72,7 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
       ...hostConfig,
       ...(hostConfig.Links !== undefined && { Links: shownLinks(store, record.Name, hostConfig.Links) }),
     },
-    GraphDriver: graphDriver(record.Driver, rwLayer(store, record.ID)),
+    GraphDriver: graphDriver(record.Driver, layer),
     Mounts: Object.values(record.MountPoints).map(shownMount),
     Config: record.Config,
     NetworkSettings: networkSettings(store, record, hostConfig, now),

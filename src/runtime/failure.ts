@@ -6,7 +6,11 @@ import { show } from '../plan/text.ts';
 import { errnoOf } from '../spec/errno.ts';
 import type { FailedStep } from './session.ts';
 
-const [ENOENT, ENOTDIR, ENOEXEC] = [2, 20, 8];
+const [ENOENT, ENOTDIR, ENOEXEC, ENOTCONN] = [2, 20, 8, 107];
+
+/** ENOTCONN of a file. */
+export const UNSERVED_HINT =
+  'The process that served the files of the container has ended (storage driver fuse). What was written is kept: "tsbox restart" mounts it again.';
 
 /** Exit codes as shells and Docker give them. */
 const [NOT_FOUND, NOT_EXECUTABLE, FAILED] = [127, 126, 125];
@@ -23,6 +27,7 @@ function execError(step: StepOf<'exec'>, errno: number): TsboxError {
   }
   if (errno === ENOEXEC)
     details.hint = 'The file is built for another architecture, or a script lacks its first line (#!/bin/sh).';
+  if (errno === ENOTCONN) details.hint = UNSERVED_HINT;
   return new TsboxError('ERR_TSBOX_START', `exec ${JSON.stringify(command)}: ${reason}${name} (${text})`, details);
 }
 

@@ -56,6 +56,12 @@ function processes(directory: string): number[] {
       const proc = `/proc/${pid}`;
       if (within(link(`${proc}/cwd`)) || within(link(`${proc}/root`))) return true;
       if (names(`${proc}/fd`).some((fd) => within(link(`${proc}/fd/${fd}`)))) return true;
+      // A union names its mount; its layers may be in mounts that it has left.
+      if (
+        /union\.js|src\/union/.test(content(`${proc}/cmdline`)) &&
+        content(`${proc}/cmdline`).includes(`${directory}/`)
+      )
+        return true;
       return isContainerOf(directory, content(`${proc}/mountinfo`));
     })
     .map(Number);

@@ -1,0 +1,4 @@
+/** The kernel's overlay. */
+import { conform } from './driver.ts';
+
+conform('overlay2');

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { hole, text } from '../../src/plan/text.ts';
+import { choice, chooseDriver, type OverlayFacts } from '../../src/store/drivers/choose.ts';
+import { fuseDriver } from '../../src/store/drivers/fuse.ts';
+import { openStore } from '../../src/store/open.ts';
+
+const never = () => assert.fail('this is not asked');
+
+const facts = (some: Partial<OverlayFacts>): OverlayFacts => ({
+  isRoot: true,
+  fileSystem: 'ext4',
+  hasOverlay: () => true,
+  refusal: never,
+  withoutFuse: never,
+  ...some,
+});
+
+test('drivers: on an ordinary host nothing is tried', () => {
+  const { name, reason } = choice(facts({}));
+  assert.deepEqual([name, reason], ['overlay2', 'the kernel has overlay, and takes ext4 for it']);
+  assert.equal(choice(facts({ isRoot: false, fileSystem: 'overlay', hasOverlay: never })).name, 'overlay2');
+});
+
+test('drivers: what may be refused is tried, and the union taken where it is', () => {
+  const onOverlay = { fileSystem: 'overlay', hasOverlay: never };
+  assert.equal(choice(facts({ ...onOverlay, refusal: () => undefined })).name, 'overlay2');
+  assert.deepEqual(choice(facts({ ...onOverlay, refusal: () => 'EINVAL', withoutFuse: () => undefined })), {
+    name: 'fuse',
+    reason: 'the kernel refuses an overlay on overlay: EINVAL',
+  });
+  const noModule = { hasOverlay: () => false, refusal: () => 'ENODEV' };
+  assert.equal(choice(facts({ ...noModule, withoutFuse: () => undefined })).name, 'fuse');
+  const neither = choice(facts({ ...noModule, withoutFuse: () => '/dev/fuse: ENOENT' }));
+  assert.equal(neither.name, 'overlay2');
+  assert.match(neither.reason, /ENODEV.*\/dev\/fuse: ENOENT/);
+});
+
+test('drivers: one that was asked for is taken without a look; there are two', () => {
+  assert.deepEqual([chooseDriver('/nosuch', '/nosuch/overlay2', 'overlay2').name], ['overlay2']);
+  assert.equal(chooseDriver('/nosuch', '/nosuch/overlay2', 'fuse').reason, 'it was asked for');
+  assert.throws(() => chooseDriver('/nosuch', '/nosuch/overlay2', 'zfs'), {
+    code: 'ERR_TSBOX_USAGE',
+    message: 'unknown storage driver: "zfs"',
+    hint: 'There are overlay2 and fuse.',
+  });
+});
+
+test('drivers: a store looks for its driver when somebody needs it', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'tsbox-drivers-'));
+  t.after(() => rmSync(root, { recursive: true }));
+  const store = openStore({ dataRoot: `${root}/d`, runRoot: `${root}/r`, storageDriver: 'zfs' });
+  assert.throws(() => store.driver, { code: 'ERR_TSBOX_USAGE' });
+  const other = openStore({ dataRoot: `${root}/d`, runRoot: `${root}/r` });
+  assert.equal(other.driver, other.driver);
+  assert.deepEqual(
+    readdirSync(`${root}/d`).filter((name) => name.startsWith('.tmp')),
+    [],
+  );
+});
+
+test('fuse: the steps of a mount; any number of layers, and holes', () => {
+  const driver = fuseDriver('/d/overlay2', '/bin/tsbox-union', 'a test asks');
+  const many = Array.from({ length: 500 }, (_, index) => `l/${index}`).join(':');
+  const steps = driver.mountSteps({ mountId: text`${hole('layer')}`, lower: many });
+  assert.deepEqual(
+    steps.map(({ op }) => op),
+    ['rmdir', 'mkdir', 'chdir', 'run', 'chdir'],
+  );
+  const run = steps.find((step) => step.op === 'run');
+  assert.match(run?.why ?? '', /Storage driver fuse: a test asks$/);
+  const options = text`apart,lowerdir=${many},upperdir=${hole('layer')}/diff,workdir=${hole('layer')}/work`;
+  assert.deepEqual(run?.args, ['/bin/tsbox-union', '-o', options, text`/d/overlay2/${hole('layer')}/merged`]);
+  assert.deepEqual(
+    driver.umountSteps('abc').map((step) => step.op),
+    ['umount', 'rmdir'],
+  );
+});
+
+test('fuse: copies of layers where owners are those of outside; without root it is refused', () => {
+  const driver = fuseDriver('/d/overlay2', '/bin/tsbox-union', 'a test asks');
+  const shifted = { home: '/d/shifted/map', uid: 100000, gid: 100000 };
+  const steps = driver.mountSteps({ mountId: 'abc', lower: 'l/A', shifted });
+  assert.ok(steps.some((step) => step.op === 'chdir' && step.path === '/d/shifted/map'));
+  const run = steps.find((step) => step.op === 'run');
+  assert.equal(run?.args[2], 'apart,lowerdir=l/A,upperdir=../../overlay2/abc/diff,workdir=../../overlay2/abc/work');
+  assert.throws(() => driver.mountSteps({ mountId: 'abc', lower: 'l/A', userxattr: true }), {
+    code: 'ERR_TSBOX_UNSUPPORTED',
+  });
+});
