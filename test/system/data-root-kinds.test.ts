@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
@@ -151,4 +151,33 @@ test('data root on an overlay: images are unpacked, the union shows them, diff a
   ok('commit', 'one', 'two');
   const again = ok('image', 'inspect', '--format', dirs('UpperDir', 'LowerDir'), 'two').trim();
   inUnion(`lowerdir=${again}`, '[ ! -e etc ]; [ "$(cat fixture/new/file)" = x ]');
+});
+
+test('data root on an overlay: the storage driver fuse is chosen, says why, and runs containers', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'file:/dev/fuse', 'command:unshare')) return;
+  const { ok, root } = await mounted(t, 'overlay');
+  ok('import', '--change', 'CMD ["sh"]', join(ARCHIVES, 'busybox.tar'), 'image');
+  const reason = 'the kernel refuses an overlay on overlay: EINVAL';
+  assert.equal(
+    ok('info', '--format', '{{.Driver}} {{json .DriverStatus}}').trim(),
+    `fuse ${JSON.stringify([
+      ['Backing Filesystem', 'overlay'],
+      ['Reason', reason],
+    ])}`,
+  );
+  assert.match(ok('--dry-run', 'run', 'image'), new RegExp(`Storage driver fuse: ${reason}`));
+  const change = 'rm -r /etc/group /var/www; mkdir /var/www; echo x > /var/www/x; echo y >> /etc/passwd';
+  const check = 'ls /etc/group 2> /dev/null; ls /var/www; tail -n 1 /etc/passwd';
+  ok('run', '--name', 'made', 'image', 'sh', '-euc', change);
+  ok('commit', 'made', 'changed');
+  assert.equal(ok('run', '--rm', 'changed', 'sh', '-c', check), 'x\ny\n');
+  const diff = ok('diff', 'made').trim().split('\n').sort();
+  assert.deepEqual(diff, ['A /var/www/x', 'C /etc', 'C /etc/passwd', 'C /var', 'C /var/www', 'D /etc/group']);
+  assert.match(ok('cp', 'made:/etc/passwd', '-'), /root:/);
+  ok('rm', 'made');
+  ok('rmi', 'changed', 'image');
+  assert.deepEqual(
+    readdirSync(root).filter((name) => name.startsWith('.tmp')),
+    [],
+  );
 });
