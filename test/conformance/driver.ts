@@ -86,6 +86,45 @@ export function conform(driver: DriverName): void {
     assert.match(files.get('deep/null') ?? '', /^crw/);
   });
 
+  test(`${driver}: attributes are seen, kept by commit, and those of overlayfs are nobody's to see`, async (t) => {
+    const box = begin(t, 'command:setfattr', 'command:getfattr', 'command:setcap');
+    if (box === undefined) return;
+    const flags = ['--detach', '--network', 'none'];
+    const tree = (name: string) => box.ok(['inspect', '--format', '{{.GraphDriver.Data.MergedDir}}', name]);
+    const host = (...words: string[]) => {
+      const { status, stdout, stderr } = spawnSync(words[0]!, words.slice(1), { encoding: 'utf8' });
+      assert.equal(status, 0, `${words.join(' ')}: ${stderr}`);
+      return stdout;
+    };
+    const attributes = (at: string) =>
+      host('getfattr', '--absolute-names', '--dump', '--match=-', `${at}/etc/passwd`, `${at}/new`).replaceAll(at, '');
+    box.ok([
+      'run',
+      ...flags,
+      '--name',
+      'one',
+      box.image(),
+      'sh',
+      '-c',
+      'rm -r /var/www; mkdir /var/www /new; sleep 1000',
+    ]);
+    await until('the directory', () => box.tsbox(['exec', 'one', 'ls', '/new']).status === 0);
+    const merged = tree('one');
+    host('setfattr', '--name', 'user.of-a-lower-file', '--value', 'value', `${merged}/etc/passwd`);
+    host('setcap', 'cap_net_raw+ep', `${merged}/etc/passwd`);
+    host('setfattr', '--name', 'trusted.mine', '--value', 'mine', `${merged}/new`);
+    host('setfattr', '--name', 'user.gone', '--value', 'x', `${merged}/new`);
+    host('setfattr', '--remove', 'user.gone', `${merged}/new`);
+    const seen = attributes(merged);
+    assert.match(seen, /\/etc\/passwd\nsecurity\.capability=.*\nuser\.of-a-lower-file="value"\n/);
+    assert.match(seen, /\/new\ntrusted\.mine="mine"\n\n/);
+    assert.equal(host('getfattr', '--absolute-names', '--dump', '--match=overlay', `${merged}/var/www`), '');
+    await box.quick(['commit', 'one', 'one:image']);
+    box.ok(['run', ...flags, '--name', 'two', 'one:image', 'sleep', '1000']);
+    assert.equal(attributes(tree('two')), seen);
+    assert.equal(box.ok(['exec', 'two', 'ls', '/var/www']), '');
+  });
+
   test(`${driver}: a commit of a container that runs has what was written`, async (t) => {
     const box = begin(t);
     if (box === undefined) return;

@@ -176,6 +176,25 @@ const HOSTS: readonly (readonly [name: string, facts: DoctorFacts, complaints: R
     },
   ],
   [
+    'a data root on an overlay: the storage driver fuse helps',
+    {
+      ...ROOT,
+      overlay: { mount: 'EINVAL', inUserNamespace: 'EINVAL' },
+      roots: { ...ROOT.roots, data: { ...ROOT.roots.data, fileSystem: 'overlay' } },
+    },
+    { 'kernel.overlay': 'note', 'users.overlay': 'note', 'data.filesystem': 'note' },
+  ],
+  [
+    'a data root on an overlay, and no FUSE',
+    {
+      ...ROOT,
+      overlay: { mount: 'EINVAL', inUserNamespace: 'EINVAL' },
+      fuse: 'ENOENT',
+      roots: { ...ROOT.roots, data: { ...ROOT.roots.data, fileSystem: 'overlay' } },
+    },
+    { 'kernel.overlay': 'error', 'kernel.fuse': 'note', 'users.overlay': 'note', 'data.filesystem': 'error' },
+  ],
+  [
     'Linux 5.4: too old',
     {
       ...ROOT,

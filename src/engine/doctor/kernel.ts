@@ -56,7 +56,7 @@ function seccomp(facts: DoctorFacts): Finding {
   return finding('kernel.seccomp', 'warning', 'seccomp', 'this kernel has no system call filters', fix);
 }
 
-function overlay({ overlay: { mount }, uid, roots }: DoctorFacts): Finding {
+function overlay({ overlay: { mount }, uid, roots, fuse: union }: DoctorFacts): Finding {
   const what = 'overlayfs';
   if (uid !== 0) return finding('kernel.overlay', 'ok', what, 'see user namespaces: without root it is mounted there');
   if (mount === 'ok') return finding('kernel.overlay', 'ok', what, `mounts in ${roots.data.at}`);
@@ -66,7 +66,16 @@ function overlay({ overlay: { mount }, uid, roots }: DoctorFacts): Finding {
     mount === 'ENODEV'
       ? 'modprobe overlay'
       : 'Put the data root on ext4, xfs, btrfs or tmpfs: tsbox --data-root DIRECTORY, or TSBOX_ROOT.';
-  return finding('kernel.overlay', 'error', what, `cannot be mounted in ${roots.data.at}: ${mount}`, fix);
+  const says = `cannot be mounted in ${roots.data.at}: ${mount}`;
+  // Who may mount nothing may not mount a union either.
+  if (union !== 'ok' || mount === 'EPERM') return finding('kernel.overlay', 'error', what, says, fix);
+  return finding(
+    'kernel.overlay',
+    'note',
+    what,
+    `${says}; containers get the storage driver fuse, which is slower`,
+    fix,
+  );
 }
 
 function idmapped({ idmappedMounts, roots }: DoctorFacts): Finding {
@@ -89,7 +98,13 @@ function fuse({ fuse: outcome }: DoctorFacts): Finding {
   const what = 'FUSE';
   if (outcome === 'ok') return finding('kernel.fuse', 'ok', what, '/dev/fuse can be opened');
   const fix = outcome === 'ENOENT' || outcome === 'ENODEV' ? 'modprobe fuse' : 'chmod 666 /dev/fuse';
-  return finding('kernel.fuse', 'note', what, `/dev/fuse: ${outcome}; only the storage driver fuse needs it`, fix);
+  return finding(
+    'kernel.fuse',
+    'note',
+    what,
+    `/dev/fuse: ${outcome}; only the storage driver fuse needs it, where the kernel refuses an overlay`,
+    fix,
+  );
 }
 
 /** One finding; without a fix none is named. */

@@ -10,7 +10,7 @@ export function placeFindings(facts: DoctorFacts): Finding[] {
   return [
     executor(facts),
     writable('data', 'data root', data),
-    ...(data.writable ? [fileSystem(data), space(data)] : []),
+    ...(data.writable ? [fileSystem(facts), space(data)] : []),
     writable('run', 'run root', run),
     ...tools(facts),
     ...libraries(facts),
@@ -34,15 +34,27 @@ function writable(name: 'data' | 'run', what: string, root: RootFacts): Finding 
   return finding(id, 'error', what, `${root.at} is not writable for you`, `Run as root, or choose another: ${flag}.`);
 }
 
-function fileSystem({ fileSystem: type, entryTypes, xattrs, path }: RootFacts): Finding {
+function fileSystem({ roots, uid, fuse, overlay }: DoctorFacts): Finding {
+  const { fileSystem: type, entryTypes, xattrs, path } = roots.data;
   const [id, what] = ['data.filesystem', 'its file system'];
+  const fix = `Put ${path} on ext4, xfs (ftype=1), btrfs or tmpfs, or choose another data root.`;
   const bad = [
     ...(entryTypes === 'ok' || entryTypes === 'untried' ? [] : ['directory entries have no type (d_type)']),
     ...(xattrs === 'ok' || xattrs === 'untried' ? [] : [`no extended attributes (${xattrs})`]),
-    ...(type === 'overlay' ? ['an overlay cannot be on an overlay'] : []),
   ];
+  const onOverlay = type === 'overlay' && overlay.mount !== 'ok';
+  const union = uid === 0 && fuse === 'ok' && overlay.mount !== 'EPERM';
+  if (onOverlay && !union) bad.push('an overlay cannot be on an overlay');
+  else if (onOverlay && bad.length === 0) {
+    return finding(
+      id,
+      'note',
+      what,
+      'overlay, on which the kernel puts no other: containers get the storage driver fuse',
+      fix,
+    );
+  }
   if (bad.length === 0) return finding(id, 'ok', what, `${type}, with extended attributes and d_type`);
-  const fix = `Put ${path} on ext4, xfs (ftype=1), btrfs or tmpfs, or choose another data root.`;
   return finding(id, 'error', what, `${type}: ${bad.join(', ')}`, fix);
 }
 
