@@ -6,7 +6,8 @@ import { TYPE_MASK } from '../sys/stat.ts';
 import { copyUp, upperDirectory, workName } from './copy-up.ts';
 import { E } from './errno.ts';
 import { addressOf, callerGid, callerUid, nameAt, putEntry, requestNode, u32, u64 } from './exchange.ts';
-import { ACCESS, O_SYNC, putOpen } from './files.ts';
+import { ACCESS, O_SYNC } from './files.ts';
+import { putOpen } from './handles.ts';
 import { inUpper, lookupMade } from './lookup.ts';
 import { setOpaque } from './marks.ts';
 import { buffer, cstring, EMPTY, nameOf, pathOf } from './memory.ts';
@@ -178,14 +179,14 @@ const NEW = OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW | OPEN.CLOEXEC;
 export function createFile(union: Union): number {
   const [flags, mode, mask] = [u32(0), u32(4), u32(8)];
   const name = nameAt(16);
-  const make: Make = (directory, text) =>
-    quickly.openat(directory, cstring(text), (flags & (ACCESS | O_SYNC)) | NEW, mode & 0o7777);
+  const kept = flags & (ACCESS | O_SYNC);
+  const make: Make = (directory, text) => quickly.openat(directory, cstring(text), kept | NEW, mode & 0o7777);
   const fd = create(union, requestNode(), name, { umask: mask, mode: S.S_IFREG | mode, make });
   if (fd < 0) return fd;
   const node = lookupMade(union, requestNode(), name);
   if (node < 0) return node;
   putEntry(union, node);
-  return putOpen(fd, ENTRY_OUT);
+  return putOpen(union, node, fd, kept, ENTRY_OUT);
 }
 
 const O_TMPFILE = 0o20000000 | OPEN.DIRECTORY;
@@ -209,7 +210,7 @@ export function tmpfile(union: Union): number {
   union.nodes.setInode(node, seen.inodeLow(), seen.inodeHigh());
   union.held.set(node, held);
   putEntry(union, node);
-  return putOpen(fd, ENTRY_OUT);
+  return putOpen(union, node, fd, access, ENTRY_OUT);
 }
 
 const AT_SYMLINK_FOLLOW = 0x400;

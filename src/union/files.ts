@@ -5,9 +5,9 @@ import { killPrivileges, killUnlessRoot } from './attributes.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
 import { ANSWER, addressOf, MOST_DATA, putSize, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
-import { forgetLower, noteLower, openReal } from './handles.ts';
+import { closeFor, openFor, openReal } from './handles.ts';
 import { openToRead } from './names.ts';
-import { FOPEN, FSYNC_DATA, OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID } from './protocol.ts';
+import { FSYNC_DATA, OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID } from './protocol.ts';
 import { directoryFd, isDirectory, isUpper, topOf, type Union } from './union.ts';
 
 /** O_ACCMODE. */
@@ -25,19 +25,9 @@ export function open(union: Union): number {
     const error = copyUp(union, node, (flags & OPEN.TRUNC) !== 0);
     if (error < 0) return error;
   }
-  const fd = openReal(union, node, flags & KEPT);
-  if (fd < 0) return fd;
-  if (!isUpper(union, node)) noteLower(node, fd);
-  if (flags & OPEN.TRUNC && u32(4) & OPEN_KILL_SUIDGID) killPrivileges(union, node);
-  return putOpen(fd);
-}
-
-/** `struct fuse_open_out`. What the kernel has of the file stays good: only it changes files. */
-export function putOpen(fd: number, at = 0): number {
-  putU64(at, fd);
-  putU32(at + 8, FOPEN.KEEP_CACHE);
-  putU32(at + 12, 0);
-  return at + 16;
+  const opened = openFor(union, node, flags & KEPT);
+  if (opened >= 0 && flags & OPEN.TRUNC && u32(4) & OPEN_KILL_SUIDGID) killPrivileges(union, node);
+  return opened;
 }
 
 /** `struct fuse_read_in`: fh, offset, size. */
@@ -59,9 +49,7 @@ export function write(union: Union): number {
 }
 
 export function release(): number {
-  const fd = u32(0);
-  forgetLower(requestNode(), fd);
-  return Math.min(quickly.close(fd), 0);
+  return Math.min(closeFor(requestNode(), u32(0)), 0);
 }
 
 export function fsync(): number {

@@ -1,23 +1,32 @@
-/** Open files. A handle's number is its descriptor here. */
+/**
+ * Open files. A handle's number is its descriptor here. All who only read a file share one, and it stays for a while after the last of
+ * them: most files that are opened are opened again.
+ *
+ * Where the kernel can, it reads and writes a file by itself (passthrough.ts). All who have a file open at a time do it that way, or
+ * nobody does. So it is for files that stay where they are: of a lower one there would be two when somebody writes to it.
+ */
 import { AT_FDCWD, OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
+import { putU32, putU64 } from './exchange.ts';
 import { pathOf } from './memory.ts';
-import { realOf, type Union } from './union.ts';
+import { isPassthroughUsed, lendFile, takeBack } from './passthrough.ts';
+import { FOPEN } from './protocol.ts';
+import { isUpper, isWritable, realOf, type Union } from './union.ts';
 
-/** Descriptors of files of lower layers, by node: when one is copied up they are to read the copy, for the kernel keeps one cache for all. */
-const lower = new Map<number, Set<number>>();
-
-export function noteLower(node: number, fd: number): void {
-  const set = lower.get(node);
-  if (set === undefined) lower.set(node, new Set([fd]));
-  else set.add(fd);
+interface OpenFile {
+  /** How often it is open. */
+  users: number;
+  /** The descriptor of all who only read; -1 when nobody did. */
+  reader: number;
+  /** Its number for the kernel, who reads and writes by itself; 0 where that asks us. */
+  lent: number;
 }
 
-/** Before it is closed. */
-export function forgetLower(node: number, fd: number): void {
-  const set = lower.get(node);
-  if (set?.delete(fd) === true && set.size === 0) lower.delete(node);
-}
+/** By node. */
+const files = new Map<number, OpenFile>();
+/** Those that nobody has open, the one that is longest so first. */
+const idle = new Set<number>();
+const MOST_IDLE = 256;
 
 /** Opens the node's file. @returns a descriptor, -errno */
 export function openReal(union: Union, node: number, flags: number): number {
@@ -27,15 +36,65 @@ export function openReal(union: Union, node: number, flags: number): number {
   return quickly.openat(AT_FDCWD, pathOf(fd), flags | OPEN.CLOEXEC, 0);
 }
 
-/** The node has just been copied up: whoever has it open reads the copy from now on. */
-export function switchToUpper(union: Union, node: number): void {
-  const set = lower.get(node);
-  if (set === undefined) return;
-  lower.delete(node);
-  for (const fd of set) {
-    const copy = openReal(union, node, OPEN.RDONLY);
-    if (copy < 0) continue;
-    quickly.dup3(copy, fd, OPEN.CLOEXEC);
-    quickly.close(copy);
+/** Opens a file for a client, and writes `struct fuse_open_out`. @returns its end, or -errno */
+export function openFor(union: Union, node: number, flags: number): number {
+  const reader = flags === OPEN.RDONLY ? (files.get(node)?.reader ?? -1) : -1;
+  const fd = reader >= 0 ? reader : openReal(union, node, flags);
+  return fd < 0 ? fd : putOpen(union, node, fd, flags);
+}
+
+/** Notes that a client has the file open, and writes `struct fuse_open_out`. @param at where it begins @returns its end */
+export function putOpen(union: Union, node: number, fd: number, flags: number, at = 0): number {
+  const file = files.get(node) ?? { users: 0, reader: -1, lent: 0 };
+  files.set(node, file);
+  idle.delete(node);
+  if (flags === OPEN.RDONLY) file.reader = fd;
+  if (file.users++ === 0 && file.lent === 0 && staysWhereItIs(union, node)) file.lent = lendFile(fd);
+  putU64(at, fd);
+  putU32(at + 8, file.lent > 0 ? FOPEN.PASSTHROUGH : cacheFlags(union, node));
+  putU32(at + 12, file.lent);
+  return at + 16;
+}
+
+const staysWhereItIs = (union: Union, node: number): boolean => isUpper(union, node) || !isWritable(union);
+
+/** What the kernel has of a file stays good, for only it changes files; but for what it has written past its cache. */
+function cacheFlags(union: Union, node: number): number {
+  return isPassthroughUsed() && staysWhereItIs(union, node) ? 0 : FOPEN.KEEP_CACHE;
+}
+
+/** A client has closed it. @returns 0 or -errno */
+export function closeFor(node: number, fd: number): number {
+  const file = files.get(node);
+  const error = fd === file?.reader ? 0 : quickly.close(fd);
+  if (file === undefined || --file.users > 0) return error;
+  if (file.reader < 0) end(node, file);
+  else {
+    idle.add(node);
+    if (idle.size > MOST_IDLE) closeIdle(idle.values().next().value!);
   }
+  return error;
+}
+
+function end(node: number, { reader, lent }: OpenFile): void {
+  files.delete(node);
+  idle.delete(node);
+  if (lent > 0) takeBack(lent);
+  if (reader >= 0) quickly.close(reader);
+}
+
+/** Keeps nothing open of a file that nobody has open. */
+export function closeIdle(node: number): void {
+  if (idle.has(node)) end(node, files.get(node)!);
+}
+
+/** The node has just been copied up: whoever has it open reads the copy from now on, for the kernel keeps one cache for all. */
+export function switchToUpper(union: Union, node: number): void {
+  closeIdle(node);
+  const file = files.get(node);
+  if (file === undefined || file.reader < 0) return;
+  const copy = openReal(union, node, OPEN.RDONLY);
+  if (copy < 0) return;
+  quickly.dup3(copy, file.reader, OPEN.CLOEXEC);
+  quickly.close(copy);
 }

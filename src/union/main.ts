@@ -24,11 +24,11 @@ const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *'],
 function run(given: UnionArguments): void {
   const union = openUnion(given);
   const nothing = openSync('/dev/null', 'r+');
-  const device = given.apart ? DEVICE : mountHere(given);
+  union.device = given.apart ? DEVICE : mountHere(given);
   if (given.apart) forgetMounts();
-  serveOne(union, device); // INIT: from now on the mount is live
+  serveOne(union); // INIT: from now on the mount is live
   if (process.env[IN_BACKGROUND] !== undefined) tell(nothing);
-  serve(union, device);
+  serve(union);
 }
 
 function mountHere(given: UnionArguments): number {

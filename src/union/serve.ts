@@ -19,8 +19,10 @@ import {
   u64,
 } from './exchange.ts';
 import { copyFileRange, fallocate, fsync, fsyncDirectory, ioctl, lseek, open, read, release, write } from './files.ts';
+import { closeIdle } from './handles.ts';
 import { lookup } from './lookup.ts';
-import { CAN, IN_HEADER, MAJOR, MINOR, OP, OUT_HEADER } from './protocol.ts';
+import { usePassthrough } from './passthrough.ts';
+import { CAN, CAN_ALSO, IN_HEADER, MAJOR, MINOR, OP, OUT_HEADER } from './protocol.ts';
 import { rmdir, unlink } from './remove.ts';
 import { rename, rename2 } from './rename.ts';
 import { forget, type Union } from './union.ts';
@@ -34,8 +36,12 @@ function lookupName(union: Union): number {
   return node < 0 ? node : putEntry(union, node);
 }
 
+function forgetNode(union: Union, node: number, times: number): void {
+  if (forget(union, node, times)) closeIdle(node);
+}
+
 function forgetOne(union: Union): number {
-  forget(union, requestNode(), u64(0));
+  forgetNode(union, requestNode(), u64(0));
   return NO_ANSWER;
 }
 
@@ -45,7 +51,7 @@ function batchForget(union: Union): number {
   const words = new DataView(input.bytes.buffer);
   for (let index = 0; index < count; index++) {
     const at = IN_HEADER + 8 + index * 16;
-    forget(union, words.getUint32(at, true), words.getUint32(at + 8, true));
+    forgetNode(union, words.getUint32(at, true), words.getUint32(at + 8, true));
   }
   return NO_ANSWER;
 }
@@ -70,7 +76,7 @@ const MOST_PAGES = 256;
 const INIT_OUT = 64;
 
 /** `struct fuse_init_in`: major, minor, max_readahead, flags, flags2. */
-function init(): number {
+function init({ device }: Union): number {
   const [major, minor, readahead, flags] = [u32(0), u32(4), u32(8), u32(12)];
   for (let at = 0; at < INIT_OUT; at += 4) putU32(at, 0);
   putU32(0, MAJOR);
@@ -82,6 +88,12 @@ function init(): number {
   putU32(20, MOST_PAGES * 0x1000);
   putU32(24, 1); // nanoseconds
   putU32(28, MOST_PAGES);
+  const passthrough = flags & CAN.INIT_EXT && u32(16) & CAN_ALSO.PASSTHROUGH;
+  if (passthrough && process.geteuid?.() === 0) {
+    putU32(32, passthrough);
+    putU32(36, 1); // layers are on no stacked file system: so one overlay can be mounted over this
+    usePassthrough(device);
+  }
   return INIT_OUT;
 }
 
@@ -130,7 +142,8 @@ const handlers: (Handler | undefined)[] = [];
 for (const [op, handler] of Object.entries(HANDLERS)) handlers[Number(op)] = handler;
 
 /** Answers one request. @returns false when the file system is unmounted */
-export function serveOne(union: Union, device: number): boolean {
+export function serveOne(union: Union): boolean {
+  const { device } = union;
   const length = quickly.read(device, input.address, input.bytes.length);
   if (length < 0) {
     if (length === E.NODEV) return false;
@@ -156,6 +169,6 @@ function answer(device: number, result: number): void {
   quickly.write(device, output.address, size);
 }
 
-export function serve(union: Union, device: number): void {
-  while (serveOne(union, device));
+export function serve(union: Union): void {
+  while (serveOne(union));
 }

@@ -19,6 +19,8 @@ export const UPPER = 0;
 export type WhiteoutForm = 'device' | 'file';
 
 export interface Union {
+  /** `/dev/fuse`; -1 before it is mounted. */
+  device: number;
   nodes: Nodes;
   /** Roots of the layers, opened with O_PATH; -1 for {@link UPPER} where nothing is written to. */
   layers: readonly number[];
@@ -126,6 +128,7 @@ export function createUnion({ layers, work, prefix, whiteouts, mostDirectories }
     return known === -1 ? fileSystems.push(seen.fileSystem()) - 1 : known;
   });
   const union: Union = {
+    device: -1,
     nodes: createNodes(),
     layers,
     work,
@@ -255,9 +258,9 @@ export function letGo(union: Union, node: number): void {
   union.held.delete(node);
 }
 
-/** The kernel holds the node `times` times less. When it has forgotten it nothing of it stays. */
-export function forget(union: Union, node: number, times: number): void {
-  if (!union.nodes.forget(node, times)) return;
+/** The kernel holds the node `times` times less. When it has forgotten it nothing of it stays. @returns whether it has */
+export function forget(union: Union, node: number, times: number): boolean {
+  if (!union.nodes.forget(node, times)) return false;
   letGo(union, node);
   if (isDirectory(union, node)) {
     for (const layer of layersOf(union, node)) {
@@ -267,9 +270,10 @@ export function forget(union: Union, node: number, times: number): void {
   }
   union.redirects.delete(node);
   const key = union.linked.get(node);
-  if (key === undefined) return;
+  if (key === undefined) return true;
   union.linked.delete(node);
   union.links.delete(key);
+  return true;
 }
 
 /** Notes that the file, looked at just now, has several names: they all lead to this node. */
