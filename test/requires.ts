@@ -4,11 +4,20 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { missing as noMachine } from './vm/machine.ts';
 
-export type Requirement = 'root' | `command:${string}` | `file:${string}` | 'userns' | 'overlay' | 'cgroup2' | 'vm';
+export type Requirement =
+  | 'root'
+  | `command:${string}`
+  | `file:${string}`
+  | 'userns'
+  | 'overlay'
+  | 'cgroup2'
+  | 'vm'
+  | 'fuse-passthrough';
 
 function missing(requirement: Requirement): string | undefined {
   if (requirement === 'root') return process.getuid?.() === 0 ? undefined : 'needs root';
@@ -20,6 +29,10 @@ function missing(requirement: Requirement): string | undefined {
   }
   if (requirement === 'cgroup2') {
     return existsSync('/sys/fs/cgroup/cgroup.controllers') ? undefined : 'needs cgroup version 2 at /sys/fs/cgroup';
+  }
+  if (requirement === 'fuse-passthrough') {
+    const [major = 0, minor = 0] = release().split('.').map(Number);
+    return major * 1000 + minor >= 6009 ? undefined : 'needs FUSE passthrough, so Linux 6.9';
   }
   if (requirement === 'vm') return noMachine();
   const [kind, name] = [

@@ -61,6 +61,7 @@ export const quickly = {
     syscall(SYS_RENAMEAT2, fromFd, from, toFd, to, flags),
   fchownat: int('fchownat', 5),
   chmod: int('chmod', 2),
+  fchmodat: int('fchmodat', 4),
   fchmod: int('fchmod', 2),
   truncate: int('truncate64', 2),
   ftruncate: int('ftruncate64', 2),

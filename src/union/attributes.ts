@@ -7,6 +7,7 @@ import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
 import { ANSWER, callerUid, putAttr, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
 import { buffer, EMPTY, pathOf } from './memory.ts';
+import { setPermissions } from './permissions.ts';
 import { FATTR, ROOT } from './protocol.ts';
 import { seen, type Time } from './status.ts';
 import { NOW, OMIT, setTimes } from './times.ts';
@@ -87,7 +88,7 @@ function setOwner(union: Union, node: number, valid: number): number {
 function setMode(union: Union, node: number, mode: number): number {
   if (union.nodes.type(node) === S.S_IFLNK) return E.NOTSUP;
   const { fd, text } = realOf(union, node);
-  return fd < 0 ? fd : quickly.chmod(pathOf(fd, text), mode);
+  return fd < 0 ? fd : setPermissions(fd, text, mode);
 }
 
 const SET_USER_ID = 0o4000;

@@ -10,17 +10,21 @@ import { copyAttributes, type File } from './copy-attributes.ts';
 import { copyData } from './copy-data.ts';
 import { E } from './errno.ts';
 import { switchToUpper } from './handles.ts';
+import { noteName } from './known-names.ts';
 import { originOf, setImpure, setOrigin } from './marks.ts';
 import { buffer, cstring, EMPTY, nameOf, pathOf } from './memory.ts';
+import { setPermissions } from './permissions.ts';
 import { ROOT } from './protocol.ts';
 import { look, seen, type Time } from './status.ts';
 import { seenTimes, setTimes } from './times.ts';
 import {
   directoryFd,
+  HELD,
   isDirectory,
   isUpper,
   isWritable,
   layersOf,
+  letGo,
   realOf,
   removeName,
   type Union,
@@ -45,7 +49,7 @@ export function upperDirectory(union: Union, node: number): number {
 export function copyUp(union: Union, node: number, truncate = false): number {
   if (isUpper(union, node)) return 0;
   if (!isWritable(union)) return E.ROFS;
-  if (!union.nodes.isNamed(node)) return E.STALE;
+  if (!union.nodes.isNamed(node)) return copyNameless(union, node, truncate);
   const parent = union.nodes.parent(node);
   if (parent !== ROOT) {
     const error = copyUp(union, parent);
@@ -69,6 +73,7 @@ function copyOne(union: Union, parent: number, node: number, truncate: boolean):
   // What the parent's time says is when somebody changed it, and nobody has.
   look(upper, EMPTY);
   const [atime, mtime] = seenTimes();
+  noteName(parent, UPPER, name);
   const moved = quickly.renameat2(work, cstring(temporary), upper, cstring(name), 0);
   if (moved < 0) {
     discard(union, temporary, isDirectory(union, node));
@@ -80,6 +85,23 @@ function copyOne(union: Union, parent: number, node: number, truncate: boolean):
     setImpure(union, upper);
     switchToUpper(union, node);
   } else nodes.setPlace(node, union.stacks.numberOf([UPPER, ...layersOf(union, node)]));
+  return 0;
+}
+
+/** A removed file that is open can still be changed: its copy has no name either, and is held as the original was. */
+function copyNameless(union: Union, node: number, truncate: boolean): number {
+  if (isDirectory(union, node)) return E.NOTDIR; // as overlayfs, which meets its whiteout
+  const held = union.held.get(node);
+  if (held === undefined) return E.STALE;
+  const temporary = workName();
+  const made = makeCopy(union, { fd: held, text: '' }, temporary, truncate);
+  const copy = made < 0 ? made : quickly.openat(union.work, cstring(temporary), HELD, 0);
+  discard(union, temporary, false);
+  if (copy < 0) return copy;
+  letGo(union, node);
+  union.held.set(node, copy);
+  union.nodes.setPlace(node, UPPER);
+  switchToUpper(union, node);
   return 0;
 }
 
@@ -125,7 +147,7 @@ export function takeAfter(union: Union, from: File, temporary: string, { mode, u
   if (owned < 0) return owned;
   const copied = copyAttributes(union, from, { fd: work, text: temporary });
   if (copied < 0 || (mode & TYPE_MASK) === S.S_IFLNK) return copied;
-  return quickly.chmod(pathOf(work, temporary), mode & 0o7777);
+  return setPermissions(work, temporary, mode & 0o7777);
 }
 
 const NEW = OPEN.RDWR | OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW | OPEN.CLOEXEC;

@@ -8,9 +8,11 @@ import { E } from './errno.ts';
 import { addressOf, callerGid, callerUid, nameAt, putEntry, requestNode, u32, u64 } from './exchange.ts';
 import { ACCESS, O_SYNC } from './files.ts';
 import { putOpen } from './handles.ts';
+import { isAbsent, noteName } from './known-names.ts';
 import { inUpper, lookupMade } from './lookup.ts';
 import { setOpaque } from './marks.ts';
 import { buffer, cstring, EMPTY, nameOf, pathOf } from './memory.ts';
+import { setPermissions } from './permissions.ts';
 import { decodeDevice, ENTRY_OUT } from './protocol.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
 import { look, seen } from './status.ts';
@@ -39,7 +41,7 @@ function setUmask(wanted: number): void {
 function create(union: Union, parent: number, name: string, making: Making): number {
   const upper = placeFor(union, parent);
   if (upper < 0) return upper;
-  const there = inUpper(union, upper, name);
+  const there = whatIsThere(union, parent, upper, name);
   if (there === 'file') return E.EXIST;
   setUmask(making.umask);
   return there === 'nothing' ? inPlace(upper, name, making) : overWhiteout(union, upper, name, making);
@@ -48,6 +50,13 @@ function create(union: Union, parent: number, name: string, making: Making): num
 /** The upper layer's directory in which a name can be made: not in one that is removed. @returns -errno */
 function placeFor(union: Union, parent: number): number {
   return union.nodes.isNamed(parent) ? upperDirectory(union, parent) : E.NOENT;
+}
+
+/** What the upper directory has of a name that comes into it now. */
+function whatIsThere(union: Union, parent: number, upper: number, name: string): ReturnType<typeof inUpper> {
+  const there = isAbsent(parent, UPPER, name) ? 'nothing' : inUpper(union, upper, name);
+  noteName(parent, UPPER, name);
+  return there;
 }
 
 const isDirectoryMode = (mode: number): boolean => (mode & TYPE_MASK) === S.S_IFDIR;
@@ -108,7 +117,7 @@ function openRoom({ work }: Union, upper: number): Room {
   if (error < 0) return { fd: error, name: '' };
   const fd = quickly.openat(work, cstring(name), OPEN.PATH | OPEN.DIRECTORY | OPEN.NOFOLLOW | OPEN.CLOEXEC, 0);
   quickly.fchownat(work, cstring(name), -1, gid, AT_SYMLINK_NOFOLLOW);
-  quickly.chmod(pathOf(work, name), mode);
+  setPermissions(work, name, mode);
   if (acl >= 0) raw.set(work, name, DEFAULT_ACL, buffer.address, acl);
   return { fd, name };
 }
@@ -136,7 +145,7 @@ function giveAway(parent: number, fd: number, name: string): number {
   // chown(2) has cleared these.
   const lost = made & 0o6000;
   if (error < 0 || lost === 0 || type === S.S_IFDIR || type === S.S_IFLNK) return error;
-  return quickly.chmod(pathOf(fd, name), made);
+  return setPermissions(fd, name, made);
 }
 
 function entryOf(union: Union, parent: number, name: string): number {
@@ -244,7 +253,7 @@ export function link(union: Union): number {
 function linkIn(union: Union, parent: number, name: string, make: Make): number {
   const upper = placeFor(union, parent);
   if (upper < 0) return upper;
-  const there = inUpper(union, upper, name);
+  const there = whatIsThere(union, parent, upper, name);
   if (there === 'file') return E.EXIST;
   if (there === 'nothing') return make(upper, name);
   const temporary = workName();

@@ -2,7 +2,7 @@
 import { S } from '../spec/linux.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
-import { isAbsent, noteMiss } from './lower-names.ts';
+import { isAbsent, noteEmpty, noteMiss } from './known-names.ts';
 import { isMetacopy, isOpaque, originInode, redirectOf } from './marks.ts';
 import { cstring, EMPTY } from './memory.ts';
 import { ROOT } from './protocol.ts';
@@ -31,6 +31,7 @@ export function lookupMade(union: Union, parent: number, name: string): number {
   const node = nodes.add(parent, name, seen.type());
   nodes.setPlace(node, seen.type() === S.S_IFDIR ? stacks.numberOf([UPPER]) : UPPER);
   setInode(union, node, UPPER, seen.inodeLow(), seen.inodeHigh());
+  if (seen.type() === S.S_IFDIR) noteEmpty(node, UPPER);
   return node;
 }
 
@@ -149,10 +150,10 @@ function goOn(union: Union, found: Found, layers: readonly number[], path: strin
 }
 
 function lookIn(union: Union, parent: number, layer: number, name: string): number {
-  if (layer !== UPPER && isAbsent(parent, layer, name)) return E.NOENT;
+  if (isAbsent(parent, layer, name)) return E.NOENT;
   const fd = directoryFd(union, parent, layer);
   const error = fd < 0 ? fd : look(fd, cstring(name));
-  if (error === E.NOENT && layer !== UPPER) noteMiss(parent, layer, fd);
+  if (error === E.NOENT) noteMiss(parent, layer, fd);
   return error;
 }
 

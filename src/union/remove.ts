@@ -7,13 +7,14 @@ import { RENAME_EXCHANGE } from './create.ts';
 import { mergedEntries } from './directory.ts';
 import { E } from './errno.ts';
 import { nameAt, requestNode } from './exchange.ts';
+import { noteName } from './known-names.ts';
 import { inUpper, isBelow, lookup } from './lookup.ts';
 import { hasWhiteoutFiles, setOpaque } from './marks.ts';
 import { cstring } from './memory.ts';
 import { namesOf, openToRead } from './names.ts';
 import { look } from './status.ts';
 import { setTimes } from './times.ts';
-import { hold, isDirectory, isKnownAs, isWritable, removeName, type Union } from './union.ts';
+import { hold, isDirectory, isKnownAs, isWritable, removeName, type Union, UPPER } from './union.ts';
 import { announceWhiteout, isWhiteout, makeWhiteout } from './whiteouts.ts';
 
 export function unlink(union: Union): number {
@@ -37,6 +38,7 @@ function remove(union: Union, parent: number, name: string, directory: boolean):
   if (upper < 0) return upper;
   const isNamed = isKnownAs(union, node, parent, name);
   if (isNamed) hold(union, node);
+  noteName(parent, UPPER, name); // if it is not there yet, a whiteout comes
   const error = hides ? hide(union, upper, name, directory) : removeOnly(union, upper, name, directory);
   if (error === 0 && isNamed) union.nodes.unname(node);
   return error;

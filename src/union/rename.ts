@@ -4,6 +4,7 @@ import { copyUp } from './copy-up.ts';
 import { RENAME_EXCHANGE } from './create.ts';
 import { E } from './errno.ts';
 import { nameAt, requestNode, u32, u64 } from './exchange.ts';
+import { noteName } from './known-names.ts';
 import { inUpper, isBelow, lookup } from './lookup.ts';
 import { setImpure } from './marks.ts';
 import { cstring } from './memory.ts';
@@ -100,6 +101,7 @@ function move(union: Union, from: Place, to: Place, exchange: boolean): number {
   if (opaque < 0) return opaque;
   const { way, cleans } = howToMove(union, source, target, from, to, exchange);
   if (!exchange && to.node !== 0) holdIfNamed(union, to);
+  noteName(to.parent, UPPER, to.name);
   const names = [source, from.name, target, to.name] as const;
   const error =
     way === 'leaving'

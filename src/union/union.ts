@@ -6,7 +6,7 @@ import { S } from '../spec/linux.ts';
 import { OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
-import { forgetNames } from './lower-names.ts';
+import { forgetNames } from './known-names.ts';
 import { cstring, EMPTY } from './memory.ts';
 import { createNodes, type Nodes } from './nodes.ts';
 import { ROOT } from './protocol.ts';
@@ -240,12 +240,15 @@ export function lookAt(union: Union, node: number): number {
 export const isKnownAs = ({ nodes }: Union, node: number, parent: number, name: string): boolean =>
   nodes.parent(node) === parent && nodes.name(node) === name;
 
+/** How what has no name is opened: as it is, whatever it is. */
+export const HELD = OPEN.PATH | OPEN.NOFOLLOW | OPEN.CLOEXEC;
+
 /** Keeps a node whose name goes away reachable: by a descriptor of its own, if the kernel still has it. */
 export function hold(union: Union, node: number): void {
   if (union.held.has(node)) return;
   const { fd, text } = realOf(union, node);
   if (fd < 0) return;
-  const flags = text === '' ? DIRECTORY : OPEN.PATH | OPEN.NOFOLLOW | OPEN.CLOEXEC;
+  const flags = text === '' ? DIRECTORY : HELD;
   const own = quickly.openat(fd, cstring(text === '' ? '.' : text), flags, 0);
   if (own >= 0) union.held.set(node, own);
 }

@@ -1,10 +1,10 @@
 /** SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR. Attributes of overlayfs are not shown; a file system above that has its own gets them under another name. */
-import { quickly } from '../sys/quick.ts';
 import { isOwn } from './copy-attributes.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
 import { ANSWER, addressOf, MOST_DATA, nameAt, output, putSize, requestNode, u32 } from './exchange.ts';
-import { buffer, pathOf } from './memory.ts';
+import { buffer } from './memory.ts';
+import { setPermissions } from './permissions.ts';
 import { OUT_HEADER } from './protocol.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
 import { seen } from './status.ts';
@@ -80,5 +80,5 @@ function clearSetGroupId(union: Union, node: number): number {
   const error = lookAt(union, node);
   if (error < 0) return error;
   const { fd, text } = realOf(union, node);
-  return fd < 0 ? fd : quickly.chmod(pathOf(fd, text), seen.mode() & 0o5777);
+  return fd < 0 ? fd : setPermissions(fd, text, seen.mode() & 0o5777);
 }

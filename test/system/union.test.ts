@@ -195,6 +195,42 @@ test('union: copy-up keeps holes, times, owners, attributes and the inode number
   );
 });
 
+test('union: a removed file of a lower layer that is open can be changed, and leaves nothing', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `echo low > l2/file; mkfifo l2/fifo; mount_union
+    exec 3< m/file 4<> m/fifo; rm m/file m/fifo; chmod 600 /proc/self/fd/3 /proc/self/fd/4; chown 5:6 /proc/self/fd/3
+    [ "$(stat -L -c '%a %u:%g %h' /proc/self/fd/3)" = '600 5:6 0' ]; [ "$(stat -L -c '%a %h' /proc/self/fd/4)" = '600 0' ]
+    echo new > /proc/self/fd/3; [ "$(cat <&3)" = new ]; [ "$(cat l2/file)" = low ]
+    [ -z "$(ls -A m)" ]; [ -z "$(ls -A w/work)" ]; exec 3<&- 4<&-; umount m; mount_union; [ -z "$(ls -A m)" ]; umount m`,
+  );
+});
+
+test('union: names that come into a directory whose names are known are there', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir l2/d u/d; echo low > l2/d/low; echo other > l2/other; mount_union; cd m/d
+    for i in $(seq 20); do [ ! -e none$i ]; done
+    rm low; [ ! -e low ]; echo new > low; [ "$(cat low)" = new ]; mv ../other none1; ln none1 none2; mkdir none3; echo 4 > none3/4
+    cd ../..; umount m; mount_union; [ "$(ls m/d)" = "$(printf 'low\nnone1\nnone2\nnone3')" ]; [ "$(cat m/d/none1 m/d/none2 m/d/none3/4 | tr -d '\n')" = otherother4 ]
+    umount m`,
+  );
+});
+
+test('union: as root the kernel reads and writes a file of the upper layer by itself', (t) => {
+  if (!requires(t, ...fuse, 'fuse-passthrough')) return;
+  passes(
+    t,
+    `head -c 300000 /dev/urandom > u/file; echo low > l2/low; mount_union; pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2")
+    (sleep 8; kill -CONT $pid) > /dev/null 2>&1 & waker=$!
+    exec 3< m/file 4< m/low; cat m/low > /dev/null # the first close asks whether to ask for it
+    kill -STOP $pid; sum=$(timeout 3 cat <&3 | cksum); kill -CONT $pid; kill $waker; [ "$sum" = "$(cksum < u/file)" ]
+    echo more >> m/low; [ "$(cat <&4)" = "$(printf 'low\nmore')" ]; exec 3<&- 4<&-; echo yet >> m/low; [ "$(wc -l < m/low)" = 3 ]; umount m`,
+  );
+});
+
 test('union: told to end, it takes its mount away, when nobody has anything open', (t) => {
   if (!requires(t, ...fuse)) return;
   passes(

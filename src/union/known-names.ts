@@ -1,6 +1,7 @@
 /**
- * Which names lower directories have. Most of what is looked for is not there: compilers and shells try one directory after the other,
- * and each layer would be asked each time. A lower directory does not change, so after some misses its names are read once.
+ * Which names a layer's directories have. Most of what is looked for is not there: compilers and shells try one directory after the other,
+ * and each layer would be asked each time. So after some misses the names of a directory are read once. A lower directory does not change;
+ * whoever makes a name in an upper one says so here. A name that is gone may stay known: it is only asked for once more.
  */
 import { namesOf, openToRead } from './names.ts';
 
@@ -16,10 +17,29 @@ const LAYERS = 1024;
 const known = new Map<number, Set<string> | number>();
 let kept = 0;
 
-/** Is the name sure not to be in a directory of a lower layer? */
+/** Is the name sure not to be in a directory of a layer? */
 export function isAbsent(node: number, layer: number, name: string): boolean {
   const names = known.get(node * LAYERS + layer);
   return typeof names === 'object' && !names.has(name);
+}
+
+/** A name is about to be made in a directory. */
+export function noteName(node: number, layer: number, name: string): void {
+  const names = known.get(node * LAYERS + layer);
+  if (typeof names !== 'object' || names.has(name)) return;
+  if (names.size < MOST_NAMES) {
+    names.add(name);
+    kept++;
+    return;
+  }
+  forgetNames(node, layer);
+  known.set(node * LAYERS + layer, MISSES);
+}
+
+/** A directory was made just now: it has no names. */
+export function noteEmpty(node: number, layer: number): void {
+  forgetNames(node, layer);
+  keep(node * LAYERS + layer, []);
 }
 
 /** A name was not there. @param fd the directory's, O_PATH */
@@ -31,12 +51,16 @@ export function noteMiss(node: number, layer: number, fd: number): void {
   if (misses + 1 !== MISSES) return;
   const names = namesOf(openToRead(fd));
   if (names === undefined || names.length > MOST_NAMES) return;
-  if (kept + names.length > MOST_KEPT) {
+  keep(key, names);
+}
+
+function keep(key: number, names: readonly string[]): void {
+  if (kept + names.length >= MOST_KEPT) {
     known.clear();
     kept = 0;
   }
   known.set(key, new Set(names));
-  kept += names.length;
+  kept += names.length + 1;
 }
 
 /** The kernel has forgotten the directory. */
@@ -45,5 +69,5 @@ export function forgetNames(node: number, layer: number): void {
   const names = known.get(key);
   if (names === undefined) return;
   known.delete(key);
-  if (typeof names === 'object') kept -= names.size;
+  if (typeof names === 'object') kept -= names.size + 1;
 }
