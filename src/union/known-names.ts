@@ -17,10 +17,13 @@ const LAYERS = 1024;
 const known = new Map<number, Set<string> | number>();
 let kept = 0;
 
+/** Longer ones are refused by file systems, not missed. */
+const NAME_MAX = 255;
+
 /** Is the name sure not to be in a directory of a layer? */
 export function isAbsent(node: number, layer: number, name: string): boolean {
   const names = known.get(node * LAYERS + layer);
-  return typeof names === 'object' && !names.has(name);
+  return typeof names === 'object' && !names.has(name) && name.length <= NAME_MAX;
 }
 
 /** A name is about to be made in a directory. */
