@@ -9,7 +9,7 @@ import { bind, check, cstring, OWN } from '../sys/ffi.ts';
 import { closeOnExecFrom } from '../sys/process.ts';
 import { quickly } from '../sys/quick.ts';
 import { forgetMounts, mountApart } from './apart.ts';
-import { mountFuse, openUnion } from './mount.ts';
+import { mountWithHelp, openUnion } from './mount.ts';
 import { parseArguments, type UnionArguments } from './options.ts';
 import { serve, serveOne } from './serve.ts';
 
@@ -19,7 +19,7 @@ const READY = 3;
 const DEVICE = 4;
 const IN_BACKGROUND = 'TSBOX_UNION_IN_BACKGROUND';
 
-const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *'], OWN);
+const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *', 'const void *'], OWN);
 
 function run(given: UnionArguments): void {
   const union = openUnion(given);
@@ -33,8 +33,9 @@ function run(given: UnionArguments): void {
 
 function mountHere(given: UnionArguments): number {
   const target = realpathSync(given.target);
-  const device = mountFuse({ ...given, target });
-  check(unmountWhenTold(cstring(target)), 'sigaction', () => 'wait for signals');
+  const { device, helper } = mountWithHelp({ ...given, target });
+  const result = unmountWhenTold(cstring(target), helper === undefined ? null : cstring(helper));
+  check(result, 'sigaction', () => 'wait for signals');
   return device;
 }
 

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import { AT_FDCWD, OPEN, openat } from '../sys/file.ts';
 import { mount } from '../sys/mount.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
 import { tryXattr } from '../sys/xattr.ts';
+import { findFusermount, mountByFusermount } from './fusermount.ts';
 import type { UnionArguments } from './options.ts';
 import { createUnion, type Union } from './union.ts';
 import { formFor } from './whiteouts.ts';
@@ -25,7 +27,7 @@ export function openUnion({ lower, upper, work, userxattr }: UnionArguments): Un
     upper === undefined ? -1 : openLayer('upperdir', upper),
     ...lower.map((path) => openLayer('lowerdir', path)),
   ];
-  const prefix = userxattr || process.geteuid?.() !== 0 ? 'user.overlay.' : 'trusted.overlay.';
+  const prefix = userxattr || !isHostRoot() ? 'user.overlay.' : 'trusted.overlay.';
   if (upper !== undefined) checkAttributes(upper, prefix);
   const workDirectory = work === undefined ? -1 : openWork(work);
   return createUnion({
@@ -62,11 +64,42 @@ function openWork(directory: string): number {
   return openLayer('workdir', path);
 }
 
-/** Mounts a FUSE file system. @returns the device that its requests come from */
+export interface Mounted {
+  /** Where requests come from. */
+  device: number;
+  /** The program that mounted it, and has to unmount it; undefined where this process may itself. */
+  helper: string | undefined;
+}
+
+/** Mounts a FUSE file system: itself, or as an ordinary user by fusermount3.
+ *  @throws SyscallError; ERR_TSBOX_UNSUPPORTED where neither can */
+export function mountWithHelp(given: UnionArguments): Mounted {
+  try {
+    return { device: mountFuse(given), helper: undefined };
+  } catch (error) {
+    if (process.geteuid?.() === 0 || !(isErrno(error, 'EPERM') || isErrno(error, 'EACCES'))) throw error;
+    const helper = findFusermount();
+    if (helper === undefined) throw withoutHelper(error);
+    return { device: mountByFusermount(helper, given.source, given.target, given.flags), helper };
+  }
+}
+
+function withoutHelper(cause: unknown): TsboxError {
+  const hint =
+    'Ordinary users mount by fusermount3, which is in the package fuse3. Root, also of a user namespace, needs no help.';
+  return new TsboxError('ERR_TSBOX_UNSUPPORTED', (cause as Error).message, { cause, hint });
+}
+
+/** Mounts a FUSE file system. @returns the device that its requests come from @throws SyscallError */
 export function mountFuse({ source, target, flags }: UnionArguments): number {
-  const device = openSync('/dev/fuse', 'r+');
-  const owner = `user_id=${process.geteuid?.() ?? 0},group_id=${process.getegid?.() ?? 0}`;
-  const data = `fd=${device},rootmode=40000,${owner},default_permissions,allow_other`;
-  mount(source, target, 'fuse.tsbox-union', flags, data);
-  return device;
+  const device = openat(AT_FDCWD, '/dev/fuse', OPEN.RDWR);
+  try {
+    const owner = `user_id=${process.geteuid?.() ?? 0},group_id=${process.getegid?.() ?? 0}`;
+    const data = `fd=${device},rootmode=40000,${owner},default_permissions,allow_other`;
+    mount(source, target, 'fuse.tsbox-union', flags, data);
+    return device;
+  } catch (error) {
+    closeSync(device);
+    throw error;
+  }
 }
