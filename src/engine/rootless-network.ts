@@ -146,6 +146,13 @@ function publishedPorts(carrier: Carrier, record: ContainerRecord, hostConfig: H
   const { PortBindings, PublishAllPorts } = hostConfig;
   const first = firstFreePort();
   const six = carrier === 'pasta' && existsSync('/proc/net/if_inet6');
+  const asked = Object.values(PortBindings ?? {}).flatMap((list) => list ?? []);
+  const ofIPv6 = asked.find(({ HostIp }) => isIPv6(HostIp));
+  if (carrier === 'slirp4netns' && ofIPv6 !== undefined) {
+    const hint = 'pasta publishes ports of IPv6. As root: apt-get install passt';
+    const message = `publish [${ofIPv6.HostIp}]:${ofIPv6.HostPort}: slirp4netns has IPv4 only`;
+    throw refuse('ERR_TSBOX_UNSUPPORTED', message, hint);
+  }
   const ports = pickPorts(
     { PortBindings, PublishAllPorts, ExposedPorts: record.Config.ExposedPorts },
     {
@@ -161,10 +168,6 @@ function publishedPorts(carrier: Carrier, record: ContainerRecord, hostConfig: H
       const message = `Bind for ${hostAddress}:${hostPort} failed: EACCES (Permission denied)`;
       const hint = `Ports below ${first} are root's. As root: sysctl -w net.ipv4.ip_unprivileged_port_start=${hostPort} (and in /etc/sysctl.d/ to keep it).`;
       throw refuse('ERR_TSBOX_CONFLICT', message, hint);
-    }
-    if (carrier === 'slirp4netns' && isIPv6(hostAddress)) {
-      const hint = 'pasta publishes ports of IPv6. As root: apt-get install passt';
-      throw refuse('ERR_TSBOX_UNSUPPORTED', `publish [${hostAddress}]:${hostPort}: slirp4netns has IPv4 only`, hint);
     }
   }
   return ports;

@@ -57,8 +57,21 @@ function normal(address: string): string {
   return parsed === undefined ? address : formatAddress(parsed.version, parsed.value);
 }
 
+/** Where a port of this address would lead is nothing of the same version. */
+function leadsNowhere(HostIp: string, HostPort: string): TsboxError {
+  const version = isIPv6(HostIp) ? 6 : 4;
+  const hint =
+    version === 6
+      ? 'Give it a network with IPv6 (tsbox network create --ipv6), or publish on an IPv4 address.'
+      : 'Publish on an IPv6 address.';
+  const message = `publish ${beforePort(HostIp)}:${HostPort}: the container has no IPv${version} address that leads out`;
+  return refuse('ERR_TSBOX_UNSUPPORTED', message, hint);
+}
+
 function wish(port: string, { HostIp, HostPort }: PortBinding, host: HostPorts): Wish {
   const [first = 0, last = first] = HostPort.split('-').filter(Boolean).map(Number);
+  if (HostIp !== '' && !host.addresses.some((one) => isIPv6(one) === isIPv6(HostIp)))
+    throw leadsNowhere(HostIp, HostPort);
   return {
     ...parsePort(port),
     addresses: HostIp === '' ? host.addresses : [normal(HostIp)],
@@ -91,7 +104,8 @@ function search({ protocol, addresses, range: [first, last], isOpen }: Wish, hos
 }
 
 /** A port of the host for each that is wanted. Those that can have only one get theirs first; then, as with Docker, the largest ports of the
- *  container. @throws ERR_TSBOX_CONFLICT in Docker's words when there is none, ERR_TSBOX_UNSUPPORTED for sctp */
+ *  container. @throws ERR_TSBOX_CONFLICT in Docker's words when there is none, ERR_TSBOX_UNSUPPORTED for sctp, and for an address
+ *  of a version of IP that {@link HostPorts.addresses} have none of */
 export function pickPorts(wanted: PortsWanted, host: HostPorts): PublishedPort[] {
   const { PortBindings: bindings = {}, PublishAllPorts: all = false, ExposedPorts: exposed = {} } = wanted;
   const anywhere: PortBinding = { HostIp: '', HostPort: '' };

@@ -120,6 +120,16 @@ test('ports: one that is free on all the addresses; the search goes around', () 
   ]);
 });
 
+test('ports: an address of a version of IP that the container does not have is refused, and not left out', () => {
+  const refused = (words: string[], addresses: string[], message: string) =>
+    assert.throws(() => picked(words, { ...host(), addresses }), { message, code: 'ERR_TSBOX_UNSUPPORTED' });
+  const end = 'address that leads out';
+  refused(['[::1]:8080:80'], ['0.0.0.0'], `publish [::1]:8080: the container has no IPv6 ${end}`);
+  refused(['127.0.0.1:8080:80'], ['::'], `publish 127.0.0.1:8080: the container has no IPv4 ${end}`);
+  assert.deepEqual(picked(['8080:80'], { ...host(), addresses: ['0.0.0.0'] }), ['0.0.0.0 8080 80/tcp']);
+  assert.deepEqual(picked(['1.2.3.4:8080:80'], { ...host(), addresses: ['127.0.0.1'] }), ['1.2.3.4 8080 80/tcp']);
+});
+
 test('ports: one that is taken is refused', () => {
   const refused = (words: string[], message: string, given?: HostPorts) =>
     assert.throws(() => picked(words, given), { message, code: 'ERR_TSBOX_CONFLICT', exitCode: 125 });
