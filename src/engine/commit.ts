@@ -23,6 +23,7 @@ import { checkLayerCount, unpackAs } from './install-layers.ts';
 import { abortable, interruptible } from './interrupt.ts';
 import { madeForMounts } from './mount-points.ts';
 import type { Engine } from './open.ts';
+import { writeBack } from './served.ts';
 import { VERSION } from './version.ts';
 
 /** DiffID of a tar without entries: 1,024 zeros. */
@@ -111,7 +112,10 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
     try {
       return await withLease(store, async (lease) => {
         if (layer.parent !== undefined) useLayer(store, lease, layer.parent);
-        const pack = () => commitLayer(store, lease, record, layer, signal);
+        const pack = async () => {
+          if (state.Running) await writeBack(layer.merged);
+          return commitLayer(store, lease, record, layer, signal);
+        };
         const diffId =
           state.Status === 'running' && request.pause ? await whileFrozen(store, record.ID, pack) : await pack();
         const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));

@@ -1,6 +1,5 @@
 /** `inspect`: everything that is known of a container or an image, in Docker's shape. */
-import { statfsSync } from 'node:fs';
-import { isErrno, TsboxError } from '../errors.ts';
+import { TsboxError } from '../errors.ts';
 import type { ContainerRecord, MountPoint } from '../spec/container.ts';
 import { securityOptions } from '../spec/security-options.ts';
 import { findContainer, readHostConfig } from '../store/containers.ts';
@@ -15,6 +14,7 @@ import { shownLinks } from './links.ts';
 import { networkSettings } from './network-settings.ts';
 import { inspectNetwork } from './networks.ts';
 import type { Engine } from './open.ts';
+import { isUnserved } from './served.ts';
 import { inspectVolume } from './volumes.ts';
 
 /** Docker's fields of a mount, in its order. */
@@ -28,16 +28,6 @@ function graphDriver(name: string, layer: RwLayer) {
     Data: { LowerDir: lower.join(':'), MergedDir: layer.merged, UpperDir: layer.upper, WorkDir: layer.work },
     Name: name,
   };
-}
-
-/** The processes of a container live on, until they touch a file, when its union (storage driver fuse) has been killed. */
-function isUnserved(merged: string): boolean {
-  try {
-    statfsSync(merged);
-    return false;
-  } catch (error) {
-    return isErrno(error, 'ENOTCONN');
-  }
 }
 
 function inspectContainer(engine: Engine, record: ContainerRecord): object {

@@ -3,7 +3,8 @@
  * own file calls `conform` and adds what is its own.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -138,6 +139,33 @@ export function conform(driver: DriverName): void {
     await box.quick(['commit', 'runs', 'runs:image']);
     assert.equal(box.ok(['run', '--rm', 'runs:image', 'sh', '-c', 'cat /file; stat -c %s /big']), 'before\n2097152');
     assert.equal(box.ok(['exec', 'runs', 'sh', '-c', 'echo after > /file; cat /file']), 'after');
+  });
+
+  test(`${driver}: a commit of a container that runs has what was written by a map of a file, which is still open`, async (t) => {
+    const box = begin(t, 'command:python3');
+    if (box === undefined) return;
+    sh(box, 'runs', 'head -c 8192 /dev/zero > /file; echo ready; sleep 1000', '--detach');
+    await until('the file', () => box.ok(['logs', 'runs']) === 'ready');
+    const merged = box.ok(['inspect', '--format', '{{.GraphDriver.Data.MergedDir}}', 'runs']);
+    const program = `import mmap, os, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+pages = mmap.mmap(file, 8192)
+pages[4096:4102] = b'mapped'
+print('written', flush=True)
+sys.stdin.read()`;
+    const writer = spawn('python3', ['-c', program, `${merged}/file`]);
+    const ended = once(writer, 'close');
+    try {
+      await once(writer.stdout, 'data');
+      await box.quick(['commit', 'runs', 'runs:image']);
+    } finally {
+      writer.kill('SIGKILL');
+      await ended; // it holds the mount
+    }
+    assert.equal(
+      box.ok(['run', '--rm', 'runs:image', 'dd', 'if=/file', 'bs=1', 'skip=4096', 'count=6', 'status=none']),
+      'mapped',
+    );
   });
 
   test(`${driver}: an image of many kinds of file is seen as it was made`, async (t) => {
