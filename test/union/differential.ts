@@ -64,7 +64,7 @@ const isUntold = ({ kind, n, m }: Call): boolean => kind.endsWith('chown') && n 
 const NODE = process.execPath;
 const PROGRAM = join(import.meta.dirname, '../../src/union/main.ts');
 
-async function mountUnion(target: string, data: string): Promise<ChildProcess> {
+export async function mountUnion(target: string, data: string): Promise<ChildProcess> {
   const before = statfsSync(target).type;
   const child = spawn(NODE, [PROGRAM, '-f', target, '-o', data], { stdio: ['ignore', 'inherit', 'inherit'] });
   for (let tries = 0; statfsSync(target).type === before; tries++) {
@@ -74,13 +74,13 @@ async function mountUnion(target: string, data: string): Promise<ChildProcess> {
   return child;
 }
 
-async function unmountUnion(target: string, child: ChildProcess): Promise<void> {
+export async function unmountUnion(target: string, child: ChildProcess): Promise<void> {
   const ended = new Promise((resolve) => child.once('exit', resolve));
   umount(target, 0);
   await ended;
 }
 
-const openRoot = (path: string): number => openSync(path, 0o200000);
+export const openRoot = (path: string): number => openSync(path, 0o200000);
 
 /** Makes two lower layers; what is removed in the upper one of them is whiteouts. */
 function makeLower(directory: string, seed: number): void {
@@ -209,7 +209,7 @@ function overCopy(unionBelow: string, directory: string): string {
   return `lowerdir=${['copy', 'l1', 'l2'].map((name) => join(directory, name)).join(':')}`;
 }
 
-function forceUnmount(at: string): void {
+export function forceUnmount(at: string): void {
   try {
     umount(at, 2);
   } catch {

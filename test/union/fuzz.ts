@@ -1,38 +1,13 @@
 /** `node test/union/fuzz.ts SEEDS [FIRST] [CALLS]`: random calls on the kernel's overlay and on the union, in a mount namespace of its own; root. */
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from './calls.ts';
 import { clear, type Plan, planFor, runPlan, shorten } from './differential.ts';
+import { runInNamespace } from './namespace.ts';
 
 const [seeds = '20', first = '1', count = '120', place = ''] = process.argv.slice(2);
 
-if (place === '') {
-  const work = mkdtempSync(join(tmpdir(), 'tsbox-union-'));
-  // On a tmpfs, or with FILE_SYSTEM=ext4 (or another one that mkfs can make) in a file on it; with FILE_SYSTEM=overlay the union's layers lie
-  // on an overlay, of which the kernel's would refuse them.
-  const type = process.env['FILE_SYSTEM'] ?? 'tmpfs';
-  const disk = `cd "$1" && truncate -s 400M disk && mkfs -t ${type} -q disk && mount -o loop disk "$1"`;
-  const script = `mount -t tmpfs -o mode=755 union "$1" && ${type === 'tmpfs' || type === 'overlay' ? '' : `${disk} && `}shift && exec "$@"`;
-  const argv = [
-    '--mount',
-    'sh',
-    '-c',
-    script,
-    'sh',
-    work,
-    process.execPath,
-    import.meta.filename,
-    seeds,
-    first,
-    count,
-    work,
-  ];
-  const { status } = spawnSync('unshare', argv, { stdio: 'inherit' });
-  spawnSync('rmdir', [work]);
-  process.exit(status ?? 1);
-}
+if (place === '') runInNamespace(import.meta.filename, [seeds, first, count]);
 
 const directory = join(place, 'd');
 mkdirSync(directory);

@@ -1,0 +1,47 @@
+/** The program client.c, built and started. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+
+const SOURCE = join(import.meta.dirname, 'client.c');
+
+/** @returns its path @throws Error with what the compiler says */
+export function buildClient(directory: string): string {
+  const client = join(directory, 'client');
+  const { status, stderr } = spawnSync('gcc', ['-O1', '-o', client, SOURCE], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`gcc client.c: ${stderr}`);
+  return client;
+}
+
+/** Random calls of many processes. @returns what the calls of each have returned, a line a process */
+export async function randomCalls(
+  client: string,
+  directory: string,
+  processes: number,
+  seed: number,
+  count: number,
+): Promise<string[]> {
+  const child = spawn(client, ['random', directory, String(processes), String(seed), String(count)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text;
+  });
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  if (code !== 0) throw new Error(`client in ${directory}: ended with ${code}`);
+  return output.trim().split('\n').sort();
+}
+
+/** Changes by a few processes, which end when the file system is gone. They are a process group. */
+export function durableCalls(
+  client: string,
+  directory: string,
+  processes: number,
+  seed: number,
+  log: string,
+): ChildProcess {
+  return spawn(client, ['durable', directory, String(processes), String(seed), log], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    detached: true,
+  });
+}
