@@ -1,11 +1,12 @@
 /** GETATTR, SETATTR, READLINK, STATFS. */
+import { readFileSync } from 'node:fs';
 import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
 import { TYPE_MASK } from '../sys/stat.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
-import { ANSWER, callerUid, putAttr, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
+import { ANSWER, callerGid, callerPid, callerUid, putAttr, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
 import { buffer, EMPTY, pathOf } from './memory.ts';
 import { setPermissions } from './permissions.ts';
 import { FATTR, ROOT } from './protocol.ts';
@@ -51,7 +52,11 @@ const CHANGES = FATTR.MODE | FATTR.UID | FATTR.GID | FATTR.SIZE | TIMES;
 function change(union: Union, node: number, valid: number): number {
   let error = 0;
   if (valid & FATTR.SIZE) error = setSize(union, node, valid);
-  if (error === 0 && valid & (FATTR.UID | FATTR.GID)) error = setOwner(union, node, valid);
+  if (error === 0 && valid & (FATTR.UID | FATTR.GID)) {
+    // The group that set-group-ID is about is the one before.
+    if (valid & FATTR.KILL_SUIDGID) error = killUnlessRoot(union, node);
+    if (error === 0) error = setOwner(union, node, valid);
+  }
   if (error === 0 && valid & FATTR.MODE) error = setMode(union, node, u32(SETATTR.MODE) & 0o7777);
   if (error === 0 && valid & TIMES) {
     const atime = timeOf(valid, FATTR.ATIME, FATTR.ATIME_NOW, SETATTR.ATIME, SETATTR.ATIME_NSEC);
@@ -99,15 +104,28 @@ const GROUP_MAY_EXECUTE = 0o010;
 export function killPrivileges(union: Union, node: number): number {
   const error = lookAt(union, node);
   if (error < 0) return error;
-  const left = withoutPrivileges(seen.mode());
+  const left = withoutPrivileges(seen.mode(), seen.gid());
   return left === (seen.mode() & 0o7777) ? 0 : setMode(union, node, left);
 }
 
-/** Permissions without set-user-ID, and without set-group-ID where that means running as the group; those of a directory as they are. */
-function withoutPrivileges(mode: number): number {
+/** Permissions without set-user-ID, and without set-group-ID where that means running as the group, or where who asks is not of it; those
+ *  of a directory as they are. @see setattr_should_drop_suidgid in the kernel */
+function withoutPrivileges(mode: number, gid: number): number {
   if ((mode & TYPE_MASK) === S.S_IFDIR) return mode & 0o7777;
   const left = mode & 0o7777 & ~SET_USER_ID;
-  return mode & GROUP_MAY_EXECUTE ? left & ~SET_GROUP_ID : left;
+  if ((left & SET_GROUP_ID) === 0) return left;
+  return mode & GROUP_MAY_EXECUTE || !isCallerIn(gid) ? left & ~SET_GROUP_ID : left;
+}
+
+/** Of the groups of who asks, the request has the first one; the others are read where the kernel shows them. */
+function isCallerIn(gid: number): boolean {
+  if (gid === callerGid()) return true;
+  try {
+    const groups = /^Groups:(.*)$/m.exec(readFileSync(`/proc/${callerPid()}/status`, 'latin1'))?.[1] ?? '';
+    return groups.trim().split(/\s+/).includes(String(gid));
+  } catch {
+    return false; // it has ended meanwhile
+  }
 }
 
 /** Some requests do not say whether set-user-ID has to go: it stays where root asks. */

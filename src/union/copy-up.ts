@@ -13,6 +13,7 @@ import { switchToUpper } from './handles.ts';
 import { noteName } from './known-names.ts';
 import { originOf, setImpure, setOrigin } from './marks.ts';
 import { buffer, cstring, EMPTY, nameOf, pathOf } from './memory.ts';
+import { attributesChanged } from './notify.ts';
 import { setPermissions } from './permissions.ts';
 import { ROOT } from './protocol.ts';
 import { look, seen, type Time } from './status.ts';
@@ -27,6 +28,7 @@ import {
   letGo,
   realOf,
   removeName,
+  topOf,
   type Union,
   UPPER,
 } from './union.ts';
@@ -49,13 +51,17 @@ export function upperDirectory(union: Union, node: number): number {
 export function copyUp(union: Union, node: number, truncate = false): number {
   if (isUpper(union, node)) return 0;
   if (!isWritable(union)) return E.ROFS;
-  if (!union.nodes.isNamed(node)) return copyNameless(union, node, truncate);
-  const parent = union.nodes.parent(node);
-  if (parent !== ROOT) {
-    const error = copyUp(union, parent);
+  const { nodes } = union;
+  if (!nodes.isNamed(node)) return copyNameless(union, node, truncate);
+  const way = [node];
+  for (let at = nodes.parent(node); at !== ROOT && !isUpper(union, at); at = nodes.parent(at)) way.push(at);
+  while (way.length > 0) {
+    const next = way.pop()!;
+    union.directories.trim(); // nobody has one in hand yet
+    const error = copyOne(union, nodes.parent(next), next, truncate);
     if (error < 0) return error;
   }
-  return copyOne(union, parent, node, truncate);
+  return 0;
 }
 
 function copyOne(union: Union, parent: number, node: number, truncate: boolean): number {
@@ -65,10 +71,10 @@ function copyOne(union: Union, parent: number, node: number, truncate: boolean):
   const from = { ...realOf(union, node) };
   const name = nodes.name(node);
   const temporary = workName();
-  const error = makeCopy(union, from, temporary, truncate);
-  if (error < 0) {
+  const made = makeCopy(union, from, temporary, { truncate, uuid: union.uuids[topOf(union, node)]! });
+  if (made < 0) {
     discard(union, temporary, isDirectory(union, node));
-    return error;
+    return made;
   }
   // What the parent's time says is when somebody changed it, and nobody has.
   look(upper, EMPTY);
@@ -82,9 +88,14 @@ function copyOne(union: Union, parent: number, node: number, truncate: boolean):
   setTimes(upper, EMPTY, atime, mtime);
   if (!isDirectory(union, node)) {
     nodes.setPlace(node, UPPER);
+    if (made === ANOTHER_NUMBER && look(upper, cstring(name)) === 0)
+      nodes.setInode(node, seen.inodeLow(), seen.inodeHigh());
     setImpure(union, upper);
     switchToUpper(union, node);
   } else nodes.setPlace(node, union.stacks.numberOf([UPPER, ...layersOf(union, node)]));
+  // Their ctimes; and a directory that is merged now counts its links no more.
+  attributesChanged(union, parent);
+  attributesChanged(union, node);
   return 0;
 }
 
@@ -94,7 +105,10 @@ function copyNameless(union: Union, node: number, truncate: boolean): number {
   const held = union.held.get(node);
   if (held === undefined) return E.STALE;
   const temporary = workName();
-  const made = makeCopy(union, { fd: held, text: '' }, temporary, truncate);
+  const made = makeCopy(union, { fd: held, text: '' }, temporary, {
+    truncate,
+    uuid: union.uuids[topOf(union, node)]!,
+  });
   const copy = made < 0 ? made : quickly.openat(union.work, cstring(temporary), HELD, 0);
   discard(union, temporary, false);
   if (copy < 0) return copy;
@@ -109,8 +123,17 @@ function discard({ work }: Union, temporary: string, directory: boolean): void {
   removeName(work, temporary, directory ? AT_REMOVEDIR : 0);
 }
 
-/** Makes `temporary` in the work directory, as the original in everything. */
-function makeCopy(union: Union, from: File, temporary: string, truncate: boolean): number {
+interface Copying {
+  truncate: boolean;
+  /** Of the original's file system. */
+  uuid: Buffer;
+}
+
+/** What is returned where the copy has not the inode number of the original. */
+const ANOTHER_NUMBER = 1;
+
+/** Makes `temporary` in the work directory, as the original in everything. @returns 0, {@link ANOTHER_NUMBER}, or -errno */
+function makeCopy(union: Union, from: File, temporary: string, { truncate, uuid }: Copying): number {
   const { work } = union;
   const looked = from.fd < 0 ? from.fd : look(from.fd, nameOf(from.text));
   if (looked < 0) return looked;
@@ -123,9 +146,10 @@ function makeCopy(union: Union, from: File, temporary: string, truncate: boolean
   if (made < 0) return made;
   const error = takeAfter(union, from, temporary, status);
   if (error < 0) return error;
-  const origin = hasOwnNumber ? undefined : originOf(from.fd, nameOf(from.text));
+  const origin = hasOwnNumber ? undefined : originOf(from.fd, nameOf(from.text), uuid);
   if (origin !== undefined) setOrigin(union, work, temporary, origin);
-  return setTimes(work, cstring(temporary), ...status.times);
+  const timed = setTimes(work, cstring(temporary), ...status.times);
+  return timed < 0 || !hasOwnNumber ? timed : ANOTHER_NUMBER;
 }
 
 /** What a copy has of its original besides the data. */

@@ -32,6 +32,7 @@ export const requestOp = (): number => inputWords[1]!;
 export const requestLength = (): number => inputWords[0]!;
 export const callerUid = (): number => inputWords[6]!;
 export const callerGid = (): number => inputWords[7]!;
+export const callerPid = (): number => inputWords[8]!;
 
 /** Address of a place in the request's body. */
 export const addressOf = (at: number): number => input.address + IN_HEADER + at;

@@ -48,16 +48,16 @@ function search(union: Union, parent: number, name: string): number {
   const top = found.layers[0]!;
   const fd = directoryFd(union, parent, top);
   if (found.type === S.S_IFDIR) return addDirectory(union, parent, name, found);
-  // Nothing was looked at after it.
+  // Nothing was looked at after it. Also where it has one name by now: the others may be gone, and open.
   const several = top === UPPER && seen.links() > 1;
-  const same = several ? union.links.get(linkKey()) : undefined;
+  const same = several || (top === UPPER && union.links.size > 0) ? union.links.get(linkKey()) : undefined;
   if (same !== undefined) return same;
   if (seen.type() === S.S_IFREG && seen.size() > 0 && seen.blocks() === 0 && isMetacopy(union, fd, name)) return E.PERM;
   const node = union.nodes.add(parent, name, found.type);
   union.nodes.setPlace(node, top);
   setInode(union, node, top, seen.inodeLow(), seen.inodeHigh());
   if (several) noteLinks(union, node);
-  else if (top === UPPER && union.sameFileSystem) {
+  if (top === UPPER && union.sameFileSystem) {
     const origin = originInode(union, fd, name);
     if (origin !== undefined) union.nodes.setInode(node, origin[0], origin[1]);
   }

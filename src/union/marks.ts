@@ -5,6 +5,7 @@
 import { AT_EMPTY_PATH } from '../sys/file.ts';
 import { allocate, quickly } from '../sys/quick.ts';
 import { buffer, EMPTY } from './memory.ts';
+import { openToRead } from './names.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
 import type { Union } from './union.ts';
 
@@ -73,8 +74,24 @@ const MOST_HANDLE = 128;
 const handle = allocate(HANDLE_HEADER + MOST_HANDLE);
 const mountId = allocate(8);
 
-/** What the upper file is told about the lower one that it is a copy of. @returns undefined where the file system has no handles */
-export function originOf(fd: number, name: number): Buffer | undefined {
+const FS_IOC_GETFSUUID = 0x80111500;
+
+/** The UUID of the file system of a layer; zeros where the kernel does not say it (before 6.9): then overlayfs takes no origin for its own,
+ *  and shows the numbers of the copies. @param directory a descriptor, O_PATH */
+export function uuidOf(directory: number): Buffer {
+  const uuid = Buffer.alloc(ORIGIN.HANDLE - ORIGIN.UUID);
+  const fd = openToRead(directory);
+  // `struct fsuuid2`: length, UUID.
+  if (fd >= 0 && quickly.ioctl(fd, FS_IOC_GETFSUUID, buffer.address) === 0 && buffer.bytes[0] === uuid.length) {
+    buffer.bytes.copy(uuid, 0, 1, 1 + uuid.length);
+  }
+  if (fd >= 0) quickly.close(fd);
+  return uuid;
+}
+
+/** What the upper file is told about the lower one that it is a copy of. @param uuid of the lower one's file system
+ *  @returns undefined where the file system has no handles */
+export function originOf(fd: number, name: number, uuid: Buffer): Buffer | undefined {
   handle.bytes.writeUInt32LE(MOST_HANDLE, 0);
   const flags = name === EMPTY ? AT_EMPTY_PATH : 0;
   if (quickly.nameToHandle(fd, name, handle.address, mountId.address, flags) < 0) return undefined;
@@ -83,6 +100,7 @@ export function originOf(fd: number, name: number): Buffer | undefined {
   origin[ORIGIN.MAGIC] = OVL_FH_MAGIC;
   origin[ORIGIN.LENGTH] = origin.length;
   origin[ORIGIN.TYPE] = handle.bytes.readInt32LE(4);
+  uuid.copy(origin, ORIGIN.UUID);
   handle.bytes.copy(origin, ORIGIN.HANDLE, HANDLE_HEADER, HANDLE_HEADER + length);
   return origin;
 }

@@ -2,8 +2,9 @@
 import { closeSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
+import { AT, MOUNT_ATTR } from '../spec/linux.ts';
 import { AT_FDCWD, OPEN, openat } from '../sys/file.ts';
-import { mount } from '../sys/mount.ts';
+import { mount, openTree, treeSetattr } from '../sys/mount.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { tryXattr } from '../sys/xattr.ts';
 import { findFusermount, mountByFusermount } from './fusermount.ts';
@@ -12,6 +13,8 @@ import { createUnion, type Union } from './union.ts';
 import { formFor } from './whiteouts.ts';
 
 const DIRECTORY = OPEN.PATH | OPEN.DIRECTORY;
+/** MOUNT_ATTR__ATIME: all that says when times of access are kept. */
+const ATIME = 0x70;
 
 function openLayer(what: string, path: string): number {
   try {
@@ -21,12 +24,25 @@ function openLayer(what: string, path: string): number {
   }
 }
 
+/** A lower layer is not to be changed, not even by being read: it gets a mount of its own, which keeps no times. Who may not have that
+ *  reads it where it is. */
+function openLower(path: string): number {
+  const plain = openLayer('lowerdir', path);
+  let tree = -1;
+  try {
+    tree = openTree(path, AT.OPEN_TREE_CLONE);
+    treeSetattr(tree, 0, MOUNT_ATTR.MOUNT_ATTR_RDONLY | MOUNT_ATTR.MOUNT_ATTR_NOATIME, ATIME, 0);
+    closeSync(plain);
+    return tree;
+  } catch {
+    if (tree >= 0) closeSync(tree);
+    return plain;
+  }
+}
+
 /** @throws SyscallError for a directory that is not there; ERR_TSBOX_UNSUPPORTED where the upper one keeps no attributes */
 export function openUnion({ lower, upper, work, userxattr }: UnionArguments): Union {
-  const layers = [
-    upper === undefined ? -1 : openLayer('upperdir', upper),
-    ...lower.map((path) => openLayer('lowerdir', path)),
-  ];
+  const layers = [upper === undefined ? -1 : openLayer('upperdir', upper), ...lower.map(openLower)];
   const prefix = userxattr || !isHostRoot() ? 'user.overlay.' : 'trusted.overlay.';
   if (upper !== undefined) checkAttributes(upper, prefix);
   const workDirectory = work === undefined ? -1 : openWork(work);

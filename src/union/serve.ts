@@ -144,6 +144,7 @@ for (const [op, handler] of Object.entries(HANDLERS)) handlers[Number(op)] = han
 /** Answers one request. @returns false when the file system is unmounted */
 export function serveOne(union: Union): boolean {
   const { device } = union;
+  union.directories.trim();
   const length = quickly.read(device, input.address, input.bytes.length);
   if (length < 0) {
     if (length === E.NODEV) return false;

@@ -7,6 +7,7 @@ import { OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
 import { forgetNames } from './known-names.ts';
+import { uuidOf } from './marks.ts';
 import { cstring, EMPTY } from './memory.ts';
 import { createNodes, type Nodes } from './nodes.ts';
 import { ROOT } from './protocol.ts';
@@ -32,6 +33,8 @@ export interface Union {
   whiteouts: WhiteoutForm;
   /** For {@link UPPER} and each lower layer: what is put in front of inode numbers, so that file systems do not share them. */
   marks: readonly number[];
+  /** Of the file system of each layer. */
+  uuids: readonly Buffer[];
   /** All layers on one file system: then an inode number stays when a file is copied up. */
   sameFileSystem: boolean;
   directories: Directories;
@@ -73,6 +76,8 @@ export function createStacks(): Stacks {
 interface Directories {
   get(node: number, layer: number): number | undefined;
   put(node: number, layer: number, fd: number): void;
+  /** Closes those that have not been used for the longest time. Between two requests: within one, each may be in somebody's hands. */
+  trim(): void;
   /** Closes one that is not that directory any more. */
   drop(node: number, layer: number): void;
 }
@@ -93,12 +98,14 @@ function createDirectories(most: number): Directories {
       return fd;
     },
     put(node, layer, fd) {
-      if (open.size >= most) {
+      open.set(node * LAYERS + layer, fd);
+    },
+    trim() {
+      while (open.size > most) {
         const [key, oldest] = open.entries().next().value!;
         open.delete(key);
         quickly.close(oldest);
       }
-      open.set(node * LAYERS + layer, fd);
     },
     drop(node, layer) {
       const fd = open.get(node * LAYERS + layer);
@@ -135,6 +142,7 @@ export function createUnion({ layers, work, prefix, whiteouts, mostDirectories }
     prefix,
     whiteouts,
     marks,
+    uuids: layers.map((fd) => (fd < 0 ? Buffer.alloc(0) : uuidOf(fd))),
     sameFileSystem: fileSystems.length === 1,
     directories: createDirectories(mostDirectories),
     held: new Map(),
@@ -169,24 +177,50 @@ export const isWritable = ({ layers }: Union): boolean => layers[UPPER]! >= 0;
 
 /** The descriptor of a directory in one of its layers; it belongs to the union. @returns -errno */
 export function directoryFd(union: Union, node: number, layer: number): number {
+  const known = knownFd(union, node, layer);
+  return known ?? openDirectory(union, node, layer);
+}
+
+function knownFd(union: Union, node: number, layer: number): number | undefined {
   if (node === ROOT) return union.layers[layer]!;
-  const known = union.directories.get(node, layer);
+  const known = union.directories.get(node, layer) ?? union.held.get(node);
   if (known !== undefined) return known;
-  const held = union.held.get(node);
-  if (held !== undefined) return held;
-  if (!union.nodes.isNamed(node)) return E.STALE;
-  const fd = openDirectory(union, node, layer);
-  if (fd >= 0) union.directories.put(node, layer, fd);
-  return fd;
+  return union.nodes.isNamed(node) ? undefined : E.STALE;
 }
 
 const DIRECTORY = OPEN.PATH | OPEN.DIRECTORY | OPEN.NOFOLLOW | OPEN.CLOEXEC;
+/** Of a long way so many directories stay open: a tree may be deeper than there are descriptors. */
+const KEPT = 64;
 
+/** Opens a directory by its names from the nearest one that is open. Neither a stack of calls nor descriptors run out, however deep it is. */
 function openDirectory(union: Union, node: number, layer: number): number {
-  const redirect = union.redirects.get(node)?.get(layer);
-  if (redirect !== undefined) return openPath(union.layers[layer]!, redirect);
-  const parent = directoryFd(union, union.nodes.parent(node), layer);
-  return parent < 0 ? parent : quickly.openat(parent, cstring(union.nodes.name(node)), DIRECTORY, 0);
+  const way = [node];
+  let fd: number | undefined;
+  for (;;) {
+    const top = way[way.length - 1]!;
+    const redirect = union.redirects.get(top)?.get(layer);
+    if (redirect !== undefined) {
+      fd = openPath(union.layers[layer]!, redirect);
+      if (fd >= 0) union.directories.put(top, layer, fd);
+      way.pop();
+      break;
+    }
+    const parent = union.nodes.parent(top);
+    fd = knownFd(union, parent, layer);
+    if (fd !== undefined) break;
+    way.push(parent);
+  }
+  let passing = -1;
+  while (way.length > 0 && fd >= 0) {
+    const next = way.pop()!;
+    const opened = quickly.openat(fd, cstring(union.nodes.name(next)), DIRECTORY, 0);
+    if (passing >= 0) quickly.close(passing);
+    const stays = way.length < KEPT;
+    if (opened >= 0 && stays) union.directories.put(next, layer, opened);
+    passing = stays ? -1 : opened;
+    fd = opened;
+  }
+  return fd;
 }
 
 /** A directory of a layer by its path from the layer's root, one name after the other: no symlink leads out of it. */

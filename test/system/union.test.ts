@@ -1,41 +1,10 @@
 /** The union from user space: as the kernel's overlay in what it shows and leaves, and as a mount helper in how it is called. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import test from 'node:test';
 import { requires } from '../requires.ts';
-
-const REPOSITORY = join(import.meta.dirname, '../..');
-const UNION = join(REPOSITORY, 'bin/tsbox-union');
-
-const fuse = ['root', 'overlay', 'file:/dev/fuse'] as const;
-
-/** Runs a script in a mount namespace of its own, on a tmpfs with `l1 l2 u w m` in it. `mount_union` mounts with these. */
-function inNamespace(t: TestContext, script: string): { stdout: string; stderr: string; status: number | null } {
-  const work = mkdtempSync(join(tmpdir(), 'tsbox-union-'));
-  t.after(() => rmSync(work, { recursive: true }));
-  const prelude = `
-    set -eu
-    mount -t tmpfs -o mode=755 union ${work}; cd ${work}
-    mkdir l1 l2 u w m
-    trap 'umount --lazy m 2> /dev/null || true' EXIT
-    mount_union() { ${UNION} m -o lowerdir=l1:l2,upperdir=u,workdir=w; }
-    mount_kernel() { mount -t overlay overlay m -o lowerdir=l1:l2,upperdir=u,workdir=w; }
-  `;
-  const result = spawnSync('unshare', ['--mount', 'bash', '-c', prelude + script], {
-    encoding: 'utf8',
-    timeout: 120_000,
-  });
-  return { stdout: result.stdout, stderr: result.stderr, status: result.status };
-}
-
-function passes(t: TestContext, script: string): string {
-  const { stdout, stderr, status } = inNamespace(t, script);
-  assert.equal(status, 0, `${stdout}\n${stderr}`);
-  return stdout;
-}
+import { fuse, inNamespace, passes, REPOSITORY, UNION } from './union-script.ts';
 
 test('union: random calls return, show and leave on disk what the kernel’s overlay does', {
   timeout: 3_600_000,

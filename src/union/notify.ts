@@ -1,0 +1,17 @@
+/** What the kernel is told unasked. */
+import { allocate, quickly } from '../sys/quick.ts';
+import type { Union } from './union.ts';
+
+const NOTIFY_INVAL_INODE = 2;
+const memory = allocate(40);
+/** `struct fuse_out_header`: length, what it is, 0 since it answers nothing. `struct fuse_notify_inval_inode_out`: node, offset, length; an
+ *  offset of -1 means that the data it has is good. */
+const words = new Uint32Array(memory.bytes.buffer, 0, 10);
+words.set([memory.bytes.length, NOTIFY_INVAL_INODE, 0, 0, 0, 0, 0xffffffff, 0xffffffff, 0, 0]);
+
+/** A node's attributes are not what the kernel has been told. Only for nodes that somebody is at, or that are above those: for one that
+ *  the kernel is just giving up it would wait for us. */
+export function attributesChanged({ device }: Union, node: number): void {
+  words[4] = node;
+  quickly.write(device, memory.address, memory.bytes.length);
+}

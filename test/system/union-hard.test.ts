@@ -1,0 +1,128 @@
+/** The union where it is hard: each call on each kind of file, many processes at once, kills, what others have got wrong. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { requires } from '../requires.ts';
+import { fuse, passes } from './union-script.ts';
+
+const chosenSeed = process.env['TSBOX_SEED'] ?? String(1 + (Math.floor(Date.now() / 1000) % 1_000_000));
+
+/** Runs a program of test/union, which says itself what is wrong. */
+function runs(t: TestContext, program: string, ...argv: string[]): void {
+  t.diagnostic(`${program} ${argv.join(' ')}`);
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(import.meta.dirname, '../union', program), ...argv],
+    { encoding: 'utf8' },
+  );
+  assert.equal(status, 0, stdout + stderr);
+  t.diagnostic(stdout.trim());
+}
+
+test('union: every call on every kind of file, wherever it lies and whoever asks, does what it does on the kernel’s overlay', {
+  timeout: 3_600_000,
+}, (t) => {
+  if (!requires(t, ...fuse)) return;
+  runs(t, 'matrix.ts', process.env['TSBOX_UNION_SHARE'] ?? '400', chosenSeed);
+});
+
+test('union: many processes at once get what they get from the kernel’s overlay, and leave no memory and no descriptor behind', {
+  timeout: 3_600_000,
+}, (t) => {
+  if (!requires(t, ...fuse, 'command:gcc')) return;
+  const [processes, calls, seconds] = (process.env['TSBOX_UNION_LOAD'] ?? '64 100 0').split(' ') as [
+    string,
+    string,
+    string,
+  ];
+  runs(t, 'load.ts', processes, calls, chosenSeed, seconds);
+});
+
+test('union: whatever is killed, the kernel’s overlay finds every file whole, and what was synced', {
+  timeout: 3_600_000,
+}, (t) => {
+  if (!requires(t, ...fuse, 'command:gcc')) return;
+  runs(t, 'kills.ts', process.env['TSBOX_UNION_KILLS'] ?? '6', chosenSeed);
+});
+
+test('union: a file that is opened by its last name is the one that is open by a removed name', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `echo one > u/a; ln u/a u/b; mount_union
+    exec 3<> m/a; rm m/a; [ "$(cat m/b)" = one ]; echo two >&3; [ "$(cat m/b)" = two ]; [ "$(stat -c %i m/b)" = "$(stat -L -c %i /proc/self/fd/3)" ]
+    exec 3>&-; umount m`,
+  );
+});
+
+test('union: a name that is too long is refused, however often the directory was asked for what it has not', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir l2/d; mount_union; for i in $(seq 20); do [ ! -e m/d/$i ]; done
+    ! cat m/d/$(printf 'n%.0s' $(seq 256)) 2> message; grep -q 'File name too long' message; umount m`,
+  );
+});
+
+test('union: reading leaves no trace in a lower layer', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir l2/d; echo x > l2/d/file; ln -s file l2/d/link; touch -h -d @1000000000 l2/d/* l2/d
+    mount_union; cat m/d/link; ls m/d; umount m; [ "$(stat -c %X l2/d l2/d/file l2/d/link | sort -u)" = 1000000000 ]`,
+  );
+});
+
+test('union: the inode number of a copy is the original’s, by each of its names and after another mount; of a broken hard link its own', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `echo x > l2/one; echo y > l2/a; ln l2/a l2/b; number() { stat -c %i m/$1; }
+    mount_union; one=$(number one); a=$(number a); chmod 600 m/one; ln m/one m/other; chmod 600 m/a
+    check() { [ "$(number one) $(number other) $(number b)" = "$one $one $a" ]; [ "$(number a)" != $a ]; }
+    check; broken=$(number a); umount m
+    mount_union; check; [ "$(number a)" = $broken ]; umount m; mount_kernel; check; umount m`,
+  );
+});
+
+test('union: what a copy-up changes of a directory is seen at once', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir -p l2/d/sub; echo x > l2/d/file; mount_union; before=$(stat -c '%h %z' m/d m/d/file); sleep 0.01; chmod 600 m/d/file
+    [ "$(stat -c %h m/d)" = 1 ]; for file in d d/file; do case $before in *"$(stat -c %z m/$file)"*) exit 9;; esac; done; umount m`,
+  );
+});
+
+test('union: a tree of 6,000 directories one in the other is read, copied up and removed', (t) => {
+  if (!requires(t, ...fuse, 'command:perl')) return;
+  passes(
+    t,
+    `cat > deep.pl <<'END'
+use strict; use Fcntl;
+sub down { chdir shift or die "chdir: $!"; for (1 .. 6000) { mkdir 'a' if $_[0]; chdir 'a' or die "chdir: $!" } }
+opendir my $here, '.' or die;
+down('l2', 1); open my $file, '>', 'file' or die; print $file "bottom\\n"; close $file;
+chdir $here; system('bash', 'mount.sh') == 0 or die;
+opendir my $top, 'm' or die; down('m/', 0); opendir my $deep, '.' or die;
+chdir $top; for (1 .. 1500) { mkdir "w$_" or die; open my $f, '>', "w$_/f" or die }
+chdir $deep; open $file, '<', 'file' or die "open: $!"; <$file> eq "bottom\\n" or die; close $file;
+chdir $top; opendir my $d, "w$_" or die for 1 .. 1500;
+chdir $deep; open $file, '>>', 'file' or die "copy up: $!"; close $file; rename 'file', 'moved' or die; mkdir 'new' or die;
+-e 'moved' && -d 'new' && !-e 'file' or die; -e "$_" and die for 'w1', 'w1500';
+END
+    declare -f mount_union > mount.sh; echo mount_union >> mount.sh
+    perl deep.pl; umount m`,
+  );
+});
+
+test('union: set-group-ID of a file that nobody may run as its group goes when somebody from outside of the group writes', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `for name in a b; do echo x > l2/$name; chown 1000:3000 l2/$name; chmod 2666 l2/$name; done; mount_union
+    setpriv --reuid 2000 --regid 2000 --groups 3000 sh -c 'echo more >> m/a'; [ "$(stat -c %a m/a)" = 2666 ]
+    setpriv --reuid 2000 --regid 2000 --clear-groups sh -c 'echo more >> m/b'; [ "$(stat -c %a m/b)" = 666 ]; umount m`,
+  );
+});
