@@ -2,7 +2,7 @@
  * System calls for a loop that makes a hundred thousand of them in a second: paths and buffers are addresses in memory that does not
  * move, and a refusal is a negative errno, not an exception. Everything else uses file.ts, stat.ts and xattr.ts.
  */
-import { bind, lastErrno, OWN } from './ffi.ts';
+import { bind, lastErrno } from './ffi.ts';
 
 /** Memory outside of the heap, and where it is. */
 export interface Memory {
@@ -23,8 +23,8 @@ export function allocate(size: number): Memory {
 
 type Call = (...args: number[]) => number;
 
-function quick(result: 'int' | 'int64_t', name: string, count: number, soname?: string): Call {
-  const native = bind(result, name, new Array<string>(count).fill('int64_t'), soname);
+function quick(result: 'int' | 'int64_t', name: string, count: number): Call {
+  const native = bind(result, name, new Array<string>(count).fill('int64_t'));
   return (...args) => {
     const value = native(...args);
     return value === -1 ? -lastErrno() : value;
@@ -82,7 +82,5 @@ export const quickly = {
   statfs: int('statfs64', 2),
   ioctl: int('ioctl', 3),
   umask: int('umask', 1),
-  /** Writes an answer, unless its size is 0, and reads the next request: `device, answer, size, request, room`. */
-  exchange: quick('int64_t', 'tsbox_exchange', 5, OWN),
   nameToHandle: int('name_to_handle_at', 5),
 } as const;

@@ -26,7 +26,7 @@ function run(given: UnionArguments): void {
   const nothing = openSync('/dev/null', 'r+');
   union.device = given.apart ? DEVICE : mountHere(given);
   if (given.apart) forgetMounts();
-  serveOne(union); // INIT: the answer goes out with the next read, and until then whoever comes waits
+  serveOne(union); // INIT: from now on the mount is live
   if (process.env[IN_BACKGROUND] !== undefined) tell(nothing);
   serve(union);
 }

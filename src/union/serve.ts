@@ -141,17 +141,11 @@ const HANDLERS: Readonly<Record<number, Handler>> = {
 const handlers: (Handler | undefined)[] = [];
 for (const [op, handler] of Object.entries(HANDLERS)) handlers[Number(op)] = handler;
 
-const inputWords = new Uint32Array(input.bytes.buffer, 0, 10);
-
-/** Bytes of the answer in {@link output} that is still to be given; 0 for none. */
-let ready = 0;
-
-/** Gives the answer to the request before, waits for the next one, and has its answer ready. @returns false when the file system is
- *  unmounted */
+/** Answers one request. @returns false when the file system is unmounted */
 export function serveOne(union: Union): boolean {
+  const { device } = union;
   union.directories.trim();
-  const length = quickly.exchange(union.device, output.address, ready, input.address, input.bytes.length);
-  ready = 0;
+  const length = quickly.read(device, input.address, input.bytes.length);
   if (length < 0) {
     if (length === E.NODEV) return false;
     // A request that was taken back meanwhile, or a signal.
@@ -160,17 +154,20 @@ export function serveOne(union: Union): boolean {
   }
   const handler = handlers[requestOp()];
   const result = handler === undefined ? E.NOSYS : handler(union);
-  if (result !== NO_ANSWER) answer(result);
+  if (result !== NO_ANSWER) answer(device, result);
   return true;
 }
 
+const inputWords = new Uint32Array(input.bytes.buffer, 0, 10);
+
 /** @param result bytes behind the header, or -errno */
-function answer(result: number): void {
-  ready = OUT_HEADER + Math.max(result, 0);
-  outputWords[0] = ready;
+function answer(device: number, result: number): void {
+  const size = OUT_HEADER + Math.max(result, 0);
+  outputWords[0] = size;
   outputWords[1] = result < 0 ? result >>> 0 : 0;
   outputWords[2] = inputWords[2]!;
   outputWords[3] = inputWords[3]!;
+  quickly.write(device, output.address, size);
 }
 
 export function serve(union: Union): void {
