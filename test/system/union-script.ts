@@ -20,12 +20,13 @@ export function inNamespace(t: TestContext, script: string): { stdout: string; s
     set -eu
     mount -t tmpfs -o mode=755 union ${work}; cd ${work}
     mkdir l1 l2 u w m
-    trap 'umount --lazy m 2> /dev/null || true' EXIT
+    trap 'umount --lazy ${work}/m 2> /dev/null || true' EXIT
     mount_union() { ${UNION} m -o lowerdir=l1:l2,upperdir=u,workdir=w; }
     mount_kernel() { mount -t overlay overlay m -o lowerdir=l1:l2,upperdir=u,workdir=w; }
   `;
   const result = spawnSync('unshare', ['--mount', 'bash', '-c', prelude + script], {
     encoding: 'utf8',
+    input: '',
     timeout: 240_000,
     maxBuffer: 1 << 26,
   });
