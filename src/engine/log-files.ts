@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { isErrno } from '../errors.ts';
+import { pause } from '../sys/pause.ts';
 
 export interface OpenLog {
   fd: number;
@@ -26,19 +27,20 @@ function openLog(path: string, packed = false): OpenLog | undefined {
   }
 }
 
-/** How often the files are looked at anew that are being rotated meanwhile. */
+/** How often the files are looked at anew that are being rotated meanwhile, a millisecond apart. */
 const TRIES = 100;
 
 /** In this order: one gets its name before the other loses it. */
 const openRotated = (path: string, number: number) =>
   openLog(`${path}.${number}`) ?? openLog(`${path}.${number}.gz`, true);
 
-const isAnyThere = (path: string) => existsSync(`${path}.1`) || existsSync(`${path}.1.gz`);
+const isAnyAt = (path: string, number: number) => existsSync(`${path}.${number}`) || existsSync(`${path}.${number}.gz`);
 
 function openYoungest(path: string): OpenLog | undefined {
   for (let tries = 0; ; tries++) {
     const log = openLog(path);
-    if (log !== undefined || tries === TRIES || !isAnyThere(path)) return log;
+    if (log !== undefined || tries === TRIES || !isAnyAt(path, 1)) return log;
+    pause(1);
   }
 }
 
@@ -57,28 +59,44 @@ function isSame(log: OpenLog, other: OpenLog): boolean {
   return log.changed === mtimeNs && unpackedSize(log.fd) === Number(size % 2n ** 32n);
 }
 
-function openChain(path: string, last?: OpenLog): OpenLog[] {
-  const found: OpenLog[] = [];
+interface Chain {
+  logs: OpenLog[];
+  /** The number at which nothing was found; undefined when it ended at the one that was looked for. */
+  end: number | undefined;
+}
+
+function openChain(path: string, last?: OpenLog): Chain {
+  const logs: OpenLog[] = [];
   let log = openYoungest(path) ?? openRotated(path, 1);
-  for (let number = 1; log !== undefined && (last === undefined || !isSame(log, last)); number++) {
-    if (found.some((other) => isSame(other, log!))) closeSync(log.fd);
-    else found.push(log);
-    log = openRotated(path, number);
+  let number = 0;
+  while (log !== undefined && (last === undefined || !isSame(log, last))) {
+    if (logs.some((other) => isSame(other, log!))) closeSync(log.fd);
+    else logs.push(log);
+    log = openRotated(path, ++number);
   }
-  if (log !== undefined) closeSync(log.fd);
-  return found;
+  if (log === undefined) return { logs, end: number };
+  closeSync(log.fd);
+  return { logs, end: undefined };
 }
 
 const isStill = (path: string, log: OpenLog) =>
   statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === log.inode;
 
+/** Were all of them found? Files are rotated from the oldest on, each to the next number: where one is missing that is not the last, its
+ *  neighbour is about to come there; and at the end the youngest goes to the first. */
+function isWhole(path: string, { logs: [youngest], end }: Chain): boolean {
+  if (end !== undefined && isAnyAt(path, end + 1)) return false;
+  return youngest === undefined || youngest.packed || isStill(path, youngest);
+}
+
 /** The files of a log, the youngest first, down to the one that `last` is, which is left out. While they are rotated they are looked at
  *  anew; in the end a file that comes up again under its next name is taken once. */
 export function openLogs(path: string, last?: OpenLog): OpenLog[] {
   for (let tries = 0; ; tries++) {
-    const logs = openChain(path, last);
-    if (tries === TRIES || logs[0] === undefined || logs[0].packed || isStill(path, logs[0])) return logs;
-    for (const { fd } of logs) closeSync(fd);
+    const chain = openChain(path, last);
+    if (tries === TRIES || isWhole(path, chain)) return chain.logs;
+    for (const { fd } of chain.logs) closeSync(fd);
+    pause(1);
   }
 }
 

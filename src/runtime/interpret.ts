@@ -32,6 +32,7 @@ import * as mounts from '../sys/mount.ts';
 import * as net from '../sys/netlink.ts';
 import * as nftables from '../sys/nftables.ts';
 import { makeNode } from '../sys/node.ts';
+import { pause } from '../sys/pause.ts';
 import { joinNamespaces } from '../sys/pidfd.ts';
 import * as processes from '../sys/process.ts';
 import * as walk from '../sys/walk.ts';
@@ -263,7 +264,7 @@ function runStep(step: Step, context: Context): void {
       const action = name === undefined ? undefined : step.onError?.[name];
       if (action === 'skip') return;
       if (action !== 'retry' || Date.now() > deadline) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+      pause(5);
     }
   }
 }

@@ -20,6 +20,7 @@ import { outcomeOf, textOf } from './doctor.ts';
 import { bind, refuse } from './ffi.ts';
 import { fileSystemOf } from './file-system.ts';
 import { openTree, treeSetattr } from './mount.ts';
+import { pause } from './pause.ts';
 import { lsetxattr } from './xattr.ts';
 
 function nearest(path: string): string {
@@ -109,7 +110,7 @@ export function idmapOutcome(at: string): Outcome {
     const end = performance.now() + PATIENCE_MS;
     while (linkOf(path) === own || !hasMap(holder.pid)) {
       if (performance.now() > end || hasEnded(holder.pid)) return 'untried';
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+      pause(1);
     }
     const namespace = openSync(path, 'r');
     try {

@@ -6,6 +6,7 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
 import { bind, check, cstring, printable, refuse } from './ffi.ts';
+import { pause } from './pause.ts';
 
 const P = 'const void *';
 
@@ -319,7 +320,7 @@ export function killCgroup(list: string): void {
       .filter((pid) => pid > 0);
     if (pids.length === 0) return;
     for (const pid of pids) killCall(pid, SIGKILL);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    pause(1);
   }
   throw refuse('kill', `end the processes of ${list}`, 'EBUSY');
 }
