@@ -1,6 +1,5 @@
 /** Asks before something is removed for good. */
 import { readSync } from 'node:fs';
-import { pause } from '../sys/pause.ts';
 import { print } from './output.ts';
 
 /** Prints the question and reads a line of standard input. @returns whether it was `y`; a standard input at its end is a no */
@@ -27,7 +26,7 @@ function readByte(into: Buffer): boolean {
       if (code === 'EOF' || code === 'EIO') return false;
       // Somebody has set the terminal or pipe to non-blocking: wait for a line.
       if (code !== 'EAGAIN') throw error;
-      pause(20);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
     }
   }
 }

@@ -3,7 +3,6 @@
  * costs 2 ms, and nothing has to be flushed before the exit.
  */
 import { writeSync } from 'node:fs';
-import { pause } from '../sys/pause.ts';
 
 /** Nobody reads our standard output any more. Ends the program quietly, as SIGPIPE does with others. */
 export class OutputClosed extends Error {}
@@ -34,7 +33,7 @@ function write(fd: number, text: string | Uint8Array): void {
       const code = (error as NodeJS.ErrnoException).code;
       if (code === 'EPIPE') throw new OutputClosed();
       // A pipe that another process has set to non-blocking is full: let its reader come.
-      if (code === 'EAGAIN') pause(5);
+      if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
       else throw error;
     }
   }
