@@ -155,16 +155,25 @@ interface Verb {
   prune?: boolean;
 }
 
+/** Milliseconds that the verb takes undisturbed: of two runs the shorter, for the first has everything to read. */
+async function durationOf(one: Bench, { args, before }: Verb): Promise<number> {
+  const taken: number[] = [];
+  for (let run = 0; run < 2; run++) {
+    await before();
+    const begin = performance.now();
+    await runAgain(one, args);
+    taken.push(performance.now() - begin);
+  }
+  return Math.min(...taken);
+}
+
 /** Runs the verb undisturbed, then kills it again and again. */
 async function killing(context: TestContext, one: Bench, verb: Verb): Promise<void> {
   const { store } = one.engine;
   const { args } = verb;
   context.diagnostic(`TSBOX_SEED=${seed}`);
   random = generator(seed);
-  await verb.before();
-  const begin = performance.now();
-  await runAgain(one, args);
-  const duration = performance.now() - begin;
+  let duration = await durationOf(one, verb);
   collectGarbage(store);
   const wanted = shape(store);
   await verb.before();
@@ -174,6 +183,7 @@ async function killing(context: TestContext, one: Bench, verb: Verb): Promise<vo
     await verb.before();
     const kill = count % 2 === 0 ? await killAtTime(one, args, duration) : await killAtCall(one, args, calls);
     if (kill.killed) killed++;
+    else duration *= 0.75;
     try {
       await assertTrue(one);
       if (verb.isDone?.() !== true) await runAgain(one, args);
