@@ -87,6 +87,8 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
   const open = new Map<string, number>();
   const pending = new Map<string, Attributes>();
   const whiteouts = new Set<string>();
+  /** Does this file system keep devices 0:0 for itself, so that whiteouts are files? */
+  let asFiles = false;
   const made = form === 'remove' ? new Set<string>() : undefined;
   const emptied = new Set<string>(); // what is made in these is of this layer
   let lastPath = '';
@@ -237,7 +239,9 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     }
     if (form === 'remove') return;
     try {
-      if (!makeWhiteout(dirfd, base, form, parentOf(path) === '')) return;
+      const whiteout = makeWhiteout(dirfd, base, form, parentOf(path) === '');
+      asFiles = whiteout !== 'device';
+      if (whiteout === 'needless') return;
       whiteouts.add(path);
       if (time !== undefined) lutimensat(dirfd, base, time.mtime, time.mtimeNsec);
     } catch (error) {
@@ -271,16 +275,18 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
     if (form === 'remove') return;
     const fd = openat(dirfd, base, OPEN_DIRECTORY);
     try {
-      if (path !== '') removeWhiteouts(fd, path);
+      if (asFiles) removeWhiteouts(fd, path);
       fsetxattr(fd, OPAQUE_XATTR[form], Buffer.from('y'));
     } finally {
       close(fd);
     }
   }
 
-  /** Of a directory that becomes opaque: see {@link makeWhiteout}. */
+  /** Of a directory that becomes opaque: its mark can say only one of the two. */
   function removeWhiteouts(fd: number, path: string): void {
-    for (const name of namesIn(fd)) if (whiteouts.delete(`${path}/${name}`)) unlinkat(fd, bytesOf(name));
+    for (const name of namesIn(fd)) {
+      if (whiteouts.delete(path === '' ? name : `${path}/${name}`)) unlinkat(fd, bytesOf(name));
+    }
   }
 
   function makeOpaque(path: string, entry: string): void {

@@ -62,18 +62,22 @@ export function isWhiteout(status: FileStatus, form: UnionForm, read: ReadXattr)
   return type === S.S_IFREG && status.size === 0 && read(WHITEOUT_XATTR[form]) !== undefined;
 }
 
-/** As a device; on an overlay, which keeps those for its own, as a file in a directory that says that it has some. An opaque directory needs
- *  none, and must not have any: of those that are devices the kernel lists the names, and that there are files it cannot say. On a layer's
- *  root overlayfs does not heed that it is opaque.
- *  @param dirfd the directory, to be read @returns whether there is one now @throws SyscallError EEXIST where the name is taken */
-export function makeWhiteout(dirfd: number, base: Buffer, form: UnionForm, inRoot: boolean): boolean {
-  if (!inRoot && fgetxattr(dirfd, OPAQUE_XATTR[form])?.toString() === 'y') return false;
+/** As a device; on an overlay, which keeps those for its own, as a file in a directory that says that it has some. An opaque directory
+ *  cannot say that, and needs none; overlayfs does not heed it on a layer's root.
+ *  @param dirfd the directory, to be read @throws SyscallError EEXIST where the name is taken */
+export function makeWhiteout(
+  dirfd: number,
+  base: Buffer,
+  form: UnionForm,
+  inRoot: boolean,
+): 'device' | 'file' | 'needless' {
   try {
     mknodat(dirfd, base, S.S_IFCHR);
-    return true;
+    return 'device';
   } catch (error) {
     if (!isErrno(error, 'EPERM')) throw error;
   }
+  if (!inRoot && fgetxattr(dirfd, OPAQUE_XATTR[form])?.toString() === 'y') return 'needless';
   const fd = openat(dirfd, base, OPEN.WRONLY | OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW, 0o600);
   try {
     fsetxattr(fd, WHITEOUT_XATTR[form], Buffer.from('y'));
@@ -81,7 +85,7 @@ export function makeWhiteout(dirfd: number, base: Buffer, form: UnionForm, inRoo
   } finally {
     close(fd);
   }
-  return true;
+  return 'file';
 }
 
 /** Attributes that steer overlayfs. They are never taken from an archive nor put into one. */

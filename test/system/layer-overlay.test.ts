@@ -2,6 +2,7 @@
  *  files is on an overlay itself, so are the layers, and what the kernel refuses there is mounted by tsbox-union: `layer-overlaid.test.ts`. */
 import assert from 'node:assert/strict';
 import { lstatSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { applyLayer } from '../../src/layer/apply.ts';
@@ -74,6 +75,8 @@ test('layer: a whiteout hides, an opaque directory starts empty, whatever the or
   assert.deepEqual(await merged(t, base, [{ name: 'd/' }, marker, { name: 'd/new' }, { name: '.wh.gone' }]), wanted);
   assert.deepEqual(await merged(t, base, [{ name: '.wh.gone' }, { name: 'd/new' }, { name: 'd/' }, marker]), wanted);
   assert.deepEqual(await merged(t, base, [marker, { name: 'd/new' }, { name: 'd/' }, { name: '.wh.gone' }]), wanted);
+  // Devices in an opaque directory hide nothing, and the kernel lists their names; as with Docker they are made all the same.
+  if (!isOverlay(tmpdir())) return;
   const both = [marker, { name: 'd/.wh.old' }, { name: 'd/.wh.sub' }, { name: 'd/new' }, { name: '.wh.gone' }];
   assert.deepEqual(await merged(t, base, both), wanted);
   assert.deepEqual(await merged(t, base, both.reverse()), wanted);
