@@ -1,6 +1,6 @@
 /** Which network an ordinary user's container has. */
-import { accessSync, constants } from 'node:fs';
 import type { Carrier } from '../plan/rootless-network.ts';
+import { findProgram } from '../sys/find-program.ts';
 import { wayOut } from '../sys/netlink.ts';
 
 /** The best first. */
@@ -9,16 +9,7 @@ export const CARRIERS: readonly Carrier[] = ['pasta', 'slirp4netns'];
 /** Where the executor looks for programs of the host. */
 const DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
-export function isInstalled(program: string): boolean {
-  return DIRECTORIES.some((directory) => {
-    try {
-      accessSync(`${directory}/${program}`, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
+export const isInstalled = (program: string): boolean => findProgram(program, DIRECTORIES) !== undefined;
 
 export function isCarrier(mode: string): mode is Carrier {
   return (CARRIERS as readonly string[]).includes(mode);

@@ -1,12 +1,13 @@
 /** Facts for `tsbox doctor` that a file, a library or a harmless system call tells. Nothing is changed. */
 import { spawnSync } from 'node:child_process';
-import { accessSync, closeSync, constants, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { SyscallError } from '../errors.ts';
 import type { DoctorFacts, Outcome } from '../spec/doctor.ts';
 import { errnoOf } from '../spec/errno.ts';
 import { delegatedLevels } from './delegation.ts';
 import { bind, cstring, lastErrno } from './ffi.ts';
+import { findProgram } from './find-program.ts';
 import { hostFacts } from './probe.ts';
 import { addressOf } from './process.ts';
 import { lgetxattr } from './xattr.ts';
@@ -98,10 +99,8 @@ export function subordinateIds(text: string, user: string, uid: number): number 
 
 /** Where a program is in PATH or where distributions put those for root. */
 function programPath(name: string): string | undefined {
-  const directories = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
-  return directories
-    .map((directory) => `${directory || '.'}/${name}`)
-    .find((path) => outcomeOf(() => accessSync(path, constants.X_OK)) === 'ok');
+  const path = (process.env['PATH'] ?? '').split(':').map((directory) => directory || '.');
+  return findProgram(name, [...path, '/usr/sbin', '/sbin']);
 }
 
 function mapProgram(name: string): string {

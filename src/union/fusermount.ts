@@ -3,10 +3,11 @@
  * @see libfuse, util/fusermount.c
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, closeSync, constants, readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { TsboxError, wrapError } from '../errors.ts';
 import { MS } from '../spec/linux.ts';
 import { bind, check, OWN } from '../sys/ffi.ts';
+import { findProgram } from '../sys/find-program.ts';
 import { socketPair } from '../sys/process.ts';
 
 const receiveDescriptor = bind('int', 'tsbox_receive_descriptor', ['int'], OWN);
@@ -22,21 +23,8 @@ const FLAGS = {
 
 /** Where it is; undefined without it. Its place is known before a signal asks for it. */
 export function findFusermount(): string | undefined {
-  const places = [
-    ...(process.env['PATH'] ?? '').split(':').filter((place) => place.startsWith('/')),
-    '/usr/bin',
-    '/bin',
-  ];
-  return places.map((place) => `${place}/fusermount3`).find(isProgram);
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
+  const path = (process.env['PATH'] ?? '').split(':').filter((place) => place.startsWith('/'));
+  return findProgram('fusermount3', [...path, '/usr/bin', '/bin']);
 }
 
 /** May others use what a user has mounted? Root says so. @see fuse.conf in mount.fuse3(8) */
