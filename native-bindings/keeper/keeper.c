@@ -1,4 +1,5 @@
-/* Keeps a program running for as long as a process lives: the one that carries the network of a container that an ordinary user runs.
+/* Keeps a program running for as long as a process lives: the one that carries the network of a container that an ordinary user runs, or
+ * the one that serves its files.
  *
  *   tsbox-keeper PID LOCK [--ask SOCKET TEXT]... -- PROGRAM [ARGUMENT...]
  *   tsbox-keeper --wait LOCK
@@ -22,9 +23,10 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { READY_MS = 10000, WAIT_SECONDS = 5, SAID = 4096, SHOWN = 200 };
+enum { READY_MS = 30000, WAIT_SECONDS = 5, SAID = 4096, SHOWN = 200, LOCK_TRIES = 100, LOCK_NAP_NS = 5000000 };
 
 static void say(const char *text) {
   if (write(STDOUT_FILENO, text, strlen(text)) < 0) return;
@@ -41,8 +43,17 @@ static _Noreturn void fail(const char *what) {
 
 static int open_lock(const char *path) {
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-  if (fd < 0) fail("open the lock of the network");
+  if (fd < 0) fail("open the lock");
   return fd;
+}
+
+/* Who looks whether it is held holds it for a moment himself. */
+static int take(int lock) {
+  for (int tries = 0; flock(lock, LOCK_EX | LOCK_NB) < 0; tries++) {
+    if (errno != EWOULDBLOCK || tries == LOCK_TRIES) return -1;
+    nanosleep(&(struct timespec){.tv_nsec = LOCK_NAP_NS}, NULL);
+  }
+  return 0;
 }
 
 static int wait_for(const char *path) {
@@ -154,7 +165,7 @@ static _Noreturn void serve(int owner, char **arguments, char **asks) {
   setsid();
   if (chdir("/") < 0 || pipe2(ready, O_CLOEXEC) < 0 || pipe2(hangup, O_CLOEXEC) < 0 || pipe2(output, O_CLOEXEC) < 0) fail("make pipes");
   pid_t self = getpid(), pid = fork();
-  if (pid < 0) fail("start the program of the network");
+  if (pid < 0) fail("start the program");
   if (pid == 0) become(arguments, self, ready[1], hangup[0], output[1]);
   close(ready[1]);
   close(hangup[0]);
@@ -202,7 +213,7 @@ int main(int argc, char **argv) {
   }
   int owner = open_pid((pid_t)strtol(argv[1], NULL, 10)), lock = open_lock(argv[2]), ends[2];
   if (owner < 0) fail("find the process of the container");
-  if (flock(lock, LOCK_EX | LOCK_NB) < 0) fail("lock the network");
+  if (take(lock) < 0) fail("take the lock");
   if (pipe2(ends, O_CLOEXEC) < 0) fail("make a pipe");
   pid_t pid = fork();
   if (pid < 0) fail("go to the background");

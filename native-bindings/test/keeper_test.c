@@ -128,7 +128,22 @@ static void test_ends(void) {
   UNTIL(!is_alive(carrier) && !is_locked());
   /* The lock is nobody's but one's. */
   CHECK(keeper(of, script, NULL, answer) == 0);
-  CHECK(keeper(of, script, NULL, answer) == 1 && strstr(answer, "lock the network: ") == answer);
+  CHECK(keeper(of, script, NULL, answer) == 1 && strstr(answer, "take the lock: ") == answer);
+  end(of);
+  UNTIL(!is_locked());
+  /* Who only looks whether somebody has it does not hinder. */
+  pid_t looks = fork();
+  CHECK(looks >= 0);
+  int fd = open(lock, O_RDWR | O_CLOEXEC);
+  if (looks == 0) {
+    CHECK(flock(fd, LOCK_SH) == 0);
+    nap();
+    _exit(0);
+  }
+  close(fd);
+  of = owner();
+  CHECK(keeper(of, script, NULL, answer) == 0);
+  end(looks);
   end(of);
   UNTIL(!is_locked());
 }

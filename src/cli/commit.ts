@@ -12,9 +12,10 @@ export const verb = command({
     message: { kind: 'string', short: 'm', default: '', help: "Message for the image's history" },
     pause: { kind: 'bool', short: 'p', default: true, help: 'Pause the container meanwhile' },
   },
-  ownsFiles: true,
   async run(context, flags, [container, reference]) {
     const engine = await context.engine();
+    const { asOwnerOf } = await import('../engine/container-owner.ts');
+    await asOwnerOf(engine, container!);
     const { commitContainer } = await import('../engine/commit.ts');
     const id = await commitContainer(engine, {
       container: container!,

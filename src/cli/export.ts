@@ -7,10 +7,11 @@ export const verb = command({
   summary: "Write a container's file system to a tar archive",
   count: [1, 1],
   flags: { output: { kind: 'string', short: 'o', help: 'Write to this file instead of standard output' } },
-  ownsFiles: true,
   async run(context, flags, [name]) {
     if (flags.output === undefined) refuseTerminal();
     const engine = await context.engine();
+    const { asOwnerOf } = await import('../engine/container-owner.ts');
+    await asOwnerOf(engine, name!);
     const { exportContainer } = await import('../engine/export.ts');
     const archive = exportContainer(engine, name!);
     await (flags.output === undefined ? writeArchive(archive) : writeArchiveFile(archive, flags.output));

@@ -113,7 +113,7 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
       return await withLease(store, async (lease) => {
         if (layer.parent !== undefined) useLayer(store, lease, layer.parent);
         const pack = async () => {
-          if (state.Running) await writeBack(layer.merged);
+          if (state.Running) await writeBack(store, record.ID, state.Pid, layer.merged);
           return commitLayer(store, lease, record, layer, signal);
         };
         const diffId =

@@ -24,6 +24,7 @@ import {
   memoryEventsFile,
   runDirectory,
   type Store,
+  unionLock,
 } from '../store/store.ts';
 import { requireBuiltFile } from '../sys/built-file.ts';
 import { cgroupFacts, parentCpuset } from '../sys/cgroup.ts';
@@ -248,7 +249,8 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const userxattr = !isHostRoot();
   const owner = rootless ? undefined : maps;
   const owners = owner && (await layerOwners(input, store, facts, owner));
-  const mount = store.driver.mountSteps({ ...layer, discard, userxattr, ...owners?.layers });
+  const inside = rootless ? { inside: { lock: unionLock(store, record.ID) } } : {};
+  const mount = store.driver.mountSteps({ ...layer, discard, userxattr, ...inside, ...owners?.layers });
   const log = logFile(hostConfig.LogConfig, logSubject(record));
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
@@ -278,7 +280,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const cleanup: Step[] = [
     ...shmCleanup(engine, record.ID, hostConfig),
     ...(rootless
-      ? store.driver.unplaceSteps(layer.mountId)
+      ? store.driver.unplaceSteps(layer.mountId, unionLock(store, record.ID))
       : store.driver.umountSteps(layer.mountId, owner && mappedPlace(store, record.ID))),
   ];
   const end = [

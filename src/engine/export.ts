@@ -11,6 +11,7 @@ import { isHostRoot } from '../sys/own-ids.ts';
 import { mapsInUse } from '../sys/probe.ts';
 import { openMerged } from './merged-view.ts';
 import type { Engine } from './open.ts';
+import { writeBack } from './served.ts';
 import { shiftLayers } from './shift-layers.ts';
 
 /** The tar in large chunks, which are good as long as layer/output.ts says. Of a running container it is what the files are while they are read; binds, volumes and the system's own
@@ -25,6 +26,7 @@ export async function* exportContainer({ store }: Engine, name: string): AsyncGe
     // Without root the tree is mounted where only the container's processes see it.
     const mounted = running && isHostRoot();
     if (!mounted && layer.owners !== undefined) await shiftLayers(store, layer, layer.owners);
+    if (running && !mounted) await writeBack(store, record.ID, pid, layer.merged);
     noteContainer(store, record, 'export');
     root = mounted ? openSync(layer.merged, 'r') : openMerged(store, layer);
     const maps = layer.owners ?? (mounted ? mapsInUse(pid) : undefined);

@@ -13,10 +13,18 @@ import { readText, removeTree } from '../store/io.ts';
 import { withStore } from '../store/lock.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, monitorLives, readRun } from '../store/state.ts';
-import { containerDirectory, imageFile, mappedPlace, mountEntry, runDirectory, type Store } from '../store/store.ts';
+import {
+  containerDirectory,
+  imageFile,
+  mappedPlace,
+  mountEntry,
+  runDirectory,
+  type Store,
+  unionLock,
+} from '../store/store.ts';
 import { callOffSuccession } from '../store/successor.ts';
 import { removeUnusedChain } from '../store/unused-layers.ts';
-import { type Lock, lock } from '../sys/lock.ts';
+import { isLocked, type Lock, lock } from '../sys/lock.ts';
 import { sendSignal } from '../sys/pidfd.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
@@ -58,7 +66,11 @@ function umountSteps(engine: Engine, id: string): Step[] {
       onError: { ENOENT: 'skip' },
     };
     if (process.geteuid?.() !== 0) {
-      return [...engine.store.driver.unplaceSteps(layer.mountId), ...openWork(layer.work), volatile];
+      return [
+        ...engine.store.driver.unplaceSteps(layer.mountId, unionLock(engine.store, id)),
+        ...openWork(layer.work),
+        volatile,
+      ];
     }
     return [...engine.store.driver.umountSteps(layer.mountId, mappedPlace(engine.store, id)), volatile];
   } catch (error) {
@@ -95,9 +107,17 @@ async function killStragglers(store: Store, id: string): Promise<void> {
   }
 }
 
+/** What serves the files of a container without root ends when that has ended. Whoever mounts them next may be another driver. */
+async function unionEnds(store: Store, id: string): Promise<void> {
+  const lock = unionLock(store, id);
+  for (const end = performance.now() + PATIENCE_MS; performance.now() < end && isLocked(lock, 'shared'); )
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+}
+
 /** What a monitor that was killed could not clean up: processes, cgroups, mount, run directory. */
 export async function cleanLeftovers(engine: Engine, id: string): Promise<void> {
   await killStragglers(engine.store, id);
+  await unionEnds(engine.store, id);
   interpret([
     ...cgroupCleanup(containerCgroup(engine.store, id), containerFacts(engine.store, id)),
     ...umountSteps(engine, id),

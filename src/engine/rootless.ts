@@ -116,9 +116,12 @@ export function rootlessHint(call: string, errno: string, message: string, read:
   if (call === 'run' && /new[ug]idmap/.test(message)) {
     return "The lines in /etc/subuid and /etc/subgid must be this user's own. As root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER";
   }
+  if (call === 'run' && /: \/dev\/fuse: /.test(message)) {
+    return "The storage driver fuse needs /dev/fuse. As root: modprobe fuse; chmod 0666 /dev/fuse. Or take the kernel's overlay: --storage-driver overlay2.";
+  }
   if (call === 'run' && /tsbox-keeper/.test(message)) return carrierHint(message.slice(message.lastIndexOf(']: ')));
   if (call === 'mount' && refused && /"overlay"/.test(message)) {
-    return 'This kernel lets only root mount overlays: that changed with Linux 5.11. Run tsbox as root.';
+    return 'This kernel lets only root mount overlays: that changed with Linux 5.11. Run tsbox as root, or do without: --storage-driver fuse.';
   }
   return undefined;
 }

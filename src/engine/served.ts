@@ -1,12 +1,18 @@
 /** The files of a container that runs, where a process serves them (storage driver fuse). Whoever mounted it may have chosen otherwise than
- *  this tsbox would: the mount tells. */
-import { statfsSync } from 'node:fs';
+ *  this tsbox would: the mount tells, or, where only the container's processes see that, the lock of the process. */
+import { existsSync, statfsSync } from 'node:fs';
 import { isErrno } from '../errors.ts';
+import { type Store, unionLock } from '../store/store.ts';
 import { fileSystemOf } from '../sys/file-system.ts';
+import { isLocked } from '../sys/lock.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 
-/** Has that process been killed? Those of the container live on, until they touch a file. */
-export function isUnserved(merged: string): boolean {
+/** Has that process been killed? Those of the container live on, until they touch a file.
+ *  @param merged where root has mounted it */
+export function isUnserved(store: Store, id: string, merged: string): boolean {
+  const lock = unionLock(store, id);
+  if (existsSync(lock)) return !isLocked(lock, 'shared');
   try {
     statfsSync(merged);
     return false;
@@ -16,7 +22,9 @@ export function isUnserved(merged: string): boolean {
 }
 
 /** Brings to the upper directory what the kernel still keeps of it: pages that were written by a map of a file. The kernel's own overlay keeps
- *  none. @throws SyscallError, ENOSPC among them */
-export async function writeBack(merged: string): Promise<void> {
-  if (!isUnserved(merged) && fileSystemOf(merged) === 'fuse') await syncFileSystem(merged);
+ *  none. Without root the caller is in the user namespace of the container. @throws SyscallError, ENOSPC among them */
+export async function writeBack(store: Store, id: string, pid: number, merged: string): Promise<void> {
+  if (isUnserved(store, id, merged)) return;
+  const root = isHostRoot() ? merged : `/proc/${pid}/root`;
+  if (fileSystemOf(root) === 'fuse') await syncFileSystem(root);
 }

@@ -88,3 +88,8 @@ export function memoryEventsFile(store: Store, id: string): string {
 export function runDirectory(store: Store, id: string): string {
   return `${store.runRoot}/${id}`;
 }
+
+/** Held by what serves the files of a container that an ordinary user runs, where that is a process (storage driver fuse). */
+export function unionLock(store: Store, id: string): string {
+  return `${runDirectory(store, id)}/union.lock`;
+}

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { pause } from '../../src/sys/pause.ts';
 import { type Account, account } from '../system/accounts.ts';
 import type { CommandOptions, Result } from '../system/harness.ts';
 import { PATIENCE, REPOSITORY, TSBOX } from '../system/harness.ts';
@@ -74,14 +75,28 @@ async function nobodyLeft(ids: (uid: number) => boolean): Promise<number[]> {
   }
 }
 
+/** Keeps a mount namespace in which /dev/fuse is everybody's, as udev has it, until its input ends. */
+const OWN_FUSE = 'mknod "$0" c 10 229 && chmod 666 "$0" && mount --bind "$0" /dev/fuse && echo && read line';
+
+/** A process in a mount namespace of that kind. */
+function withFuse(device: string): ChildProcess {
+  const holder = spawn('unshare', ['--mount', 'sh', '-c', OWN_FUSE, device], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const mounted = () => readFileSync(`/proc/${holder.pid}/mountinfo`, 'utf8').includes(' /dev/fuse ');
+  for (const end = performance.now() + PATIENCE * 5000; !mounted() && performance.now() < end; ) pause(5);
+  assert.ok(mounted(), 'no mount namespace with a /dev/fuse for everybody');
+  return holder;
+}
+
 /** @param sizes of his ranges of subordinate ids; none: he has only himself
- *  @param cgroup where his commands start */
+ *  @param cgroup where his commands start
+ *  @param fuse whether he may open /dev/fuse, whatever the host has */
 export function user(
   context: TestContext,
   sizes: readonly number[] = [65536],
-  { cgroup: usual }: { cgroup?: string } = {},
+  { cgroup: usual, fuse = false }: { cgroup?: string; fuse?: boolean } = {},
 ): User {
   const directory = temporaryDirectory();
+  const holder = fuse ? withFuse(join(directory, 'fuse')) : undefined;
   const he = account(context, sizes, () => close());
   const [home, run] = [join(directory, 'home'), join(directory, 'run')];
   chmodSync(directory, 0o755);
@@ -101,10 +116,13 @@ export function user(
   const identity = { uid: he.uid, gid: he.gid, cwd: home };
   const spawned = (command: string, args: readonly string[], options: UserOptions = {}): Result => {
     const cgroup = options.cgroup ?? usual;
+    const enter = ['-t', `${holder?.pid}`, '-m', 'setpriv', '--reuid', `${he.uid}`, '--regid', `${he.gid}`];
     const [program, words, who] =
-      cgroup === undefined
-        ? [command, args, identity]
-        : ['/bin/sh', ['-c', ENTER, `${he.uid}`, `${he.gid}`, cgroup, command, ...args], { cwd: home }];
+      holder !== undefined
+        ? ['nsenter', [...enter, '--clear-groups', 'env', '-C', home, command, ...args], {}]
+        : cgroup === undefined
+          ? [command, args, identity]
+          : ['/bin/sh', ['-c', ENTER, `${he.uid}`, `${he.gid}`, cgroup, command, ...args], { cwd: home }];
     const { status, signal, stdout, stderr, error } = spawnSync(program, words, {
       ...who,
       env: { ...env, ...options.env },
@@ -143,6 +161,7 @@ export function user(
       ...listing(join(run, 'tsbox')).filter((path) => !path.endsWith('/events')),
     ];
     removeLeftovers(home, left);
+    holder?.kill('SIGKILL');
     rmSync(directory, { recursive: true, force: true });
     assert.deepEqual(left, [], 'something was left behind');
   };

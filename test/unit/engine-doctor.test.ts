@@ -185,6 +185,30 @@ const HOSTS: readonly (readonly [name: string, facts: DoctorFacts, complaints: R
     { 'kernel.overlay': 'note', 'users.overlay': 'note', 'data.filesystem': 'note' },
   ],
   [
+    'a kernel on which only root may mount overlays, an ordinary user: the storage driver fuse helps',
+    { ...USER, overlay: { mount: 'untried', inUserNamespace: 'EPERM' } },
+    { 'kernel.idmapped': 'note', 'users.overlay': 'note' },
+  ],
+  [
+    'a data root on an overlay, an ordinary user: the storage driver fuse helps',
+    {
+      ...USER,
+      overlay: { mount: 'untried', inUserNamespace: 'EINVAL' },
+      roots: { ...ROOT.roots, data: { ...ROOT.roots.data, fileSystem: 'overlay' } },
+    },
+    { 'kernel.idmapped': 'note', 'users.overlay': 'note', 'data.filesystem': 'note' },
+  ],
+  [
+    'the same, and /dev/fuse is root’s alone',
+    {
+      ...USER,
+      fuse: 'EACCES',
+      overlay: { mount: 'untried', inUserNamespace: 'EINVAL' },
+      roots: { ...ROOT.roots, data: { ...ROOT.roots.data, fileSystem: 'overlay' } },
+    },
+    { 'kernel.idmapped': 'note', 'kernel.fuse': 'note', 'users.overlay': 'error', 'data.filesystem': 'error' },
+  ],
+  [
     'a data root on an overlay, and no FUSE',
     {
       ...ROOT,

@@ -41,7 +41,9 @@ test("rootless: a refusal is explained by what refuses: AppArmor, a sysctl, newu
     rootlessHint('run', 'EPERM', 'run ["newuidmap", ...]: not allowed', plain) ?? '',
     /usermod --add-subuids/,
   );
-  assert.match(rootlessHint('mount', 'EPERM', 'mount("overlay", ...)', plain) ?? '', /5\.11/);
+  assert.match(rootlessHint('mount', 'EPERM', 'mount("overlay", ...)', plain) ?? '', /5\.11.*--storage-driver fuse/);
+  const noFuse = 'run [".../tsbox-keeper", ...]: tsbox-userns: /dev/fuse: Permission denied';
+  assert.match(rootlessHint('run', 'EPERM', noFuse, plain) ?? '', /chmod 0666 \/dev\/fuse/);
   assert.equal(rootlessHint('mkdir', 'ENOSPC', '', restricted), undefined);
 });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -7,11 +7,13 @@ import { hole, text } from '../../src/plan/text.ts';
 import { choice, chooseDriver, type OverlayFacts } from '../../src/store/drivers/choose.ts';
 import { fuseDriver } from '../../src/store/drivers/fuse.ts';
 import { openStore } from '../../src/store/open.ts';
+import { overlayRefusalInNamespace } from '../../src/sys/overlay-trial.ts';
 
 const never = () => assert.fail('this is not asked');
 
 const facts = (some: Partial<OverlayFacts>): OverlayFacts => ({
   isRoot: true,
+  kernel: 601,
   fileSystem: 'ext4',
   hasOverlay: () => true,
   refusal: never,
@@ -22,7 +24,33 @@ const facts = (some: Partial<OverlayFacts>): OverlayFacts => ({
 test('drivers: on an ordinary host nothing is tried', () => {
   const { name, reason } = choice(facts({}));
   assert.deepEqual([name, reason], ['overlay2', 'the kernel has overlay, and takes ext4 for it']);
-  assert.equal(choice(facts({ isRoot: false, fileSystem: 'overlay', hasOverlay: never })).name, 'overlay2');
+});
+
+test('drivers: without root the overlay is one of a user namespace: Linux 5.11; before, or where it may be refused, it is tried', () => {
+  const user = { isRoot: false, kernel: 511 };
+  assert.deepEqual(choice(facts(user)), {
+    name: 'overlay2',
+    reason: 'the kernel has overlay in a user namespace, and takes ext4 for it',
+  });
+  const refused = { refusal: () => 'EPERM', withoutFuse: () => undefined };
+  assert.deepEqual(choice(facts({ ...user, kernel: 510, hasOverlay: never, ...refused })), {
+    name: 'fuse',
+    reason: 'the kernel refuses an overlay on ext4 in a user namespace: EPERM',
+  });
+  assert.equal(choice(facts({ ...user, kernel: 510, refusal: () => undefined })).name, 'overlay2');
+  assert.equal(choice(facts({ ...user, fileSystem: 'overlay', ...refused })).name, 'fuse');
+});
+
+test('drivers: an overlay is tried as an ordinary user, and nothing of it is left', (t) => {
+  const place = mkdtempSync(join(tmpdir(), 'tsbox-drivers-'));
+  t.after(() => rmSync(place, { recursive: true }));
+  for (const name of ['lower', 'upper', 'work']) mkdirSync(join(place, name));
+  assert.equal(typeof (overlayRefusalInNamespace(place) ?? ''), 'string');
+  assert.equal(readFileSync('/proc/mounts', 'utf8').includes(place), false);
+  // The kernel asks that this is a directory.
+  rmSync(join(place, 'upper'), { recursive: true });
+  const refused = overlayRefusalInNamespace(place);
+  assert.ok(refused !== undefined && /^(ENOENT|EPERM|ENODEV|EINVAL|no user namespace)$/.test(refused), refused);
 });
 
 test('drivers: what may be refused is tried, and the union taken where it is', () => {
@@ -80,14 +108,40 @@ test('fuse: the steps of a mount; any number of layers, and holes', () => {
   );
 });
 
-test('fuse: copies of layers where owners are those of outside; without root it is refused', () => {
+test('fuse: copies of layers where owners are those of outside', () => {
   const driver = fuseDriver('/d/overlay2', '/bin/tsbox-union', 'a test asks');
   const shifted = { home: '/d/shifted/map', uid: 100000, gid: 100000 };
   const steps = driver.mountSteps({ mountId: 'abc', lower: 'l/A', shifted });
   assert.ok(steps.some((step) => step.op === 'chdir' && step.path === '/d/shifted/map'));
   const run = steps.find((step) => step.op === 'run');
   assert.equal(run?.args[2], 'apart,lowerdir=l/A,upperdir=../../overlay2/abc/diff,workdir=../../overlay2/abc/work');
-  assert.throws(() => driver.mountSteps({ mountId: 'abc', lower: 'l/A', userxattr: true }), {
-    code: 'ERR_TSBOX_UNSUPPORTED',
+});
+
+test('fuse: without root the monitor starts the union in the user namespace of the container, and waits for its end', () => {
+  const driver = fuseDriver('/d/overlay2', '/bin/tsbox-union', 'a test asks');
+  const steps = driver.mountSteps({
+    mountId: 'abc',
+    lower: 'l/A',
+    userxattr: true,
+    inside: { lock: '/r/id/union.lock' },
   });
+  assert.deepEqual(
+    steps.map(({ op }) => op),
+    ['rmdir', 'mkdir', 'outside'],
+  );
+  const [run] = steps.flatMap((step) => (step.op === 'outside' ? step.list : []));
+  assert.ok(run?.op === 'run');
+  const [keeper, pid, lock, , userns, verb, of, ...rest] = run.args;
+  assert.match(`${keeper} ${userns}`, /tsbox-keeper .*tsbox-userns$/);
+  assert.deepEqual([pid, lock, verb, of], [text`${hole('pid')}`, '/r/id/union.lock', 'fuse', text`${hole('pid')}`]);
+  const options = 'apart,userxattr,lowerdir=l/A,upperdir=abc/diff,workdir=abc/work';
+  const merged = '/d/overlay2/abc/merged';
+  assert.deepEqual(rest, ['/d/overlay2', merged, '/bin/tsbox-union', '-o', options, merged]);
+  const [wait, ...others] = driver.unplaceSteps('abc', '/r/id/union.lock');
+  assert.ok(wait?.op === 'run');
+  assert.deepEqual(wait.args.slice(1), ['--wait', '/r/id/union.lock']);
+  assert.deepEqual(
+    others.map(({ op }) => op),
+    ['rmdir'],
+  );
 });

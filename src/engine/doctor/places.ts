@@ -42,8 +42,10 @@ function fileSystem({ roots, uid, fuse, overlay }: DoctorFacts): Finding {
     ...(entryTypes === 'ok' || entryTypes === 'untried' ? [] : ['directory entries have no type (d_type)']),
     ...(xattrs === 'ok' || xattrs === 'untried' ? [] : [`no extended attributes (${xattrs})`]),
   ];
-  const onOverlay = type === 'overlay' && overlay.mount !== 'ok';
-  const union = uid === 0 && fuse === 'ok' && overlay.mount !== 'EPERM';
+  const outcome = uid === 0 ? overlay.mount : overlay.inUserNamespace;
+  const onOverlay = type === 'overlay' && outcome !== 'ok';
+  // Root who may not mount an overlay may mount nothing. In a user namespace it is an old kernel that says so.
+  const union = fuse === 'ok' && (uid !== 0 || outcome !== 'EPERM');
   if (onOverlay && !union) bad.push('an overlay cannot be on an overlay');
   else if (onOverlay && bad.length === 0) {
     return finding(

@@ -56,7 +56,9 @@ function overlay(facts: DoctorFacts): Finding {
   if (outcome === 'ok') return finding(id, 'ok', what, 'mounts, with userxattr');
   if (outcome === 'untried') return finding(id, 'note', what, `not tried: ${facts.roots.data.at} is not writable`);
   const fix = 'Use a kernel of 5.11 or later, and a data root on ext4, xfs, btrfs or tmpfs.';
-  return finding(id, severity(facts), what, `cannot be mounted there: ${outcome}`, fix);
+  const says = `cannot be mounted there: ${outcome}`;
+  if (facts.uid === 0 || facts.fuse !== 'ok') return finding(id, severity(facts), what, says, fix);
+  return finding(id, 'note', what, `${says}; containers get the storage driver fuse, which is slower`, fix);
 }
 
 function subordinate({ ids, uid, user }: DoctorFacts): Finding {

@@ -1,10 +1,12 @@
 /** Which driver this host gets: the kernel's overlay where it can be had, else the union from user space. */
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { release } from 'node:os';
 import { TsboxError } from '../../errors.ts';
 import { requireProgram } from '../../sys/built-file.ts';
 import { fileSystemOf } from '../../sys/file-system.ts';
-import { overlayRefusal } from '../../sys/overlay-trial.ts';
+import { overlayRefusal, overlayRefusalInNamespace } from '../../sys/overlay-trial.ts';
 import { isHostRoot } from '../../sys/own-ids.ts';
+import { kernelVersion } from '../../sys/probe.ts';
 import { randomHex } from '../../sys/random.ts';
 import type { Driver, DriverName } from './driver.ts';
 import { fuseDriver } from './fuse.ts';
@@ -15,9 +17,14 @@ export const DRIVERS: readonly DriverName[] = ['overlay2', 'fuse'];
 /** File systems of which it is known that an overlay may write there. */
 const KNOWN = ['ext4', 'xfs', 'btrfs', 'tmpfs', 'f2fs'];
 
+/** Overlay in a user namespace: Linux 5.11. */
+const WITHOUT_ROOT_SINCE = 511;
+
 /** What is known of a host. */
 export interface OverlayFacts {
   isRoot: boolean;
+  /** Its version, `major * 100 + minor`. */
+  kernel: number;
   /** Of the data root. */
   fileSystem: string;
   /** The kernel has overlay already, or lists it. */
@@ -30,16 +37,16 @@ export interface OverlayFacts {
 
 /** The name and why. Pure. The questions are asked one after the other, the cheap ones first. */
 export function choice(facts: OverlayFacts): { name: DriverName; reason: string } {
-  if (!facts.isRoot)
-    return { name: 'overlay2', reason: "without root the kernel's overlay is mounted in a user namespace" };
-  if (KNOWN.includes(facts.fileSystem) && facts.hasOverlay()) {
-    return { name: 'overlay2', reason: `the kernel has overlay, and takes ${facts.fileSystem} for it` };
+  const where = facts.isRoot ? '' : ' in a user namespace';
+  const mayMount = facts.isRoot || facts.kernel >= WITHOUT_ROOT_SINCE;
+  if (KNOWN.includes(facts.fileSystem) && mayMount && facts.hasOverlay()) {
+    return { name: 'overlay2', reason: `the kernel has overlay${where}, and takes ${facts.fileSystem} for it` };
   }
   const refusal = facts.refusal();
   if (refusal === undefined)
-    return { name: 'overlay2', reason: `the kernel made an overlay on ${facts.fileSystem} when it was tried` };
+    return { name: 'overlay2', reason: `the kernel made an overlay on ${facts.fileSystem}${where} when it was tried` };
   const missing = facts.withoutFuse();
-  const says = `the kernel refuses an overlay on ${facts.fileSystem}: ${refusal}`;
+  const says = `the kernel refuses an overlay on ${facts.fileSystem}${where}: ${refusal}`;
   if (missing === undefined) return { name: 'fuse', reason: says };
   return { name: 'overlay2', reason: `${says}; but neither is there a union from user space: ${missing}` };
 }
@@ -60,6 +67,7 @@ export function chooseDriver(dataRoot: string, home: string, asked: string | und
 function hostFacts(dataRoot: string): OverlayFacts {
   return {
     isRoot: isHostRoot(),
+    kernel: kernelVersion(release()),
     fileSystem: fileSystemOf(dataRoot),
     hasOverlay: () =>
       existsSync('/sys/module/overlay') || /\boverlay$/m.test(readFileSync('/proc/filesystems', 'utf8')),
@@ -84,9 +92,20 @@ function tryOverlay(dataRoot: string): string | undefined {
     string,
   ];
   try {
-    for (const path of [directory, lowerdir, upperdir, workdir]) mkdirSync(path, 0o700);
-    return overlayRefusal({ lowerdir, upperdir, workdir })?.errnoName;
+    for (const path of [directory, lowerdir, upperdir, workdir]) mkdirSync(path, { mode: 0o700, recursive: true });
+    if (process.geteuid?.() !== 0) return overlayRefusalInNamespace(directory);
+    return overlayRefusal({ lowerdir, upperdir, workdir }, !isHostRoot())?.errnoName;
   } finally {
+    removeWork(workdir);
     rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** What the kernel makes there its owner may not list. */
+function removeWork(workdir: string): void {
+  try {
+    rmdirSync(`${workdir}/work`);
+  } catch {
+    // it has made nothing
   }
 }
