@@ -38,13 +38,13 @@ export function filterImages(
   const since = (filters.get('since') ?? []).map(createdOf);
   const labels = filters.get('label') ?? [];
   return images.filter(
-    ({ id, tags, digests, created, config }) =>
+    ({ id, tags, digests, created, labels: own }) =>
       (dangling !== true || (tags.length === 0 && !parents.has(id))) &&
       (dangling !== false || tags.length + digests.length > 0) &&
       Date.parse(created) <= until &&
       before.every((time) => isBefore(created, time)) &&
       since.every((time) => isBefore(time, created)) &&
-      labels.every((label) => hasLabel(config.config?.Labels ?? {}, label)),
+      labels.every((label) => hasLabel(own, label)),
   );
 }
 

@@ -5,7 +5,7 @@ import { FLAG_ERROR, UsageError } from './args.ts';
 import { type Context, command } from './command.ts';
 import { humanAge, humanSize, localTime, shortId } from './human.ts';
 import { danglingOf, filterImages, IMAGE_FILTERS, referenceMatcher, repositoryOf } from './image-filters.ts';
-import { parseFilters, printListing, type Row } from './listing.ts';
+import { isPlainTable, parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
 const NONE = '<none>';
@@ -50,7 +50,8 @@ export const verb = command({
     const { format } = flags;
     const usage = await usageFor(context, format);
     const digests = flags.digests || format?.includes('.Digest') === true;
-    const options = { now: Date.now(), whole: flags['no-trunc'], digests, fits, usage };
+    const plain = isPlainTable(format);
+    const options = { now: Date.now(), whole: flags['no-trunc'], digests, fits, usage, plain };
     const rows = named.flatMap((image) => imageRows(image, options));
     if (flags.quiet && format === undefined) print(rows.map((row) => `${row['ID']}\n`).join(''));
     else await printListing({ headers: IMAGE_HEADERS, columns: columns(flags.digests), rows }, format);
@@ -111,6 +112,8 @@ export interface RowOptions {
   digests: boolean;
   /** Which of the image's names have a row. */
   fits: (reference: string) => boolean;
+  /** Only what the plain table shows. */
+  plain?: boolean;
   /** By image id. */
   usage?: ReadonlyMap<string, ImageUsage>;
 }
@@ -118,23 +121,26 @@ export interface RowOptions {
 /** A row for each tag (with `digests`: for each tag and digest) that fits; one row for an image without a name. Pure. */
 export function imageRows(image: ImageSummary, options: RowOptions): Row[] {
   const usage = options.usage?.get(image.id);
-  const row = (repository: string, tag: string, digest: string): Row => ({
-    Containers: usage === undefined ? 'N/A' : String(usage.containers),
-    get CreatedAt() {
-      return localTime(image.created);
-    },
-    CreatedSince: humanAge(image.created, options.now),
-    Digest: digest,
-    ID: options.whole ? image.id : shortId(image.id),
-    Repository: repository,
-    SharedSize: usage === undefined ? 'N/A' : humanSize(usage.shared),
-    Size: humanSize(image.size, 3),
-    Tag: tag,
-    UniqueSize: usage === undefined ? 'N/A' : humanSize(usage.unique),
-    get VirtualSize() {
-      return humanSize(image.size);
-    },
-  });
+  const row = (repository: string, tag: string, digest: string): Row => {
+    const shown = {
+      CreatedSince: humanAge(image.created, options.now),
+      Digest: digest,
+      ID: options.whole ? image.id : shortId(image.id),
+      Repository: repository,
+      Size: humanSize(image.size, 3),
+      Tag: tag,
+    };
+    if (options.plain) return shown;
+    const more = {
+      Containers: usage === undefined ? 'N/A' : String(usage.containers),
+      CreatedAt: localTime(image.created),
+      SharedSize: usage === undefined ? 'N/A' : humanSize(usage.shared),
+      UniqueSize: usage === undefined ? 'N/A' : humanSize(usage.unique),
+      VirtualSize: humanSize(image.size),
+    };
+    // JSON has them in Go's order.
+    return Object.fromEntries(Object.entries({ ...shown, ...more }).sort(([a], [b]) => (a < b ? -1 : 1)));
+  };
   if (image.tags.length + image.digests.length === 0) return [row(NONE, NONE, NONE)];
   const tags = image.tags
     .filter(options.fits)

@@ -16,14 +16,19 @@ export interface Listing {
   rows: readonly Row[];
 }
 
+/** Does a list in this form show its columns and nothing else? */
+export function isPlainTable(format: string | undefined): boolean {
+  return format === undefined || format === 'table';
+}
+
 /** @throws ERR_TSBOX_USAGE on a format that is no template */
 export async function printListing(listing: Listing, format: string | undefined): Promise<void> {
   print(await listingText(listing, format));
 }
 
-export async function listingText({ headers, columns, rows }: Listing, format = 'table'): Promise<string> {
+export async function listingText({ headers, columns, rows }: Listing, format?: string): Promise<string> {
   if (format === 'json') return rows.map((row) => `${goJson(row)}\n`).join('');
-  if (format === 'table') {
+  if (format === undefined || isPlainTable(format)) {
     const cells = rows.map((row) => columns.map((column) => String(row[column])));
     return tableText([columns.map((column) => headers[column] ?? column), ...cells]);
   }

@@ -7,7 +7,7 @@ import { LOCAL_DRIVER } from '../spec/volume.ts';
 import { UsageError } from './args.ts';
 import { type Context, command } from './command.ts';
 import { ellipsis, humanAge, humanDuration, humanSize, localTime, shortId } from './human.ts';
-import { matches, parseFilters, printListing, type Row } from './listing.ts';
+import { isPlainTable, matches, parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
 const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited', 'volume', 'health', 'network'];
@@ -56,10 +56,11 @@ export const verb = command({
       return 0;
     }
     const sizeOf = await sizes(context, flags.size || flags.format?.includes('.Size') === true);
-    const rows = found.map((summary) =>
-      containerRow(summary, { now, whole: flags['no-trunc'], size: sizeOf(summary) }),
-    );
     const columns = flags.size ? [...COLUMNS, 'Size'] : COLUMNS;
+    const shown = isPlainTable(flags.format) ? columns : undefined;
+    const rows = found.map((summary) =>
+      containerRow(summary, { now, whole: flags['no-trunc'], size: sizeOf(summary) }, shown),
+    );
     await printListing({ headers: CONTAINER_HEADERS, columns, rows }, flags.format);
     return 0;
   },
@@ -105,44 +106,45 @@ export interface RowOptions {
   size?: Size | undefined;
 }
 
-/** A row of the list, by Docker's field names; what few ask for is put together when it is asked for. Pure. */
-export function containerRow(summary: ContainerSummary, options: RowOptions): Row {
-  const { record, image, state, health, ports } = summary;
-  const { now, whole, size } = options;
-  const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
-  const labels = record.Config.Labels ?? {};
-  const points = Object.values(record.MountPoints ?? {});
-  const row = {
-    Command: JSON.stringify(whole ? words : ellipsis(words, 20)),
-    get CreatedAt() {
-      return localTime(record.Created);
-    },
-    ID: whole ? record.ID : shortId(record.ID),
-    Image: imageText(image, whole),
-    get Labels() {
-      const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
-      return pairs.sort().join(',');
-    },
-    get LocalVolumes() {
-      return String(points.filter(({ Driver }) => Driver === LOCAL_DRIVER).length);
-    },
-    get Mounts() {
-      const mounts = points.map(({ Name, Source }) => Name || Source);
-      return mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(',');
-    },
-    Names: record.Name.replace(/^\//, ''),
-    get Networks() {
-      return networksOf(summary).join(',');
-    },
-    Ports: ports === undefined ? '' : portsColumn(ports.published, ports.exposed),
-    RunningFor: humanAge(record.Created, now),
-    Size: sizeText(size),
-    State: state.Status,
-    Status: statusText(state, now, health),
-  };
-  const label = (key: string) => labels[key] ?? '';
+/** What a row shows, by Docker's field names. */
+const FIELDS: Readonly<Record<string, (summary: ContainerSummary, options: RowOptions) => string>> = {
+  Command({ record }, { whole }) {
+    const words = [record.Path, ...record.Args.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
+    return JSON.stringify(whole ? words : ellipsis(words, 20));
+  },
+  CreatedAt: ({ record }) => localTime(record.Created),
+  ID: ({ record }, { whole }) => (whole ? record.ID : shortId(record.ID)),
+  Image: ({ image }, { whole }) => imageText(image, whole),
+  Labels({ record }) {
+    const pairs = Object.entries(labelsOf(record)).map(([key, value]) => `${key}=${value}`);
+    return pairs.sort().join(',');
+  },
+  LocalVolumes: ({ record }) => String(pointsOf(record).filter(({ Driver }) => Driver === LOCAL_DRIVER).length),
+  Mounts({ record }, { whole }) {
+    const mounts = pointsOf(record).map(({ Name, Source }) => Name || Source);
+    return mounts.map((mount) => (whole ? mount : ellipsis(mount, 15))).join(',');
+  },
+  Names: ({ record }) => record.Name.replace(/^\//, ''),
+  Networks: (summary) => networksOf(summary).join(','),
+  Ports: ({ ports }) => (ports === undefined ? '' : portsColumn(ports.published, ports.exposed)),
+  RunningFor: ({ record }, { now }) => humanAge(record.Created, now),
+  Size: (_, { size }) => sizeText(size),
+  State: ({ state }) => state.Status,
+  Status: ({ state, health }, { now }) => statusText(state, now, health),
+};
+
+/** A row of the list. Pure.
+ *  @param names the fields that are shown, if not all of them: of a thousand rows the others need not be put together */
+export function containerRow(summary: ContainerSummary, options: RowOptions, names?: readonly string[]): Row {
+  const row: Record<string, unknown> = {};
+  for (const name of names ?? Object.keys(FIELDS)) row[name] = FIELDS[name]!(summary, options);
+  if (names !== undefined) return row;
+  const label = (key: string) => labelsOf(summary.record)[key] ?? '';
   return Object.defineProperty(row, 'Label', { value: label, enumerable: false });
 }
+
+const labelsOf = ({ Config }: ContainerSummary['record']) => Config.Labels ?? {};
+const pointsOf = ({ MountPoints }: ContainerSummary['record']) => Object.values(MountPoints ?? {});
 
 /** `12B (virtual 1.99MB)` */
 function sizeText({ written, withImage }: Size = { written: 0 }): string {

@@ -2,9 +2,16 @@
 import type { Plan, Step } from '../plan/step.ts';
 import type { ClientOptions } from '../registry/client.ts';
 import type { ExitStatus, StreamName } from '../runtime/session.ts';
-import type { ContainerRecord, ContainerState, GoSet, Health, PortBinding } from '../spec/container.ts';
+import type {
+  ContainerConfig,
+  ContainerRecord,
+  ContainerState,
+  GoSet,
+  Health,
+  PortBinding,
+} from '../spec/container.ts';
 import type { PublishedPort } from '../spec/network.ts';
-import type { Healthcheck, ImageConfig } from '../spec/oci-image.ts';
+import type { Healthcheck } from '../spec/oci-image.ts';
 import type { Resources } from '../spec/resources.ts';
 import type { MountSpec } from '../spec/volume.ts';
 
@@ -203,8 +210,18 @@ export interface ExecRequest {
   size?: { rows: number; columns: number };
 }
 
+/** What lists tell of a container's record. */
+export interface ListedRecord
+  extends Pick<ContainerRecord, 'ID' | 'Created' | 'Path' | 'Args' | 'Image' | 'Name' | 'State' | 'MountPoints'> {
+  NetworkSettings: ContainerRecord['NetworkSettings'] | undefined;
+  Config: Pick<ContainerConfig, 'Image' | 'Labels'> & {
+    ExposedPorts: GoSet | undefined;
+    Healthcheck: Healthcheck | undefined;
+  };
+}
+
 export interface ContainerSummary {
-  record: ContainerRecord;
+  record: ListedRecord;
   /** The name by which its image was asked for, or the image's id where that name leads elsewhere by now. */
   image: string;
   /** Whether memory was wanting takes a look at one file more. */
@@ -226,7 +243,7 @@ export interface ImageSummary {
   /** Bytes of all its layers. */
   size: number;
   created: string;
-  config: ImageConfig;
+  labels: Readonly<Record<string, string>>;
   /** The image that it was made from, empty where that is not here; absent where nobody asked. */
   parent?: string;
 }

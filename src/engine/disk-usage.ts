@@ -59,7 +59,10 @@ export function writtenBytes(store: Store, id: string): number {
 }
 
 /** What a container takes: what it has written, and that with its image, as far as that is here. */
-export function containerSize({ store }: Engine, record: ContainerRecord): { written: number; withImage: number } {
+export function containerSize(
+  { store }: Engine,
+  record: Pick<ContainerRecord, 'ID' | 'Image'>,
+): { written: number; withImage: number } {
   const written = writtenBytes(store, record.ID);
   const image = [...chainBelow(store, imageTop(store, record.Image))];
   return { written, withImage: image.reduce((sum, chainId) => sum + layerSize(store, chainId), written) };

@@ -1,13 +1,13 @@
 /** Containers as `ps` shows them. */
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
-import { listContainers as listRecords, readContainer, readHostConfig } from '../store/containers.ts';
+import { listParts, readContainer, readHostConfig } from '../store/containers.ts';
 import { healthOf } from '../store/health.ts';
 import { findImageId } from '../store/images.ts';
 import { readRunNetwork } from '../store/network-run.ts';
 import { containerState, runIds, stateAtRest } from '../store/state.ts';
 import type { Store } from '../store/store.ts';
-import type { ContainerSummary } from './api.ts';
+import type { ContainerSummary, ListedRecord } from './api.ts';
 import type { Engine } from './open.ts';
 
 export interface ListOptions {
@@ -30,7 +30,7 @@ export function listContainers(
   const summaries: ContainerSummary[] = [];
   const imageName = imageNamer(store);
   // One that does not run has no run directory: of a thousand records only a few are read.
-  const records = listRecords(store, onDamaged, options.all ? undefined : runIds(store));
+  const records = listParts(store, listed, onDamaged, options.all ? undefined : runIds(store));
   // After the records: who has begun to run since then was at rest when they were read.
   const begun = runIds(store);
   for (const record of records) {
@@ -57,15 +57,22 @@ export function listContainers(
   return summaries;
 }
 
+function listed(record: ContainerRecord): ListedRecord {
+  const { ID, Created, Path, Args, Image, Name, State, MountPoints, NetworkSettings, Config } = record;
+  const { Image: image, Labels, ExposedPorts, Healthcheck } = Config;
+  const config = { Image: image, Labels, ExposedPorts, Healthcheck };
+  return { ID, Created, Path, Args, Image, Name, State, MountPoints, NetworkSettings, Config: config };
+}
+
 /** As with Docker one without a network of its own shows none: not those either that are only exposed. */
-function portsOf(store: Store, { ID, Config }: ContainerRecord): NonNullable<ContainerSummary['ports']> {
+function portsOf(store: Store, { ID, Config }: ListedRecord): NonNullable<ContainerSummary['ports']> {
   const { endpoints, ports } = readRunNetwork(store, ID);
   const isConnected = endpoints.length > 0 || ports.length > 0;
   return { published: ports, exposed: isConnected ? (Config.ExposedPorts ?? {}) : {} };
 }
 
 /** Finds out whether the names that containers have for their images still hold; each name is looked up once. */
-function imageNamer(store: Store): (record: ContainerRecord) => string {
+function imageNamer(store: Store): (record: ListedRecord) => string {
   const ids = new Map<string, string | undefined>();
   const find = (name: string): string | undefined => {
     if (!ids.has(name)) ids.set(name, findImageId(store, name));

@@ -122,8 +122,8 @@ export async function pruneImages(engine: Engine, { all, filter }: PruneImagesOp
     if (path === referencesPath(store)) nameless = error;
     else pruned.errors.push(error);
   };
-  const images = listImages(engine, { all: false }, damaged).filter(({ created, config }) =>
-    fits(filter, created, config.config?.Labels),
+  const images = listImages(engine, { all: false }, damaged).filter(({ created, labels }) =>
+    fits(filter, created, labels),
   );
   const { known, unknown } = allUsers(store);
   const used = new Set(known.map(({ Image }) => Image));

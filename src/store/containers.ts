@@ -222,23 +222,29 @@ export function requireContainer(store: Store, nameOrId: string): ContainerRecor
 }
 
 /** All containers, the youngest first. One that is removed meanwhile is left out; so is one whose files cannot be read.
- *  @param onDamaged is told of the latter
+ *  @param onDamaged is told of the latter */
+export function listContainers(store: Store, onDamaged?: (id: string, error: TsboxError) => void): ContainerRecord[] {
+  return listParts(store, (record) => record, onDamaged);
+}
+
+/** {@link listContainers}, of each only a part: of a thousand records what stays is what costs the garbage collector.
  *  @param among only those with one of these ids */
-export function listContainers(
+export function listParts<Part extends Pick<ContainerRecord, 'Created'>>(
   store: Store,
+  part: (record: ContainerRecord) => Part,
   onDamaged?: (id: string, error: TsboxError) => void,
   among?: ReadonlySet<string>,
-): ContainerRecord[] {
-  const records: ContainerRecord[] = [];
+): Part[] {
+  const parts: Part[] = [];
   for (const id of containerIds(store)) {
     if (among?.has(id) === false) continue;
     try {
-      records.push(readContainer(store, id));
+      parts.push(part(readContainer(store, id)));
     } catch (error) {
       if (!(error instanceof TsboxError)) throw error;
       if (existsSync(containerDirectory(store, id))) onDamaged?.(id, error);
     }
   }
-  const times = new Map(records.map((record) => [record, Date.parse(record.Created)]));
-  return records.sort((a, b) => times.get(b)! - times.get(a)!);
+  const times = new Map(parts.map((one) => [one, Date.parse(one.Created)]));
+  return parts.sort((a, b) => times.get(b)! - times.get(a)!);
 }

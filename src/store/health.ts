@@ -1,5 +1,6 @@
 /** How healthy a container is, as its probes have found: `containers/<id>/health.json`. There only for one that has a health check. */
 import type { ContainerRecord, ContainerState, Health, HealthResult } from '../spec/container.ts';
+import type { Healthcheck } from '../spec/oci-image.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { attempt, isObject, readObject } from './io.ts';
 import { containerDirectory, type Store } from './store.ts';
@@ -32,8 +33,13 @@ export function beginHealth(store: Store, id: string): void {
   saveHealth(store, id, { Status: 'starting', FailingStreak: 0, Log: readHealth(store, id).Log });
 }
 
+/** What a record says of probes. */
+interface Probed {
+  Config: { Healthcheck?: Healthcheck | undefined };
+}
+
 /** Is it probed? `NONE` turns the image's check off. */
-export function isProbed({ Config }: Pick<ContainerRecord, 'Config'>): boolean {
+export function isProbed({ Config }: Probed): boolean {
   const [kind] = Config.Healthcheck?.Test ?? [];
   return kind === 'CMD' || kind === 'CMD-SHELL';
 }
@@ -41,7 +47,7 @@ export function isProbed({ Config }: Pick<ContainerRecord, 'Config'>): boolean {
 /** undefined for one that has no check, or was never started. As Docker: one that does not run is unhealthy. */
 export function healthOf(
   store: Store,
-  record: ContainerRecord,
+  record: Probed & Pick<ContainerRecord, 'ID'>,
   state: Omit<ContainerState, 'OOMKilled'>,
 ): Health | undefined {
   if (!isProbed(record) || state.Status === 'created') return undefined;

@@ -92,7 +92,12 @@ function isSucceeded(store: Store, id: string): boolean {
 /** A container's state at this moment.
  *  @param held whether the caller holds the container's lock; else somebody who holds it may be about to start it again
  *  @param now the time that is given as the end of a container whose monitor died unseen */
-export function containerState(store: Store, record: ContainerRecord, held = false, now = new Date()): ContainerState {
+export function containerState(
+  store: Store,
+  record: Pick<ContainerRecord, 'ID' | 'State'>,
+  held = false,
+  now = new Date(),
+): ContainerState {
   const { ID: id, State: last } = record;
   // In this order: the monitor leaves exit.json before it lets go of its lock and takes state.json away.
   const run = readRun(store, id);
@@ -123,7 +128,10 @@ export function runIds(store: Store): Set<string> {
 
 /** {@link containerState} of a container without a run directory, by one file or two; for lists of a thousand. Without `OOMKilled`, which
  *  takes one more. Undefined where that does not tell all. */
-export function stateAtRest(store: Store, { ID: id, State: last }: ContainerRecord): Rest | undefined {
+export function stateAtRest(
+  store: Store,
+  { ID: id, State: last }: Pick<ContainerRecord, 'ID' | 'State'>,
+): Rest | undefined {
   const exit = readExit(store, id, last.Running);
   if (exit !== undefined) {
     const { ExitCode, FinishedAt } = exit;

@@ -9,6 +9,7 @@ import type { TestContext } from 'node:test';
 import { listImages } from '../../src/engine/images.ts';
 import { openEngine } from '../../src/engine/open.ts';
 import { listContainers } from '../../src/store/containers.ts';
+import { readImageConfig } from '../../src/store/images.ts';
 import { inProcess } from '../in-process.ts';
 import { type Sandbox, sandbox } from './harness.ts';
 import { type Docker, removeContainers, startDocker } from './images-setup.ts';
@@ -144,7 +145,10 @@ function tsboxSide(box: Sandbox): Side {
     async inventory() {
       return {
         containers: listContainers(engine.store).map(({ ID, Name }) => [ID, Name.slice(1)]),
-        images: listImages(engine, { all: true }).map((image) => ({ ...image, diffIds: image.config.rootfs.diff_ids })),
+        images: listImages(engine, { all: true }).map((image) => ({
+          ...image,
+          diffIds: readImageConfig(engine.store, image.id).rootfs.diff_ids,
+        })),
       };
     },
     async clear() {

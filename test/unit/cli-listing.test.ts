@@ -86,7 +86,7 @@ const image: ImageSummary = {
   digests: [`ubuntu@sha256:${'a'.repeat(64)}`],
   size: 77_912_345,
   created: '2024-05-01T10:00:00Z',
-  config: { architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] } },
+  labels: {},
   parent: '',
 };
 
