@@ -77,27 +77,37 @@ export function killContainer(engine: Engine, name: string, signal: number): voi
   }
 }
 
-/** Asks with the stop signal, then kills. One that does not run is left alone; one that waits to be restarted is not.
- *  @param seconds how long to wait in between; -1 waits without end; the container's own timeout, else 10, when absent */
+/** Asks with the stop signal, then kills. One that does not run is left alone; one that waits to be restarted is not. Done too when it is
+ *  removed meanwhile, as `--rm` does.
+ *  @param seconds how long to wait in between; -1 waits without end; the container's own timeout, else 10, when absent
+ *  @throws ERR_TSBOX_NOT_FOUND */
 export async function stopContainer(engine: Engine, name: string, seconds?: number): Promise<void> {
   const record = requireContainer(engine.store, name);
   const state = containerState(engine.store, record);
   if (!state.Running) return;
-  const ended = state.Restarting ? Promise.resolve(0) : waitContainer(engine, record.ID);
-  signalContainer(engine, record, parseSignal(record.Config.StopSignal || SIGTERM));
   const timeout = seconds ?? record.Config.StopTimeout ?? DEFAULT_TIMEOUT;
-  if (timeout < 0) {
-    await ended;
-    noteContainer(engine.store, record, 'stop');
-    return;
+  const ended = (state.Restarting ? Promise.resolve(0) : waitContainer(engine, record.ID)).catch(unlessRemoved);
+  try {
+    signalContainer(engine, record, parseSignal(record.Config.StopSignal || SIGTERM));
+    if (timeout >= 0 && (await isLate(ended, timeout))) signalContainer(engine, record, SIGKILL);
+  } catch (error) {
+    unlessRemoved(error);
   }
+  await ended;
+  noteContainer(engine.store, record, 'stop');
+}
+
+/** Of a container that was there. */
+function unlessRemoved(error: unknown): void {
+  if (!(error instanceof TsboxError && error.code === 'ERR_TSBOX_NOT_FOUND')) throw error;
+}
+
+async function isLate(ended: Promise<unknown>, seconds: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(resolve, timeout * 1000, 'late');
+    timer = setTimeout(resolve, seconds * 1000, 'late');
   });
   const first = await Promise.race([ended, late]);
   clearTimeout(timer);
-  if (first === 'late') signalContainer(engine, record, SIGKILL);
-  await ended;
-  noteContainer(engine.store, record, 'stop');
+  return first === 'late';
 }

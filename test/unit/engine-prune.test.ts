@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { diskUsage, imageUsage } from '../../src/engine/disk-usage.ts';
 import { listImages, removeImage } from '../../src/engine/images.ts';
 import { layerTree } from '../../src/engine/layer-tree.ts';
@@ -16,12 +16,7 @@ import { newLease, releaseLease, useLayer } from '../../src/store/leases.ts';
 import { stageLayer } from '../../src/store/register.ts';
 import { rwLayer } from '../../src/store/rw-layers.ts';
 import { imageFile } from '../../src/store/store.ts';
-import { filesLayer, makeContainer, makeImage, sha256, temporaryStore } from './store-fixture.ts';
-
-function engineOf(t: TestContext): Engine {
-  const store = temporaryStore(t);
-  return { store, options: { dataRoot: store.dataRoot, runRoot: store.runRoot } };
-}
+import { filesLayer, makeContainer, makeImage, sha256, temporaryEngine } from './store-fixture.ts';
 
 const NO_FILTER: PruneFilter = { labels: [], withoutLabels: [] };
 
@@ -71,7 +66,7 @@ async function prune(
 }
 
 test('prune: images without a tag go, with a digest too; those that others were made from stay', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   const base = await makeImage(store, [{ a: '1' }]);
   const tagged = await makeImage(store, [{ a: '1' }, { b: '22' }], { names: ['tagged'], parent: base.id });
@@ -92,7 +87,7 @@ test('prune: images without a tag go, with a digest too; those that others were 
 });
 
 test('prune: an image with a container keeps all its names; one below it loses only its names', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   const base = await makeImage(store, [{ a: '1' }], { names: ['base', 'base:2'] });
   const used = await makeImage(store, [{ a: '1' }, { b: '22' }], { names: ['used', 'also:2'], parent: base.id });
@@ -107,7 +102,7 @@ test('prune: an image with a container keeps all its names; one below it loses o
 });
 
 test('prune: layers that an interrupted pull has left go, unless somebody goes on from them or a filter was given', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   const orphan = await makeImage(store, [{ a: '1' }, { b: '22' }]);
   execFileSync('rm', [imageFile(store, orphan.id)]);
@@ -122,7 +117,7 @@ test('prune: layers that an interrupted pull has left go, unless somebody goes o
 });
 
 test('prune: what killed processes have left is removed and counted, with a filter too', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   const lease = newLease();
   const staged = await stageLayer(store, lease, filesLayer({ a: 'half of a layer', b: '' }));
@@ -134,7 +129,7 @@ test('prune: what killed processes have left is removed and counted, with a filt
 });
 
 test('prune: until and labels choose; all labels that must not be there must be there to save an image', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   const { id } = await makeImage(store, [{ a: '1' }], { names: ['one'] }); // made 2024-01-02T03:04:05.678Z, no labels
   const time = Date.parse('2024-01-02T03:04:05.678Z');
@@ -152,7 +147,7 @@ test('prune: until and labels choose; all labels that must not be there must be 
 });
 
 test('prune: a damaged image stays and is named, the others go', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   const bad = await makeImage(store, [{ a: '1' }], { names: ['bad'] });
   const good = await makeImage(store, [{ b: '22' }], { names: ['good'] });
@@ -163,7 +158,7 @@ test('prune: a damaged image stays and is named, the others go', async (t) => {
 });
 
 test('disk usage: a layer counts once; what can be freed is what prune frees', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   await makeImage(store, [{ a: '1' }, { b: '22' }], { names: ['one'] });
   const two = await makeImage(store, [{ a: '1' }, { c: '333' }, { d: '4444' }], { names: ['two'] });
@@ -195,7 +190,7 @@ test('disk usage: a layer counts once; what can be freed is what prune frees', a
 });
 
 test('layer tree: every layer once, with the images that have it', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   const one = await makeImage(store, [{ a: '1' }, { b: '22' }], { names: ['one'] });
   const two = await makeImage(store, [{ a: '1' }, { b: '22' }, { c: '333' }], { names: ['two'] });
@@ -221,7 +216,7 @@ test('layer tree: every layer once, with the images that have it', async (t) => 
 });
 
 test('freed: every inode counts once, symlinks with their targets, names need not be UTF-8', (t) => {
-  const { dataRoot } = temporaryStore(t);
+  const { dataRoot } = temporaryEngine(t).store;
   const script =
     'mkdir -p "$0/x/y"; cd "$0/x"; printf 12345 > a; ln a b; ln -s target y/c; mkfifo p; printf 12 > "$(printf "y/\\377")"';
   execFileSync('sh', ['-c', script, dataRoot]);

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { Engine } from '../../src/engine/open.ts';
 import { type ContainerRecord, type HostConfig, NEVER } from '../../src/spec/container.ts';
 import { createContainer, newContainerId } from '../../src/store/create-container.ts';
 import { putImage, tag } from '../../src/store/image-changes.ts';
@@ -16,6 +17,12 @@ export function temporaryStore(context: TestContext): Store {
   const root = mkdtempSync(join(tmpdir(), 'tsbox-store-'));
   context.after(() => rmSync(root, { recursive: true, force: true }));
   return openStore({ dataRoot: `${root}/data`, runRoot: `${root}/run` });
+}
+
+/** An engine on {@link temporaryStore}. */
+export function temporaryEngine(context: TestContext): Engine {
+  const store = temporaryStore(context);
+  return { store, options: { dataRoot: store.dataRoot, runRoot: store.runRoot } };
 }
 
 export const sha256 = (text: string | Buffer) => `sha256:${createHash('sha256').update(text).digest('hex')}`;

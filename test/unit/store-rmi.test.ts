@@ -1,26 +1,21 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { imageHistory, listImages, removeImage, tagImage } from '../../src/engine/images.ts';
-import type { Engine } from '../../src/engine/open.ts';
 import { removeContainerFiles } from '../../src/store/change-container.ts';
 import { findImage } from '../../src/store/images.ts';
 import { layerIds } from '../../src/store/layers.ts';
 import { imageFile, runDirectory } from '../../src/store/store.ts';
 import { lock } from '../../src/sys/lock.ts';
-import { makeContainer, makeImage, sha256, temporaryStore } from './store-fixture.ts';
+import { makeContainer, makeImage, sha256, temporaryEngine } from './store-fixture.ts';
 
-function engineOf(t: TestContext): Engine {
-  const store = temporaryStore(t);
-  return { store, options: { dataRoot: store.dataRoot, runRoot: store.runRoot } };
-}
 const GENTLE = { force: false, noPrune: false };
 const FORCE = { force: true, noPrune: false };
 const short = (id: string) => id.slice(7, 19);
 const conflict = (message: string) => ({ code: 'ERR_TSBOX_CONFLICT', message });
 
 test('rmi: the last name takes the image and its layers along, an earlier one does not', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const image = await makeImage(engine.store, [{ a: '1' }, { b: '2' }], { names: ['one', 'two:2'] });
   assert.deepEqual(removeImage(engine, 'two:2', GENTLE), { untagged: ['two:2'], deleted: [] });
   const [base, top] = image.chainIds;
@@ -34,7 +29,7 @@ test('rmi: the last name takes the image and its layers along, an earlier one do
 });
 
 test('rmi: layers that another image uses stay', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const one = await makeImage(engine.store, [{ a: '1' }, { b: '2' }], { names: ['one'] });
   const two = await makeImage(engine.store, [{ a: '1' }, { c: '3' }], { names: ['two'] });
   assert.deepEqual(removeImage(engine, 'one', GENTLE).deleted, [one.id, one.chainIds[1]]);
@@ -42,7 +37,7 @@ test('rmi: layers that another image uses stay', async (t) => {
 });
 
 test('rmi: by id several names need force, digests of the same repository do not', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { id } = await makeImage(engine.store, [], { names: ['one', 'two'] });
   assert.throws(
     () => removeImage(engine, id, GENTLE),
@@ -55,7 +50,7 @@ test('rmi: by id several names need force, digests of the same repository do not
 });
 
 test("rmi: a repository's last tag takes its digests along", async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const digest = `one@${sha256('m')}`;
   const { id } = await makeImage(engine.store, [], { names: ['one:1', 'one:2', digest] });
   assert.deepEqual(removeImage(engine, 'one:1', GENTLE), { untagged: ['one:1'], deleted: [] });
@@ -63,7 +58,7 @@ test("rmi: a repository's last tag takes its digests along", async (t) => {
 });
 
 test('rmi: an image that a container uses', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const image = await makeImage(engine.store, [{ a: '1' }], { names: ['one'] });
   const { record } = makeContainer(engine.store, image, 'web');
   const container = record.ID.slice(0, 12);
@@ -106,7 +101,7 @@ test('rmi: an image that a container uses', async (t) => {
 });
 
 test('rmi: images that others were made from', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { store } = engine;
   const base = await makeImage(store, [{ a: '1' }]);
   const middle = await makeImage(store, [{ a: '1' }, { b: '2' }], { parent: base.id });
@@ -134,14 +129,14 @@ test('rmi: images that others were made from', async (t) => {
 });
 
 test('rmi: a damaged image can be removed', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const image = await makeImage(engine.store, [{ a: '1' }, { b: '2' }], { names: ['one'] });
   writeFileSync(imageFile(engine.store, image.id), '{');
   assert.deepEqual(removeImage(engine, 'one', GENTLE).deleted, [image.id, ...image.chainIds.reverse()]);
 });
 
 test('images: summaries have names, sizes and the time of the config; a damaged one is named', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { id } = await makeImage(engine.store, [{ a: '1' }, { b: '22' }], { names: ['one', `one@${sha256('m')}`] });
   const bad = await makeImage(engine.store, [], { salt: 'bad' });
   writeFileSync(imageFile(engine.store, bad.id), '{');
@@ -161,7 +156,7 @@ test('images: summaries have names, sizes and the time of the config; a damaged 
 });
 
 test('tag: refuses a digest and an unknown source', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const { id } = await makeImage(engine.store, [], { names: ['one'] });
   tagImage(engine, 'one', 'localhost:5000/a/b:v1');
   assert.equal(findImage(engine.store, 'localhost:5000/a/b:v1')?.id, id);
@@ -172,7 +167,7 @@ test('tag: refuses a digest and an unknown source', async (t) => {
 });
 
 test('history: the last step first, with the ids of images that are here', async (t) => {
-  const engine = engineOf(t);
+  const engine = temporaryEngine(t);
   const base = await makeImage(engine.store, [{ a: '12' }], { names: ['base'] });
   const top = await makeImage(engine.store, [{ a: '12' }, { b: '345' }], { names: ['top'], parent: base.id });
   const rows = imageHistory(engine, 'top').map(({ id, size, createdBy, tags }) => [id, size, createdBy, tags]);
