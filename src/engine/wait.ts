@@ -2,22 +2,37 @@
 import { isErrno, TsboxError } from '../errors.ts';
 import { connectMonitor } from '../runtime/session.ts';
 import type { ContainerState } from '../spec/container.ts';
-import { requireContainer } from '../store/containers.ts';
+import { findContainer, requireContainer } from '../store/containers.ts';
+import { openEvents } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
-import { runDirectory } from '../store/store.ts';
+import { runDirectory, type Store } from '../store/store.ts';
 import type { Engine } from './open.ts';
 
 const GONE_MS = 10;
 const RESTARTING_MS = 50;
 const GONE_TRIES = 500;
 
-/** The exit code of a container whose monitor has just left without telling it to us: from its record, once that is there. */
-async function recordedExit(engine: Engine, name: string): Promise<number> {
+/** The exit code of a container whose monitor has just left without telling it to us: from its record, once that is there; of one that is
+ *  removed by now from the journal. */
+async function recordedExit({ store }: Engine, id: string): Promise<number> {
   for (let tries = 0; ; tries++) {
-    const record = requireContainer(engine.store, name);
-    const state = containerState(engine.store, record);
+    const record = findContainer(store, id);
+    const told = record === undefined ? journaledExit(store, id) : undefined;
+    if (told !== undefined) return told;
+    const state = containerState(store, record ?? requireContainer(store, id));
     if (!state.Running || state.Restarting || tries === GONE_TRIES) return state.ExitCode;
     await new Promise((resolve) => setTimeout(resolve, GONE_MS));
+  }
+}
+
+function journaledExit(store: Store, id: string): number | undefined {
+  const events = openEvents(store);
+  try {
+    const ends = [...events.next()].filter((event) => event.id === id && event.action === 'die');
+    const code = ends.at(-1)?.attributes['exitCode'];
+    return code === undefined ? undefined : Number(code);
+  } finally {
+    events.close();
   }
 }
 

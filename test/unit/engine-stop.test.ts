@@ -1,15 +1,20 @@
+/** A container that is removed at its end, before its monitor has told anybody of it. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
+import type { Engine } from '../../src/engine/open.ts';
 import { stopContainer } from '../../src/engine/stop.ts';
+import { waitContainer } from '../../src/engine/wait.ts';
+import { noteContainer } from '../../src/store/events.ts';
 import { containerDirectory, runDirectory } from '../../src/store/store.ts';
 import { lock } from '../../src/sys/lock.ts';
 import { makeContainer, makeImage, temporaryEngine } from './store-fixture.ts';
 
-test('stop: one that is removed at its end, before anybody has heard of it, is stopped', async (t) => {
+/** `fleeting`, whose process is a child of this test, and whose end with code 7 comes with the first who asks its monitor. */
+async function vanishing(t: TestContext): Promise<{ engine: Engine; ended: Promise<unknown[]> }> {
   const engine = temporaryEngine(t);
   const { store } = engine;
   const { record } = makeContainer(store, await makeImage(store, []), 'fleeting');
@@ -21,15 +26,24 @@ test('stop: one that is removed at its end, before anybody has heard of it, is s
   const held = lock(`${run}/lock`);
   writeFileSync(`${run}/state.json`, JSON.stringify({ Pid: child.pid, Monitor: 1, StartedAt: '2024-05-01T10:00:00Z' }));
   const monitor = createServer((client) => {
-    rmSync(containerDirectory(store, record.ID), { recursive: true });
-    rmSync(run, { recursive: true });
+    noteContainer(store, record, 'die', { exitCode: '7' });
+    for (const path of [containerDirectory(store, record.ID), run]) rmSync(path, { recursive: true });
     held.release();
     client.destroy();
   });
   monitor.listen(`${run}/attach.sock`);
   t.after(() => monitor.close());
   await once(monitor, 'listening');
-  const ended = once(child, 'exit');
+  return { engine, ended: once(child, 'exit') };
+}
+
+test('stop: one that is removed meanwhile is stopped', async (t) => {
+  const { engine, ended } = await vanishing(t);
   await stopContainer(engine, 'fleeting');
   assert.deepEqual(await ended, [null, 'SIGTERM']);
+});
+
+test('wait: the exit code of one that is removed meanwhile is in the journal', async (t) => {
+  const { engine } = await vanishing(t);
+  assert.equal(await waitContainer(engine, 'fleeting'), 7);
 });
