@@ -118,12 +118,12 @@ bench-images: build $(built)/busybox.tar ## pull, load, save, push, commit (RUNS
 bench-union: build ## the union from user space beside fuse-overlayfs and the kernel's overlay (RUNS=3)
 	@$(NODE) bench/union.ts $(or $(RUNS),3)
 
-soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images, containers and networks, TSBOX_LOAD_SECONDS of verbs by chance on 200 containers; 100 of them in a network at once; 1,000 seeds of the union beside the kernel, a tenth of all calls on all kinds of files, 60 kills, load for TSBOX_LOAD_SECONDS (needs root)
+soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images, containers and networks, TSBOX_LOAD_SECONDS of verbs by chance on 200 containers; 100 of them in a network at once; 1,000 seeds of the union beside the kernel, a tenth of all calls on all kinds of files, 60 kills, a directory of 100,000 names, load for TSBOX_LOAD_SECONDS (needs root)
 	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'
 	@TSBOX_KILLS=$(TSBOX_KILLS) $(NODE) --test --test-reporter=$(REPORTER) test/system/images-faults.test.ts test/system/containers-kills.test.ts test/system/network-kills.test.ts
 	@$(MAKE) --no-print-directory --silent -C native-bindings valgrind CASES=50
 	@TSBOX_UNION_SEEDS=1000 $(NODE) --test --test-reporter=$(REPORTER) test/system/union.test.ts
-	@TSBOX_UNION_SHARE=10 TSBOX_UNION_LOAD='64 3000 $(TSBOX_LOAD_SECONDS)' TSBOX_UNION_KILLS=60 $(NODE) --test --test-reporter=$(REPORTER) test/system/union-hard.test.ts
+	@TSBOX_UNION_SHARE=10 TSBOX_UNION_LOAD='64 3000 $(TSBOX_LOAD_SECONDS)' TSBOX_UNION_KILLS=60 TSBOX_UNION_NAMES=100000 $(NODE) --test --test-reporter=$(REPORTER) test/system/union-hard.test.ts
 	@TSBOX_LOAD_CONTAINERS=200 TSBOX_LOAD_PROCESSES=20 TSBOX_LOAD_SECONDS=$(TSBOX_LOAD_SECONDS) $(NODE) --test --test-reporter=$(REPORTER) test/system/containers-load.test.ts
 	@TSBOX_NETWORK_CONTAINERS=100 $(NODE) --test --test-reporter=$(REPORTER) --test-name-pattern='many at once' test/system/network-bridge.test.ts
 

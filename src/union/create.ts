@@ -193,9 +193,7 @@ export function createFile(union: Union): number {
   const fd = create(union, requestNode(), name, { umask: mask, mode: S.S_IFREG | mode, make });
   if (fd < 0) return fd;
   const node = lookupMade(union, requestNode(), name);
-  if (node < 0) return node;
-  putEntry(union, node);
-  return putOpen(union, node, fd, kept, ENTRY_OUT);
+  return node < 0 ? node : putCreated(union, node, fd, kept);
 }
 
 const O_TMPFILE = 0o20000000 | OPEN.DIRECTORY;
@@ -218,8 +216,14 @@ export function tmpfile(union: Union): number {
   union.nodes.setPlace(node, UPPER);
   union.nodes.setInode(node, seen.inodeLow(), seen.inodeHigh());
   union.held.set(node, held);
+  return putCreated(union, node, fd, access);
+}
+
+/** How long its entry is good depends on how it is open. */
+function putCreated(union: Union, node: number, fd: number, flags: number): number {
+  const end = putOpen(union, node, fd, flags, ENTRY_OUT);
   putEntry(union, node);
-  return putOpen(union, node, fd, access, ENTRY_OUT);
+  return end;
 }
 
 const AT_SYMLINK_FOLLOW = 0x400;

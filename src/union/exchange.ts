@@ -1,5 +1,6 @@
 /** The request in hand and the answer to it: both in memory that the kernel reads and writes directly. */
 import { allocate } from '../sys/quick.ts';
+import { isMappable } from './mappable.ts';
 import { ATTR_ATTR, ATTR_OUT, ENTRY_ATTR, ENTRY_OUT, IN_HEADER, OUT_HEADER } from './protocol.ts';
 import { putAttributes, seen } from './status.ts';
 import { isDirectory, layersOf, type Union } from './union.ts';
@@ -45,6 +46,7 @@ export function nameAt(at: number): string {
 
 /** How long the kernel may believe what it is told, seconds: nobody else changes the layers. */
 const VALID = 1 << 30;
+const validity = (node: number): number => (isMappable(node) ? 0 : VALID);
 
 function putNode(union: Union, node: number, at: number): void {
   const { nodes } = union;
@@ -62,7 +64,7 @@ function linksOf(union: Union, node: number): number {
 export function putAttr(union: Union, node: number): number {
   const at = OUT_HEADER;
   outputWords.fill(0, at / 4, (at + ATTR_OUT) / 4);
-  outputWords[at / 4] = VALID;
+  outputWords[at / 4] = validity(node);
   putNode(union, node, at + ATTR_ATTR);
   return ATTR_OUT;
 }
@@ -73,7 +75,7 @@ export function putEntry(union: Union, node: number, at = OUT_HEADER): number {
   outputWords.fill(0, at / 4, (at + ENTRY_OUT) / 4);
   outputWords[at / 4] = node;
   outputWords[at / 4 + 4] = VALID;
-  outputWords[at / 4 + 6] = VALID;
+  outputWords[at / 4 + 6] = validity(node);
   putNode(union, node, at + ENTRY_ATTR);
   return ENTRY_OUT;
 }

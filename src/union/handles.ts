@@ -8,7 +8,9 @@
 import { AT_FDCWD, OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
 import { putU32, putU64 } from './exchange.ts';
+import { noteMappable } from './mappable.ts';
 import { pathOf } from './memory.ts';
+import { attributesChanged } from './notify.ts';
 import { isPassthroughUsed, lendFile, takeBack } from './passthrough.ts';
 import { FOPEN } from './protocol.ts';
 import { isUpper, isWritable, realOf, type Union } from './union.ts';
@@ -50,11 +52,15 @@ export function putOpen(union: Union, node: number, fd: number, flags: number, a
   idle.delete(node);
   if (flags === OPEN.RDONLY) file.reader = fd;
   if (file.users++ === 0 && file.lent === 0 && staysWhereItIs(union, node)) file.lent = lendFile(fd);
+  // What is made just now is answered with an entry, which says the same.
+  if (file.lent > 0 && isToReadAndWrite(flags) && noteMappable(node) && at === 0) attributesChanged(union, node);
   putU64(at, fd);
   putU32(at + 8, file.lent > 0 ? FOPEN.PASSTHROUGH : cacheFlags(union, node));
   putU32(at + 12, file.lent);
   return at + 16;
 }
+
+const isToReadAndWrite = (flags: number): boolean => (flags & 3) === OPEN.RDWR;
 
 const staysWhereItIs = (union: Union, node: number): boolean => isUpper(union, node) || !isWritable(union);
 

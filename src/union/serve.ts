@@ -21,6 +21,7 @@ import {
 import { copyFileRange, fallocate, fsync, fsyncDirectory, ioctl, lseek, open, read, release, write } from './files.ts';
 import { closeIdle } from './handles.ts';
 import { lookup } from './lookup.ts';
+import { forgetMappable } from './mappable.ts';
 import { usePassthrough } from './passthrough.ts';
 import { CAN, CAN_ALSO, IN_HEADER, MAJOR, MINOR, OP, OUT_HEADER } from './protocol.ts';
 import { rmdir, unlink } from './remove.ts';
@@ -37,7 +38,9 @@ function lookupName(union: Union): number {
 }
 
 function forgetNode(union: Union, node: number, times: number): void {
-  if (forget(union, node, times)) closeIdle(node);
+  if (!forget(union, node, times)) return;
+  closeIdle(node);
+  forgetMappable(node);
 }
 
 function forgetOne(union: Union): number {

@@ -10,11 +10,16 @@ const chosenSeed = process.env['TSBOX_SEED'] ?? String(1 + (Math.floor(Date.now(
 
 /** Runs a program of test/union, which says itself what is wrong. */
 function runs(t: TestContext, program: string, ...argv: string[]): void {
-  t.diagnostic(`${program} ${argv.join(' ')}`);
+  runsOn(t, 'tmpfs', program, ...argv);
+}
+
+/** @param type file system that the layers lie on */
+function runsOn(t: TestContext, type: string, program: string, ...argv: string[]): void {
+  t.diagnostic(`FILE_SYSTEM=${type} ${program} ${argv.join(' ')}`);
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [join(import.meta.dirname, '../union', program), ...argv],
-    { encoding: 'utf8' },
+    { encoding: 'utf8', env: { ...process.env, FILE_SYSTEM: type } },
   );
   assert.equal(status, 0, stdout + stderr);
   t.diagnostic(stdout.trim());
@@ -45,6 +50,15 @@ test('union: whatever is killed, the kernel’s overlay finds every file whole, 
   if (!requires(t, ...fuse, 'command:gcc')) return;
   runs(t, 'kills.ts', process.env['TSBOX_UNION_KILLS'] ?? '6', chosenSeed);
 });
+
+for (const type of process.env['TSBOX_UNION_NAMES'] === undefined ? ['ext4'] : ['ext4', 'tmpfs']) {
+  test(`union: direct I/O, holes, 10 GB, mappings, fallocate, copies and a large directory on ${type} are the kernel’s overlay’s`, {
+    timeout: 3_600_000,
+  }, (t) => {
+    if (!requires(t, ...fuse, 'fuse-passthrough', 'command:gcc', 'command:mkfs.ext4')) return;
+    runsOn(t, type, 'data.ts', process.env['TSBOX_UNION_NAMES'] ?? '2000');
+  });
+}
 
 test('union: a file that is opened by its last name is the one that is open by a removed name', (t) => {
   if (!requires(t, ...fuse)) return;

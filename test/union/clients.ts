@@ -1,14 +1,13 @@
-/** The program client.c, built and started. */
+/** The programs client.c and data.c, built and started. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-const SOURCE = join(import.meta.dirname, 'client.c');
-
 /** @returns its path @throws Error with what the compiler says */
-export function buildClient(directory: string): string {
-  const client = join(directory, 'client');
-  const { status, stderr } = spawnSync('gcc', ['-O1', '-o', client, SOURCE], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`gcc client.c: ${stderr}`);
+export function buildClient(directory: string, name: 'client' | 'data' = 'client'): string {
+  const client = join(directory, name);
+  const source = join(import.meta.dirname, `${name}.c`);
+  const { status, stderr } = spawnSync('gcc', ['-O1', '-o', client, source], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`gcc ${name}.c: ${stderr}`);
   return client;
 }
 
