@@ -43,8 +43,12 @@ export interface User extends Account {
   /** Like `tsbox`, for what must work. @returns stdout without its last line feed */
   ok(args: readonly string[], options?: UserOptions): string;
   start(args: readonly string[]): ChildProcess;
+  /** Processes with an id of his. */
+  processes(): number[];
   /** A shell command as he. */
   shell(script: string): string;
+  /** A shell command as root, with the mounts that his commands see. */
+  asRoot(script: string): void;
   /** The imported fixture: `busybox:offline`. */
   image(): string;
 }
@@ -114,15 +118,14 @@ export function user(
     TSBOX_BRIDGE: 'none',
   };
   const identity = { uid: he.uid, gid: he.gid, cwd: home };
-  const spawned = (command: string, args: readonly string[], options: UserOptions = {}): Result => {
-    const cgroup = options.cgroup ?? usual;
+  const asHe = (command: string, args: readonly string[], cgroup = usual): [string, string[], object] => {
     const enter = ['-t', `${holder?.pid}`, '-m', 'setpriv', '--reuid', `${he.uid}`, '--regid', `${he.gid}`];
-    const [program, words, who] =
-      holder !== undefined
-        ? ['nsenter', [...enter, '--clear-groups', 'env', '-C', home, command, ...args], {}]
-        : cgroup === undefined
-          ? [command, args, identity]
-          : ['/bin/sh', ['-c', ENTER, `${he.uid}`, `${he.gid}`, cgroup, command, ...args], { cwd: home }];
+    if (holder !== undefined) return ['nsenter', [...enter, '--clear-groups', 'env', '-C', home, command, ...args], {}];
+    if (cgroup === undefined) return [command, [...args], identity];
+    return ['/bin/sh', ['-c', ENTER, `${he.uid}`, `${he.gid}`, cgroup, command, ...args], { cwd: home }];
+  };
+  const spawned = (command: string, args: readonly string[], options: UserOptions = {}): Result => {
+    const [program, words, who] = asHe(command, args, options.cgroup);
     const { status, signal, stdout, stderr, error } = spawnSync(program, words, {
       ...who,
       env: { ...env, ...options.env },
@@ -173,8 +176,18 @@ export function user(
     env,
     tsbox,
     ok,
-    start: (args) => spawn(TSBOX, args, { ...identity, env }),
+    start(args) {
+      const [program, words, who] = asHe(TSBOX, args);
+      return spawn(program, words, { ...who, env });
+    },
+    processes: () => processesOf(own),
     shell: (script) => spawned('/bin/sh', ['-c', script]).stdout.trimEnd(),
+    asRoot(script) {
+      const mounts = holder === undefined ? [] : ['nsenter', '-t', `${holder.pid}`, '-m'];
+      const [program = '', ...words] = [...mounts, 'sh', '-euc', script];
+      const { status, stderr } = spawnSync(program, words, { encoding: 'utf8' });
+      assert.equal(status, 0, stderr);
+    },
     image() {
       if (!imported) ok(['import', '--change', 'CMD ["sh"]', ARCHIVE, 'busybox:offline']);
       imported = true;

@@ -142,6 +142,6 @@ test('fuse: without root the monitor starts the union in the user namespace of t
   assert.deepEqual(wait.args.slice(1), ['--wait', '/r/id/union.lock']);
   assert.deepEqual(
     others.map(({ op }) => op),
-    ['rmdir'],
+    ['unlink', 'rmdir'],
   );
 });

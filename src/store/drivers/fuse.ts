@@ -22,6 +22,7 @@ export function fuseDriver(home: string, program: string, reason: string): Drive
     umountSteps,
     unplaceSteps: (mountId, lock) => [
       { op: 'run', args: [requireBuiltFile('tsbox-keeper'), '--wait', lock], why: 'what served its files has ended' },
+      { op: 'unlink', path: lock, why: 'none is held, and none is missed', onError: { ENOENT: 'skip' } },
       ...unplaceSteps(mountId, lock),
     ],
     mountSteps: (layer) => mountSteps(home, program, reason, layer),
