@@ -121,6 +121,7 @@ bench-union: build ## the union from user space beside fuse-overlayfs and the ke
 soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images, containers and networks, TSBOX_LOAD_SECONDS of verbs by chance on 200 containers; 100 of them in a network at once; 1,000 seeds of the union beside the kernel, a tenth of all calls on all kinds of files, 60 kills, a directory of 100,000 names, load for TSBOX_LOAD_SECONDS (needs root)
 	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'
 	@TSBOX_KILLS=$(TSBOX_KILLS) $(NODE) --test --test-reporter=$(REPORTER) test/system/images-faults.test.ts test/system/containers-kills.test.ts test/system/network-kills.test.ts
+	@TSBOX_SOAK=1 $(NODE) --test --test-reporter=$(REPORTER) test/system/containers-forks.test.ts test/system/containers-descriptors.test.ts test/system/containers-faults.test.ts
 	@$(MAKE) --no-print-directory --silent -C native-bindings valgrind CASES=50
 	@TSBOX_UNION_SEEDS=1000 $(NODE) --test --test-reporter=$(REPORTER) test/system/union.test.ts
 	@TSBOX_UNION_SHARE=10 TSBOX_UNION_LOAD='64 3000 $(TSBOX_LOAD_SECONDS)' TSBOX_UNION_KILLS=60 TSBOX_UNION_NAMES=100000 $(NODE) --test --test-reporter=$(REPORTER) test/system/union-hard.test.ts

@@ -80,6 +80,7 @@ static int start_writer(void) {
   if (writer == 0) {
     int keep[] = {ends[0]};
     close_all_but(keep, 1);
+    forget_stdio(); /* whoever reads what our caller says is not to wait for us */
     write_entries(ends[0]);
   }
   int error = ERRNO_OF(writer);

@@ -55,7 +55,12 @@ int main(int argc, char **argv) {
   for (size_t index = 0; index < sizeof own / sizeof own[0]; index++) sigdelset(&all, own[index]);
   sigprocmask(SIG_SETMASK, &all, &before);
   pid_t command = fork();
-  if (command < 0) return EXIT_FAILED;
+  if (command < 0) {
+    say("docker-init: fork: ");
+    say(strerror(errno));
+    say("\n");
+    return EXIT_FAILED;
+  }
   if (command == 0) become(arguments, &before);
   for (;;) {
     int signal = sigwaitinfo(&all, NULL);

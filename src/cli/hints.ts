@@ -14,6 +14,7 @@ interface Row {
 }
 
 const NAMESPACES = ['unshare', 'clone', 'setns', 'fork', 'spawn'];
+const FEW_PROCESSES = 'The limit of processes is reached: see "ulimit -u" and pids.max of the cgroup.';
 const MOUNTS = ['mount', 'umount', 'umount2', 'mount_setattr', 'open_tree', 'move_mount', 'pivot_root'];
 const EXEC = ['execve', 'exec'];
 const FILES = [
@@ -132,11 +133,9 @@ const TABLE: readonly Row[] = [
     errno: 'EINVAL',
     hint: 'This kernel was built without one of the namespaces; see /proc/self/ns.',
   },
-  {
-    calls: [...NAMESPACES, 'posix_spawn'],
-    errno: 'EAGAIN',
-    hint: 'The limit of processes is reached: see "ulimit -u" and pids.max of the cgroup.',
-  },
+  { calls: [...NAMESPACES, 'posix_spawn', 'run', 'log', 'spawnSync'], errno: 'EAGAIN', hint: FEW_PROCESSES },
+  // A program of the host's own word for it.
+  { calls: ['run'], errno: 'EPERM', when: /Resource temporarily unavailable/, hint: FEW_PROCESSES },
   {
     calls: EXEC,
     errno: 'ENOEXEC',
@@ -225,9 +224,11 @@ export function hintFor(error: Error, uid: number): string | undefined {
 }
 
 function refusal(error: Error): { call: string; errno: string } | undefined {
-  if (error instanceof SyscallError) return { call: error.syscall, errno: error.errnoName };
+  // Node has the program's name behind it: "spawnSync ps".
+  const first = (call: string) => call.split(' ', 1)[0] ?? call;
+  if (error instanceof SyscallError) return { call: first(error.syscall), errno: error.errnoName };
   const { syscall, code } = error as NodeJS.ErrnoException;
   return syscall !== undefined && code !== undefined && isErrno(error, code)
-    ? { call: syscall, errno: code }
+    ? { call: first(syscall), errno: code }
     : undefined;
 }

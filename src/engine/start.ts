@@ -27,7 +27,7 @@ import { compileReplay, keepReplay, makeReplay } from './replay.ts';
 import { restarts } from './restart-policy.ts';
 import { settle } from './settle.ts';
 import { phase } from './timing.ts';
-import { type UsedVolumes, useVolumes } from './volume-use.ts';
+import { letGoOfVolumes, type UsedVolumes, useVolumes } from './volume-use.ts';
 
 const FAILED = 125;
 
@@ -50,9 +50,12 @@ async function cleanUp(engine: Engine, id: string): Promise<void> {
 
 /** After a start that stopped half-way. The executor has cleaned up already when it came so far; the error that led here is the one to
  *  tell. */
-async function undo(engine: Engine, id: string): Promise<void> {
+async function undo(engine: Engine, record: ContainerRecord, volumes: UsedVolumes | undefined): Promise<void> {
+  const { ID: id } = record;
+  volumes?.release();
   try {
     if (existsSync(runDirectory(engine.store, id))) await cleanUp(engine, id);
+    await letGoOfVolumes(engine, record);
   } catch {
     // What cannot be taken away now is taken away by the next start or by `rm`.
   }
@@ -162,7 +165,9 @@ export async function startLocked(
     const startedAt = new Date().toISOString();
     noteMounts(store, record);
     makeReplay(store, record.ID);
-    const launching = launch(plan, { planFile: `${run}/plan`, ...trace });
+    // What cleans up after a failure lets go of the volumes, too, and would wait for us.
+    const onFailure = () => volumes?.release();
+    const launching = launch(plan, { planFile: `${run}/plan`, onFailure, ...trace });
     // While the executor is at work there is nothing else to do.
     const replay = firstReplay(store, record, hostConfig, compiled);
     const { client, pid } = await launching;
@@ -178,7 +183,7 @@ export async function startLocked(
     if (options.size !== undefined) noteResize(store, record, options.size);
     return containerSession(store, record, pid, client);
   } catch (error) {
-    await undo(engine, record.ID);
+    await undo(engine, record, volumes);
     if (!hostConfig.AutoRemove) recordFailure(engine, record, error);
     throw process.geteuid?.() === 0 ? error : (await import('./rootless.ts')).explained(error);
   } finally {

@@ -7,6 +7,7 @@ import { requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
 import type { Store } from '../store/store.ts';
+import { refusal } from '../sys/node-error.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 import type { Engine } from './open.ts';
 
@@ -76,7 +77,7 @@ function ps(words: readonly string[], pids: readonly number[]): string {
   // Some options (f) do not go with -q: then all processes are listed.
   const narrow = runPs([...words, `-q${pids.join(',')}`]);
   const { status, stdout, stderr, error } = narrow.status === 0 ? narrow : runPs(words);
-  if (error !== undefined) throw refused(`ps: ${error.message}`);
+  if (error !== undefined) throw refusal('run ps', error);
   if (status !== 0) throw refused(`ps: ${stderr.split('\n', 1)[0] || `exit status ${status}`}`);
   return stdout;
 }

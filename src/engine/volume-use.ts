@@ -8,7 +8,7 @@ import type { IdMaps } from '../spec/id-map.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { resolveInStack } from '../store/lookup.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
-import type { Store } from '../store/store.ts';
+import { containerDirectory, type Store } from '../store/store.ts';
 import { readVolume, requireVolume, volumeDirectory } from '../store/volumes.ts';
 import type { Lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
@@ -102,6 +102,8 @@ export async function useVolumes({ store }: Engine, record: ContainerRecord): Pr
       const volume = requireVolume(store, name);
       await settle(store, name);
       held.push(await lockContent(store, name, isMountedForUse(volume) ? 'exclusive' : 'shared'));
+      // What a release that could not be started has left: a tmpfs begins empty.
+      unmountUnused(store, volume, record.ID);
       await mountVolume(volume);
     }
     return { record: { ...record, MountPoints: withSources(store, record) }, release };
@@ -162,8 +164,19 @@ export function releaseSteps(engine: Engine, record: ContainerRecord, autoRemove
       op: 'run',
       args: ownCommand(engine.options, ['volume-release', ...remove, record.ID, ...mounted]),
       why: 'whether others use its volumes is for tsbox to say: those that nobody has any more are unmounted, those without a name removed',
+      onError: { EAGAIN: 'retry' },
     },
   ];
+}
+
+/** What {@link releaseSteps} would have done: where the executor did not come so far, or has not had a process for it. */
+export async function letGoOfVolumes(engine: Engine, record: ContainerRecord): Promise<void> {
+  const { store } = engine;
+  await unmountVolumes(engine, volumesOf(record), record.ID);
+  // One that was run with --rm, and that its monitor has removed.
+  if (existsSync(containerDirectory(store, record.ID))) return;
+  const anonymous = anonymousVolumesOf(record);
+  if (anonymous.length > 0) (await import('./volumes.ts')).releaseVolumes(engine, anonymous);
 }
 
 /** Unmounts the volumes that no container runs with any more. @param except a container that has just ended */

@@ -1,5 +1,6 @@
 /** bzip2 and xz, which Node does not know: unpacked by the commands of these names, as Docker does it for xz. */
 import { TsboxError } from '../errors.ts';
+import { refusal } from '../sys/node-error.ts';
 
 export type CommandCompression = 'bzip2' | 'xz';
 
@@ -72,7 +73,7 @@ async function feed(input: AsyncIterable<Buffer>, stdin: NodeJS.WritableStream, 
 
 function check(kind: CommandCompression, end: End, words: string): void {
   if (end instanceof Error) {
-    if (end.code !== 'ENOENT') throw end;
+    if (end.code !== 'ENOENT') throw refusal(`run ${kind}`, end);
     throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `read an archive: ${kind} compression without the command ${kind}`, {
       hint: `Install ${kind === 'xz' ? 'xz-utils' : 'bzip2'}.`,
     });

@@ -13,7 +13,9 @@ export const UNSERVED_HINT =
   'The process that served the files of the container has ended (storage driver fuse). What was written is kept: "tsbox restart" mounts it again.';
 
 /** Exit codes as shells and Docker give them. */
-const [NOT_FOUND, NOT_EXECUTABLE, FAILED] = [127, 126, 125];
+const [NOT_FOUND, NOT_EXECUTABLE] = [127, 126];
+/** Of what could not be started. */
+export const FAILED = 125;
 
 function execError(step: StepOf<'exec'>, errno: number): TsboxError {
   const command = show(step.args[0] ?? '');

@@ -1,11 +1,12 @@
 /** Hands a plan to the executor and waits until the command runs. */
 import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { SyscallError } from '../errors.ts';
 import type { Plan, Step } from '../plan/step.ts';
 import { encodePlan } from '../plan/wire.ts';
 import { requireBuiltFile } from '../sys/built-file.ts';
 import { highDescriptor, socketPair, spawnProcess, waitPid } from '../sys/process.ts';
 import { readOnlyProgram } from '../sys/program.ts';
-import { startError } from './failure.ts';
+import { FAILED, startError } from './failure.ts';
 import { type FailedStep, type MonitorClient, monitorClient, type StepDone } from './session.ts';
 
 export interface LaunchOptions {
@@ -13,6 +14,8 @@ export interface LaunchOptions {
   planFile: string;
   /** Called for each step that the executor has run; asks it to report them. */
   onStep?: (list: readonly Step[], done: StepDone) => void;
+  /** Called when a step has failed, before the executor has cleaned up: for what its cleaning may wait for. */
+  onFailure?: () => void;
 }
 
 export interface Launched {
@@ -55,7 +58,7 @@ function startExecutor(planFile: string): { ours: number; pid: number } {
   } catch (error) {
     // What cleans up after it needs descriptors too.
     if (ours !== undefined) closeSync(ours);
-    throw error;
+    throw error instanceof SyscallError ? Object.assign(error, { exitCode: FAILED }) : error;
   } finally {
     for (const fd of theirs) closeSync(fd);
   }
@@ -80,6 +83,7 @@ export async function launch(plan: Plan, options: LaunchOptions): Promise<Launch
       },
       failed(step) {
         failed ??= step;
+        options.onFailure?.();
       },
       step(done) {
         options.onStep?.(encoded.lists[done.list] ?? [], done);

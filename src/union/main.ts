@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { openSync, realpathSync, writeSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { bind, check, cstring, OWN } from '../sys/ffi.ts';
+import { refusal } from '../sys/node-error.ts';
 import { closeOnExecFrom } from '../sys/process.ts';
 import { quickly } from '../sys/quick.ts';
 import { forgetMounts, mountApart } from './apart.ts';
@@ -54,6 +55,10 @@ function start(argv: readonly string[], given: UnionArguments): void {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe', ...(apart === undefined ? [] : [apart.device])],
     env: { ...process.env, [IN_BACKGROUND]: '1' },
   });
+  child.once('error', (error) => {
+    apart?.undo();
+    complain(refusal('start the process that serves the union', error));
+  });
   child.stderr!.pipe(process.stderr);
   (child.stdio[READY] as NodeJS.ReadableStream).once('data', () => process.exit(0));
   child.once('exit', (code) => {
@@ -62,15 +67,19 @@ function start(argv: readonly string[], given: UnionArguments): void {
   });
 }
 
+function complain(error: unknown): void {
+  if (!(error instanceof TsboxError)) throw error;
+  process.stderr.write(`tsbox-union: ${error.message}\n${error.hint === undefined ? '' : `hint: ${error.hint}\n`}`);
+  process.exitCode = 1;
+}
+
 function main(argv: readonly string[]): void {
   try {
     const given = parseArguments(argv);
     if (given.foreground || process.env[IN_BACKGROUND] !== undefined) run(given);
     else start(argv, given);
   } catch (error) {
-    if (!(error instanceof TsboxError)) throw error;
-    process.stderr.write(`tsbox-union: ${error.message}\n${error.hint === undefined ? '' : `hint: ${error.hint}\n`}`);
-    process.exitCode = 1;
+    complain(error);
   }
 }
 
