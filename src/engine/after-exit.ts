@@ -3,7 +3,7 @@
  * its restart policy. Killed at any moment it leaves a container that has ended: nobody holds the lock any more.
  * @see docs/monitor.md, What follows
  */
-import { existsSync, fstatSync, rmSync, statSync } from 'node:fs';
+import { existsSync, fstatSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isErrno, SyscallError, TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
@@ -15,6 +15,7 @@ import { readFollowed, saveFollowed } from '../store/successor.ts';
 import { builtFile } from '../sys/built-file.ts';
 import { lock } from '../sys/lock.ts';
 import { execve } from '../sys/process.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { releaseLeases } from './network-mode.ts';
 import type { Engine } from './open.ts';
 import { ownCommand } from './own-command.ts';
@@ -53,7 +54,7 @@ async function following<T>({ store }: Engine, id: string, work: () => Promise<T
 
 /** The end of all runs: what the monitor would have done. */
 async function finish(store: Store, id: string): Promise<void> {
-  rmSync(runDirectory(store, id), { recursive: true, force: true });
+  removeWholeTree(runDirectory(store, id));
   foldHeld(store, id);
   await releaseLeases(store);
 }
@@ -124,7 +125,7 @@ export async function afterExit(engine: Engine, id: string): Promise<void> {
   const what = await following(engine, id, async () => {
     if (!readHostConfig(store, id).AutoRemove) return decide(engine, id);
     const keep = readFollowed(store, id)?.Keep === true;
-    rmSync(runDirectory(store, id), { recursive: true, force: true });
+    removeWholeTree(runDirectory(store, id));
     await releaseLeases(store);
     return keep ? 'kept' : 'remove';
   });

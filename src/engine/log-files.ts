@@ -1,5 +1,5 @@
 /** The files of a log: the one that is written, and those that it was rotated into, some of them compressed. */
-import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, readSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { isErrno } from '../errors.ts';
 import { pause } from '../sys/pause.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 
 export interface OpenLog {
   fd: number;
@@ -116,6 +117,6 @@ export async function unpack(log: OpenLog): Promise<void> {
     // Its identity stays that of the file it was.
     Object.assign(log, { fd, packed: false });
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    removeWholeTree(directory);
   }
 }

@@ -1,5 +1,4 @@
 /** Signals to containers. */
-import { rmSync } from 'node:fs';
 import { TsboxError, wrapError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { parseSignal } from '../spec/signals.ts';
@@ -10,6 +9,7 @@ import { containerState, ended, monitorLives, saveFolded } from '../store/state.
 import { runDirectory } from '../store/store.ts';
 import { callOffSuccession, readFollowed } from '../store/successor.ts';
 import { sendSignal } from '../sys/pidfd.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
 import { forgetPause } from './pause.ts';
@@ -38,7 +38,7 @@ function noteSignal({ store }: Engine, id: string, signal: number): boolean {
       saveFolded(store, { ...noted, State: ended(state, state) });
       // One that does not wait yet will find out by itself.
       if (waiting !== undefined) sendSignal(waiting, SIGKILL, () => monitorLives(store, id));
-      rmSync(runDirectory(store, id), { recursive: true, force: true });
+      removeWholeTree(runDirectory(store, id));
       return false;
     }
     // One that is removed at its end, which has no record of its start, has a successor only to be kept, or to be removed by another name.

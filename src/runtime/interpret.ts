@@ -13,7 +13,6 @@ import {
   readSync,
   renameSync,
   rmdirSync,
-  rmSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
@@ -35,6 +34,7 @@ import { makeNode } from '../sys/node.ts';
 import { pause } from '../sys/pause.ts';
 import { joinNamespaces } from '../sys/pidfd.ts';
 import * as processes from '../sys/process.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import * as walk from '../sys/walk.ts';
 
 export interface StepReport {
@@ -176,7 +176,7 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   chown: (s, c) => chownSync(c.text(s.path), s.uid, s.gid),
   unlink: (s, c) => unlinkSync(c.text(s.path)),
   rmdir: (s, c) => rmdirSync(c.text(s.path)),
-  remove_tree: (s, c) => rmSync(c.text(s.path), { recursive: true }),
+  remove_tree: (s, c) => removeWholeTree(c.text(s.path), { mustExist: true }),
   rename: (s, c) => renameSync(c.text(s.from), c.text(s.to)),
   mount: (s, c) => mounts.mount(c.text(s.source), c.text(s.target), c.text(s.type), bits(MS, s.flags), c.text(s.data)),
   umount: (s, c) => mounts.umount(c.text(s.target), bits(MNT, s.flags)),

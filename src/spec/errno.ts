@@ -153,3 +153,9 @@ export function errnoNumber(name: string): number {
   if (found === undefined) throw new Error(`no errno is called ${name}`);
   return found.number;
 }
+
+/** The errno whose text is a part of this one, the longest of them; undefined when there is none. */
+export function errnoOfText(text: string): Errno | undefined {
+  const found = TABLE.filter(([, , words]) => text.includes(words)).sort(([, , a], [, , b]) => b.length - a.length)[0];
+  return found === undefined ? undefined : errnoOf(found[0]);
+}

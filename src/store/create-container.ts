@@ -1,8 +1,9 @@
 /** Makes a container: its name, its layers, its files. All of it or nothing; it is there when its directory has its final name. */
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import { randomHex } from '../sys/random.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { recordText } from './containers.ts';
 import { attempt, removeTree, withoutUmask } from './io.ts';
 import { sharingStore } from './lock.ts';
@@ -70,7 +71,7 @@ function makeUnderName(store: Store, wanted: NewContainer): RwLayer {
     attempt(`create container ${shortId(id)}`, () => withoutUmask(() => writeContainer(store, wanted)));
     return rwLayer;
   } catch (error) {
-    rmSync(`${store.containers}/${TEMPORARY}${id}`, { recursive: true, force: true });
+    removeWholeTree(`${store.containers}/${TEMPORARY}${id}`);
     if (rwLayer !== undefined) for (const path of retireRwLayer(store, id)) removeTree(path);
     releaseName(store, wanted.name, id);
     throw error;

@@ -14,6 +14,7 @@ import { isErrno, TsboxError } from '../errors.ts';
 import { parseImageConfig } from '../spec/oci-image-schema.ts';
 import { familiarName, familiarString, isTag, parseReference, type Reference } from '../spec/reference.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { chainIds, digestOf } from './chain.ts';
 import { type ImageRecord, imageBytes, imageIds, imageParent } from './images.ts';
 import { attempt, ensureDirectory, refusal, removeTree, withoutUmask } from './io.ts';
@@ -176,7 +177,7 @@ export function untag(store: Store, reference: Reference | string): void {
 export function dropImage({ store }: Locked, id: string): void {
   attempt(`remove image ${id}`, () => {
     rmSync(imageFile(store, id), { force: true });
-    rmSync(imageMetadata(store, id), { recursive: true, force: true });
+    removeWholeTree(imageMetadata(store, id));
     for (const child of imageIds(store)) {
       if (imageParent(store, child) === id) rmSync(`${imageMetadata(store, child)}/parent`, { force: true });
     }

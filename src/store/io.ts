@@ -1,9 +1,10 @@
 /** Small files of the store, and refusals of the kernel in tsbox's own words. */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { refusal as nodeRefusal } from '../sys/node-error.ts';
 import { removeAsNamespaceRoot } from '../sys/own-ids.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 
 const HINTS: Readonly<Record<string, string>> = {
   ENOSPC:
@@ -72,7 +73,7 @@ export function ensureDirectory(path: string, mode: number): void {
 export function removeTree(path: string): void {
   attempt(`remove ${path}`, () => {
     try {
-      rmSync(path, { recursive: true, force: true });
+      removeWholeTree(path);
     } catch (error) {
       // An ordinary user's container has left files of his subordinate ids.
       const denied = ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');

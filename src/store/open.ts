@@ -1,6 +1,7 @@
 /** Opens a store, and lays out a new one. Opening costs two stat(2); no lock, no FFI. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, symlinkSync } from 'node:fs';
 import { randomHex } from '../sys/random.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { chooseDriver } from './drivers/choose.ts';
 import type { Driver } from './drivers/driver.ts';
 import { attempt, ensureDirectory, readText, withoutUmask } from './io.ts';
@@ -88,7 +89,7 @@ function layOut(store: Store): void {
     try {
       renameSync(fresh, store.names);
     } catch (error) {
-      rmSync(fresh, { recursive: true, force: true });
+      removeWholeTree(fresh);
       if (!existsSync(store.names)) throw error;
     }
   });

@@ -3,11 +3,12 @@
  * lock is held and nothing refers to the directory. Committing makes staged layers layers of the store, from the base up: all is
  * written and synced first, then each entry is renamed into layerdb. So nothing half-made is ever taken for a layer.
  */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { isDigest } from '../spec/digest.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { randomHex } from '../sys/random.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 import { chainIdOn } from './chain.ts';
 import { attempt, refusal, withoutUmask } from './io.ts';
@@ -49,8 +50,12 @@ function stagingEntry(store: Store, cacheId: string): string {
 }
 
 function discard(store: Store, lease: Lease, cacheId: string): void {
-  rmSync(`${store.overlay}/${cacheId}`, { recursive: true, force: true });
-  rmSync(stagingEntry(store, cacheId), { recursive: true, force: true });
+  try {
+    removeWholeTree(`${store.overlay}/${cacheId}`);
+    removeWholeTree(stagingEntry(store, cacheId));
+  } catch {
+    // What led here is to be told. The rest of it is found by gc.ts, as that of a process that was killed.
+  }
   lease.locks.get(cacheId)?.release();
   lease.locks.delete(cacheId);
 }

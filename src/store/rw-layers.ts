@@ -1,9 +1,10 @@
 /** The layers that a container adds to its image: `<mount-id>-init`, which tsbox fills, and `<mount-id>`, which the container fills. */
-import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { tryXattr } from '../sys/xattr.ts';
 import type { LayerMount } from './drivers/driver.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
@@ -102,7 +103,7 @@ export function createRwLayer(store: Store, containerId: string, topChainId: str
     });
   } catch (error) {
     for (const id of [mountId, layer.initId]) discardDirectory(store, id);
-    rmSync(entry, { recursive: true, force: true });
+    removeWholeTree(entry);
     throw refusal(`create the read-write layer of ${shortId(containerId)}`, error);
   }
   return layer;
@@ -129,7 +130,7 @@ export function plannedRwLayer(store: Store, topChainId: string | undefined): Rw
 /** Removes a directory of overlay2/ with its short name, as far as it is there. */
 function discardDirectory(store: Store, id: string): void {
   removeLink(store, readText(`${store.overlay}/${id}/link`));
-  rmSync(`${store.overlay}/${id}`, { recursive: true, force: true });
+  removeWholeTree(`${store.overlay}/${id}`);
 }
 
 /** The layers of a container. @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_DAMAGED */
