@@ -54,8 +54,8 @@ function findFreezers(store: Store, id: string): Freezer[] {
 }
 
 async function untilFrozen(freezer: Freezer): Promise<void> {
-  for (const end = Date.now() + PATIENCE_MS; !freezer.isFrozen(); await sleep(POLL_MS)) {
-    if (Date.now() > end)
+  for (const end = performance.now() + PATIENCE_MS; !freezer.isFrozen(); await sleep(POLL_MS)) {
+    if (performance.now() > end)
       throw new TsboxError('ERR_TSBOX_CONFLICT', `some processes do not stop within ${PATIENCE_MS / 1000} s`);
   }
 }

@@ -313,7 +313,7 @@ export function execve(
  *  @throws SyscallError EBUSY when there are some after two seconds */
 export function killCgroup(list: string): void {
   const SIGKILL = 9;
-  for (const end = Date.now() + 2000; Date.now() < end; ) {
+  for (const end = performance.now() + 2000; performance.now() < end; ) {
     const pids = readFileSync(list, 'utf8')
       .split('\n')
       .map(Number)
