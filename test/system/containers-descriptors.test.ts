@@ -2,7 +2,7 @@
  *  verbs, not a few of them. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
@@ -53,7 +53,9 @@ interface Verb {
 }
 
 const listed = async (box: Sandbox) => (await box.quick(['ps', '--all', '--format', '{{.Names}}'])).split('\n').sort();
-const noFile = (box: Sandbox) => assert.ok(!existsSync(join(box.directory, 'copy')));
+const copy = (box: Sandbox) => join(box.directory, 'copy');
+const noCopy = (box: Sandbox) => rmSync(copy(box), { force: true });
+const noFile = (box: Sandbox) => assert.ok(!existsSync(copy(box)));
 const two = (box: Sandbox, image: string) => box.quick(['create', '--name', 'two', image, 'true']);
 
 const VERBS: Readonly<Record<string, (box: Sandbox) => Verb>> = {
@@ -61,11 +63,13 @@ const VERBS: Readonly<Record<string, (box: Sandbox) => Verb>> = {
   ps: () => ({ words: ['ps', '--all'] }),
   logs: () => ({ words: ['logs', 'one'] }),
   'cp from one that runs': (box) => ({
-    words: ['cp', 'one:/etc/passwd', join(box.directory, 'copy')],
+    words: ['cp', 'one:/etc/passwd', copy(box)],
+    prepare: noCopy,
     failed: noFile,
   }),
   'cp from one that was made': (box) => ({
-    words: ['cp', 'ready:/etc/passwd', join(box.directory, 'copy')],
+    words: ['cp', 'ready:/etc/passwd', copy(box)],
+    prepare: noCopy,
     failed: noFile,
   }),
   'cp to one that runs': () => ({ words: ['cp', '/etc/passwd', 'one:/tmp/'] }),
