@@ -1,5 +1,5 @@
 /** Signals to containers. */
-import { TsboxError, wrapError } from '../errors.ts';
+import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { parseSignal } from '../spec/signals.ts';
 import { saveContainer, withContainer } from '../store/change-container.ts';
@@ -25,6 +25,15 @@ function endsIt(record: ContainerRecord, signal: number): boolean {
   return signal === SIGKILL || StopSignal === '' || parseSignal(StopSignal) === signal;
 }
 
+/** A data root that has become read-only keeps nobody from ending what runs on it. */
+function ifWritable(note: () => void): void {
+  try {
+    note();
+  } catch (error) {
+    if (!isErrno(error, 'EROFS')) throw error;
+  }
+}
+
 /** Notes that somebody has ended it, before the signal is sent: its end may come at once.
  *  @returns false when there is no process to send a signal to: it was between two runs and stays as it is */
 function noteSignal({ store }: Engine, id: string, signal: number): boolean {
@@ -35,7 +44,7 @@ function noteSignal({ store }: Engine, id: string, signal: number): boolean {
     const noted = { ...record, HasBeenManuallyStopped: true };
     if (state.Restarting) {
       const waiting = readFollowed(store, id)?.Pid;
-      saveFolded(store, { ...noted, State: ended(state, state) });
+      ifWritable(() => saveFolded(store, { ...noted, State: ended(state, state) }));
       // One that does not wait yet will find out by itself.
       if (waiting !== undefined) sendSignal(waiting, SIGKILL, () => monitorLives(store, id));
       removeWholeTree(runDirectory(store, id));
@@ -44,7 +53,7 @@ function noteSignal({ store }: Engine, id: string, signal: number): boolean {
     // One that is removed at its end, which has no record of its start, has a successor only to be kept, or to be removed by another name.
     if (record.HasBeenStartedBefore) {
       if (endsIt(record, signal)) callOffSuccession(store, id);
-      if (record.HasBeenManuallyStopped !== true) saveContainer(store, noted);
+      if (record.HasBeenManuallyStopped !== true) ifWritable(() => saveContainer(store, noted));
     }
     return true;
   });

@@ -60,6 +60,8 @@ test('read-only data root: what looks at a container works, what changes it says
   ok('import', '--change', 'CMD ["sh"]', join(ARCHIVES, 'busybox.tar'), 'image');
   ok('run', '--name', 'ended', 'image', 'touch', '/made');
   ok('run', '--detach', '--name', 'runs', '--volume', 'vv:/v', 'image', 'sh', '-c', 'echo said; sleep 1000');
+  ok('run', '--detach', '--restart', 'on-failure', '--name', 'two', 'image', 'sleep', '1000');
+  ok('run', '--detach', '--restart', 'on-failure', '--name', 'three', 'image', 'sleep', '1000');
   command('mount', '--bind', root, root);
   command('mount', '-o', 'remount,bind,ro', root);
   for (const words of [
@@ -90,9 +92,8 @@ test('read-only data root: what looks at a container works, what changes it says
     ['start', 'ended'],
     ['rename', 'ended', 'other'],
     ['cp', 'ended:/made', '-'],
-    ['stop', 'runs'],
     ['rm', 'ended'],
-    ['rm', '--force', 'runs'],
+    ['rm', '--force', 'two'],
     ['commit', 'ended', 'new'],
     ['volume', 'create', 'ww'],
     ['network', 'create', '--subnet', '10.231.0.0/24', 'nn'],
@@ -101,9 +102,27 @@ test('read-only data root: what looks at a container works, what changes it says
     assert.notEqual(status, 0, words.join(' '));
     assert.match(stderr, /EROFS \(Read-only file system\)[\s\S]*hint: .*read-only/, words.join(' '));
   }
+  // What runs can be ended, and the list says so; two was ended before it could not be removed.
+  assert.equal(ok('ps', '--format', '{{.Names}}'), 'three\nruns\n');
+  assert.equal(ok('stop', '--time', '0', 'runs'), 'runs\n');
+  assert.equal(ok('kill', 'three'), 'three\n');
+  assert.equal(ok('wait', 'three'), '137\n');
+  const status = ok(
+    'ps',
+    '--all',
+    '--filter',
+    'name=runs',
+    '--filter',
+    'name=two',
+    '--filter',
+    'name=three',
+    '--format',
+    '{{.Status}}',
+  );
+  assert.match(status, /^(Exited \(137\) .* ago\n){3}$/);
   command('umount', root);
-  assert.match(ok('ps', '--format', '{{.Names}}'), /^runs$/m);
-  ok('rm', '--force', 'runs', 'ended');
+  ok('start', 'two');
+  ok('rm', '--force', 'runs', 'ended', 'two', 'three');
 });
 
 test('data root without extended attributes: what needs them says so, and nothing is left', async (t) => {
