@@ -102,6 +102,8 @@ export function checkRequested(userns: string, request: ContainerRequest): void 
 
 /** What an ordinary user can have done about a step that the kernel refused; undefined when it is not about his being one. */
 export function rootlessHint(call: string, errno: string, message: string, read: Read = readFile): string | undefined {
+  // A program of the host says it in its own words.
+  if (errno === 'EAGAIN' || message.includes('Resource temporarily unavailable')) return undefined;
   const refused = errno === 'EPERM' || errno === 'EACCES';
   const restricted = read('/proc/sys/kernel/apparmor_restrict_unprivileged_userns') === '1';
   if (refused && restricted && ['unshare', 'mount', 'write', 'run', 'setns', 'pivot_root'].includes(call)) {
