@@ -39,7 +39,7 @@ test('rootless faults: each single process of a start with a network is refused'
       assert.equal(one.status, 125, what);
       // What pasta says of its own is pasta's.
       if (one.whom?.startsWith('passt')) assert.match(one.stderr, /tsbox-keeper.*"pasta"/, what);
-      else assert.match(one.stderr, /Resource temporarily unavailable[^]*\nhint: .*pids\.max/, what);
+      else assert.match(one.stderr, /Resource temporarily unavailable[\s\S]*\nhint: .*pids\.max/, what);
     }
     assert.equal(he.ok(['ps', '--all', '--quiet']), '', what);
     await until(`an empty run root after ${what}`, () => running().length === 0);
