@@ -40,13 +40,12 @@ function early({ Interval, StartInterval, StartPeriod }: Healthcheck): { every: 
   return { every: milliseconds(every), until: milliseconds(StartPeriod) };
 }
 
-/** @param startedAt of the container, RFC 3339 */
-export function afterProbe(before: Health, result: HealthResult, check: Healthcheck, startedAt: string): Health {
+/** @param age milliseconds that the container had run for when it was asked: not by a clock that can be set */
+export function afterProbe(before: Health, result: HealthResult, check: Healthcheck, age: number): Health {
   const Log = [...before.Log, result].slice(-LOG_MOST);
   if (result.ExitCode === 0) return { Status: 'healthy', FailingStreak: 0, Log };
-  const age = (Date.parse(result.Start) - Date.parse(startedAt)) * NS_PER_MS;
   // One that has never been healthy yet may take its time.
-  if (before.Status === 'starting' && age < (check.StartPeriod ?? 0)) return { ...before, Log };
+  if (before.Status === 'starting' && age * NS_PER_MS < (check.StartPeriod ?? 0)) return { ...before, Log };
   const FailingStreak = before.FailingStreak + 1;
   const most = (check.Retries ?? 0) > 0 ? check.Retries! : DEFAULT_RETRIES;
   return { Status: FailingStreak >= most ? 'unhealthy' : before.Status, FailingStreak, Log };

@@ -6,6 +6,7 @@ import { noteContainer } from '../store/events.ts';
 import { readHealth, saveHealth } from '../store/health.ts';
 import { containerState } from '../store/state.ts';
 import { sendSignal } from '../sys/pidfd.ts';
+import { processAge } from '../sys/process-age.ts';
 import { execContainer } from './exec.ts';
 import { afterProbe, type Probe, probeOf } from './health.ts';
 import type { Engine } from './open.ts';
@@ -73,13 +74,15 @@ export async function probeContainer(engine: Engine, id: string): Promise<boolea
   const check = record.Config.Healthcheck;
   const probe = probeOf(check);
   if (check === undefined || probe === undefined || state.Status !== 'running') return false;
+  const age = processAge(state.Pid);
+  if (age === undefined) return false;
   const Start = new Date().toISOString();
   const answer = await ask(engine, id, probe);
   const result = { Start, End: new Date().toISOString(), ...answer };
   const changed = withContainer(store, id, (): Health | undefined => {
     if (!isSame(containerState(store, readContainer(store, id), true), state)) return undefined;
     const before = readHealth(store, id);
-    const health = afterProbe(before, result, check, state.StartedAt);
+    const health = afterProbe(before, result, check, age);
     saveHealth(store, id, health);
     return health.Status === before.Status ? undefined : health;
   });

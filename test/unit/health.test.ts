@@ -10,7 +10,7 @@ const result = (code: number, second = 0): HealthResult => {
   return { Start: at, End: at, ExitCode: code, Output: '' };
 };
 const after = (codes: number[], check = {}, from = NEW) =>
-  codes.reduce((health, code, second) => afterProbe(health, result(code, second), check, START), from);
+  codes.reduce((health, code, second) => afterProbe(health, result(code, second), check, second * 1000), from);
 const shown = ({ Status, FailingStreak, Log }: Health) => [Status, FailingStreak, Log.length];
 
 test('health: three failures in a row, or as many as were asked for', () => {
