@@ -48,8 +48,8 @@ export function write(union: Union): number {
   return putSize(written);
 }
 
-export function release(): number {
-  return Math.min(closeFor(requestNode(), u32(0)), 0);
+export function release(union: Union): number {
+  return Math.min(closeFor(union, requestNode(), u32(0)), 0);
 }
 
 export function fsync(): number {

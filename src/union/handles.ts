@@ -28,7 +28,6 @@ interface OpenFile {
 const files = new Map<number, OpenFile>();
 /** Those that nobody has open, the one that is longest so first. */
 const idle = new Set<number>();
-const MOST_IDLE = 256;
 
 /** Opens the node's file. @returns a descriptor, -errno */
 export function openReal(union: Union, node: number, flags: number): number {
@@ -70,14 +69,14 @@ function cacheFlags(union: Union, node: number): number {
 }
 
 /** A client has closed it. @returns 0 or -errno */
-export function closeFor(node: number, fd: number): number {
+export function closeFor(union: Union, node: number, fd: number): number {
   const file = files.get(node);
   const error = fd === file?.reader ? 0 : quickly.close(fd);
   if (file === undefined || --file.users > 0) return error;
   if (file.reader < 0) end(node, file);
   else {
     idle.add(node);
-    if (idle.size > MOST_IDLE) closeIdle(idle.values().next().value!);
+    if (idle.size > union.mostIdle) closeIdle(idle.values().next().value!);
   }
   return error;
 }

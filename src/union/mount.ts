@@ -1,5 +1,5 @@
 /** Makes a union of directories and mounts it. */
-import { closeSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import { AT, MOUNT_ATTR } from '../spec/linux.ts';
@@ -46,13 +46,22 @@ export function openUnion({ lower, upper, work, userxattr }: UnionArguments): Un
   const prefix = userxattr || !isHostRoot() ? 'user.overlay.' : 'trusted.overlay.';
   if (upper !== undefined) checkAttributes(upper, prefix);
   const workDirectory = work === undefined ? -1 : openWork(work);
+  // The rest is for what is open, and for the layers.
+  const quarter = Math.floor(mostDescriptors() / 4);
   return createUnion({
     layers,
     work: workDirectory,
     prefix,
     whiteouts: workDirectory === -1 ? 'device' : formFor(workDirectory),
-    mostDirectories: 1024,
+    mostDirectories: Math.min(1024, quarter),
+    mostIdle: Math.min(256, quarter),
   });
+}
+
+/** How many descriptors this process may have; Node has raised it as far as it may. */
+function mostDescriptors(): number {
+  const most = Number(/^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]);
+  return most > 0 ? most : Number.POSITIVE_INFINITY;
 }
 
 /** Without its own attributes a union would show what was removed: better none at all. */

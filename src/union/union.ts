@@ -38,6 +38,8 @@ export interface Union {
   /** All layers on one file system: then an inode number stays when a file is copied up. */
   sameFileSystem: boolean;
   directories: Directories;
+  /** Descriptors that may be spent on files that nobody has open. */
+  mostIdle: number;
   /** Descriptors (O_PATH) of nodes without a name. */
   held: Map<number, number>;
   /** Nodes of files in the upper layer that have several names, by inode number; and the other way round. */
@@ -122,11 +124,12 @@ export interface UnionOptions {
   work: number;
   prefix: string;
   whiteouts: WhiteoutForm;
-  /** Descriptors that may be spent on directories. */
+  /** Descriptors that may be spent on directories, and on files that nobody has open. */
   mostDirectories: number;
+  mostIdle: number;
 }
 
-export function createUnion({ layers, work, prefix, whiteouts, mostDirectories }: UnionOptions): Union {
+export function createUnion({ layers, work, prefix, whiteouts, mostDirectories, mostIdle }: UnionOptions): Union {
   const fileSystems: number[] = [];
   const marks = layers.map((fd) => {
     if (fd < 0) return 0;
@@ -145,6 +148,7 @@ export function createUnion({ layers, work, prefix, whiteouts, mostDirectories }
     uuids: layers.map((fd) => (fd < 0 ? Buffer.alloc(0) : uuidOf(fd))),
     sameFileSystem: fileSystems.length === 1,
     directories: createDirectories(mostDirectories),
+    mostIdle,
     held: new Map(),
     links: new Map(),
     linked: new Map(),

@@ -87,3 +87,16 @@ test('union: a layer that is not there: the error, and nothing is mounted', (t) 
   assert.equal(spawnSync('mountpoint', ['--quiet', `${at}/m`]).status, 32);
   assert.deepEqual(unions(at), []);
 });
+
+test('union: where few files may be open it keeps fewer open', (t) => {
+  if (!requires(t, ...needs)) return;
+  const at = directories(t);
+  const count = 300;
+  for (let number = 0; number < count; number++) {
+    mkdirSync(join(at, `l/${number}`));
+    writeFileSync(join(at, `l/${number}/file`), 'x');
+  }
+  const seen = sh(`(ulimit -n 128; exec ${mount(at)}); cat ${at}/m/*/file | wc -c
+    for d in ${at}/m/*/; do echo more > $d/new; done; cat ${at}/m/*/* | wc -c; umount ${at}/m`);
+  assert.equal(seen, `${count}\n${count * 6}\n`);
+});
