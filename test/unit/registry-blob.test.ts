@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TsboxError } from '../../src/errors.ts';
-import { client, collect, reference, sendError, serve, sha256 } from './registry-fixture.ts';
+import { client, collect, HASTY, reference, sendError, serve, sha256 } from './registry-fixture.ts';
 
 const BLOB = randomBytes(300_000);
 const descriptor = { mediaType: 'application/octet-stream', digest: sha256(BLOB), size: BLOB.length };
@@ -158,19 +158,20 @@ test('blob: a registry that hangs in the middle ends in a time-out, or is gone o
       response.write(BLOB.subarray(0, 1000));
     } else serveRest(request, response);
   });
-  assert.deepEqual(await collect(client(context).fetchBlob(reference(server), descriptor)), BLOB);
+  const hasty = client(context, { timeouts: HASTY });
+  assert.deepEqual(await collect(hasty.fetchBlob(reference(server), descriptor)), BLOB);
   const hanging = await serve(context, (_, response) => {
     response.writeHead(200, { 'content-length': BLOB.length });
     response.write(BLOB.subarray(0, 1000));
   });
-  const registry = client(context, { retry: { attempts: 1 } });
+  const registry = client(context, { timeouts: HASTY, retry: { attempts: 1 } });
   const error = await failure(collect(registry.fetchBlob(reference(hanging), descriptor)));
   assert.match(error.message, /ETIMEDOUT \(no byte for 0\.2 s\)/);
 });
 
 test('blob: a slow reader is no stall', async (context) => {
   const server = await serve(context, serveRest);
-  const registry = client(context, { retry: { attempts: 1 } });
+  const registry = client(context, { timeouts: { stall: 400 }, retry: { attempts: 1 } });
   const chunks: Buffer[] = [];
   let naps = 0;
   for await (const chunk of registry.fetchBlob(reference(server), descriptor)) {

@@ -47,7 +47,10 @@ export async function serve(context: TestContext, handle: RequestListener, serve
   return { host: `127.0.0.1:${port}`, seen, server: listening };
 }
 
-/** A client that is quick to lose patience and knows nothing of the machine's settings. */
+/** What it takes to see a time-out: short enough for a test, and too short for all that is not to end in one on a busy machine. */
+export const HASTY = { connect: 500, stall: 200, uploaded: 1000 } as const;
+
+/** A client that is quick to try again and knows nothing of the machine's settings. */
 export function client(context: TestContext, options: ClientOptions = {}): RegistryClient {
   const made = createClient({
     config: new Map(),
@@ -55,7 +58,7 @@ export function client(context: TestContext, options: ClientOptions = {}): Regis
     credentials: async () => undefined,
     environment: {},
     ...options,
-    timeouts: { connect: 500, stall: 200, uploaded: 1000, ...options.timeouts },
+    timeouts: { connect: 10_000, stall: 10_000, uploaded: 10_000, ...options.timeouts },
     retry: { attempts: 4, delay: 1, longest: 50, ...options.retry },
   });
   context.after(() => made.close());

@@ -16,6 +16,7 @@ import {
   certificate,
   client,
   directory,
+  HASTY,
   manifest,
   reference,
   sendDocument,
@@ -128,7 +129,8 @@ test('http: a server that accepts and says nothing ends in a time-out', async (c
     silent.close();
   });
   const { port } = silent.address() as AddressInfo;
-  const error = await failure(client(context).resolveManifest(parseReference(`127.0.0.1:${port}/x`), AMD64));
+  const hasty = client(context, { timeouts: HASTY });
+  const error = await failure(hasty.resolveManifest(parseReference(`127.0.0.1:${port}/x`), AMD64));
   assert.match(error.message, /ETIMEDOUT \(no answer for 0\.2 s\)/);
 });
 

@@ -8,7 +8,7 @@ import { TsboxError } from '../../src/errors.ts';
 import { parsePlatform } from '../../src/spec/platform.ts';
 import { parseReference } from '../../src/spec/reference.ts';
 import { requires } from '../requires.ts';
-import { certificate, client, directory, manifest, sendDocument, serve } from './registry-fixture.ts';
+import { certificate, client, directory, HASTY, manifest, sendDocument, serve } from './registry-fixture.ts';
 
 const AMD64 = parsePlatform('linux/amd64');
 const image = manifest();
@@ -166,6 +166,7 @@ test('socks: a proxy that refuses, lies or says nothing is named', async (contex
   const server = await serve(context, (_, response) => sendDocument(response, image));
   const reply = (code: number) => socksProxy(context, server.host, { reply: code });
   const login = await socksProxy(context, server.host, { login: 'a:b' });
+  const silent = `socks5://${await listen(context, () => {})}`;
   const cases: [string, RegExp][] = [
     [`socks5://${(await reply(5)).host}`, /connection refused/],
     [`socks5://${(await reply(2)).host}`, /not allowed by its rules/],
@@ -173,13 +174,14 @@ test('socks: a proxy that refuses, lies or says nothing is named', async (contex
     [`socks5://${login.host}`, /it wants a name and a password/],
     [`socks5://a:wrong@${login.host}`, /the name or the password is wrong/],
     [`socks5://${server.host}`, /it does not speak SOCKS5|it ended the connection/],
-    [`socks5://${await listen(context, () => {})}`, /no (?:answer|connection)/],
+    [silent, /no (?:answer|connection)/],
     [`socks5://${await listen(context, (socket) => socket.end())}`, /it ended the connection/],
     [`socks5://${await listen(context, (socket) => void socket.write('HTTP/1.1 400'))}`, /it does not speak SOCKS5/],
     ['socks5://127.0.0.1:1', /ECONNREFUSED/],
   ];
   for (const [proxy, message] of cases) {
-    const registry = client(context, { environment: { ALL_PROXY: proxy } });
+    const environment = { ALL_PROXY: proxy };
+    const registry = client(context, { environment, ...(proxy === silent && { timeouts: HASTY }) });
     const error = await failure(registry.resolveManifest(parseReference('registry.test:5000/x:1'), AMD64));
     assert.equal(error.code, 'ERR_TSBOX_REGISTRY', proxy);
     assert.match(error.message, message, proxy);
