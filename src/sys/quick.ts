@@ -37,7 +37,9 @@ const int = (name: string, count: number): Call => quick('int', name, count);
 
 /** `renameat2` has no number that all architectures share. */
 const SYS_RENAMEAT2 = process.arch === 'arm64' ? 276 : 316;
-const syscall = long('syscall', 6);
+/** The same on all architectures, since Linux 6.13; no C library has a function for it yet. */
+const SYS_GETXATTRAT = 464;
+const syscall = long('syscall', 7);
 
 /** The system calls, arguments as in the manual pages. Each returns what the call returns, or -errno. */
 export const quickly = {
@@ -58,7 +60,10 @@ export const quickly = {
   unlinkat: int('unlinkat', 3),
   /** @see renameat2(2) */
   renameat2: (fromFd: number, from: number, toFd: number, to: number, flags: number): number =>
-    syscall(SYS_RENAMEAT2, fromFd, from, toFd, to, flags),
+    syscall(SYS_RENAMEAT2, fromFd, from, toFd, to, flags, 0),
+  /** @param args `struct xattr_args`: address and size of the value, flags; 16 bytes @see getxattrat(2) */
+  getxattrat: (fd: number, path: number, flags: number, name: number, args: number): number =>
+    syscall(SYS_GETXATTRAT, fd, path, flags, name, args, 16),
   fchownat: int('fchownat', 5),
   chmod: int('chmod', 2),
   fchmodat: int('fchmodat', 4),

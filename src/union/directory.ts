@@ -48,37 +48,41 @@ const DT = { CHR: 2, DIR: 4, REG: 8 } as const;
 export function mergedEntries(union: Union, node: number): Entry[] | number {
   const layers = layersOf(union, node);
   if (!union.nodes.isNamed(node)) return [];
-  const found = new Map<string, Entry | undefined>();
+  const entries: Entry[] = [];
+  // Of one layer no name comes twice.
+  const names = layers.length > 1 ? new Set<string>() : undefined;
   for (const layer of layers) {
     const fd = directoryFd(union, node, layer);
-    const error = fd < 0 ? fd : readLayer(union, fd, layer, found);
+    const error = fd < 0 ? fd : readLayer(union, fd, layer, entries, names);
     if (error < 0) return error;
   }
-  const entries: Entry[] = [];
-  for (const entry of found.values()) if (entry !== undefined) entries.push(entry);
   return entries;
 }
 
-/** Adds the names of one layer that no layer above has; hidden ones as undefined. */
-function readLayer(union: Union, directory: number, layer: number, found: Map<string, Entry | undefined>): number {
+/** Adds what one layer has. @param names those of the layers above, hidden ones too, and then of this one */
+function readLayer(
+  union: Union,
+  directory: number,
+  layer: number,
+  entries: Entry[],
+  names: Set<string> | undefined,
+): number {
   const fd = openToRead(directory);
   if (fd < 0) return fd;
-  const hasFiles = hasWhiteoutFiles(union, directory, '');
+  const hasFiles = hasWhiteoutFiles(union, directory, '.');
   const { bytes } = buffer;
   const mark = union.marks[layer]! << 24;
   let length = quickly.getdents(fd, buffer.address, 0x10000);
   for (; length > 0; length = quickly.getdents(fd, buffer.address, 0x10000)) {
     for (let at = 0; at < length; at += bytes.readUInt16LE(at + 16)) {
       const name = bytes.toString('latin1', at + 19, bytes.indexOf(0, at + 19));
-      if (name === '.' || name === '..' || found.has(name)) continue;
+      if (name === '.' || name === '..' || names?.has(name)) continue;
+      names?.add(name);
       const type = bytes[at + 18]!;
       const mayHide = type === DT.CHR || (type === DT.REG && hasFiles);
-      if (mayHide && look(directory, cstring(name)) === 0 && isWhiteout(union, directory, name)) {
-        found.set(name, undefined);
-      } else {
-        const [inodeLow, high] = [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)];
-        found.set(name, { name, type, inodeLow, inodeHigh: (high | mark) >>> 0 });
-      }
+      if (mayHide && look(directory, cstring(name)) === 0 && isWhiteout(union, directory, name)) continue;
+      const [inodeLow, high] = [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)];
+      entries.push({ name, type, inodeLow, inodeHigh: (high | mark) >>> 0 });
     }
   }
   quickly.close(fd);

@@ -4,14 +4,19 @@
  */
 import { AT_EMPTY_PATH } from '../sys/file.ts';
 import { allocate, quickly } from '../sys/quick.ts';
+import { E } from './errno.ts';
 import { buffer, EMPTY } from './memory.ts';
 import { openToRead } from './names.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
 import type { Union } from './union.ts';
 
+/** As long as a mark usually is, bytes: the kernel clears as much memory as it is offered. Redirects may be longer. */
+const USUAL_VALUE = 256;
+
 /** A value of the union's own attributes, undefined without one. @param text as {@link raw} has it */
 function markOf(union: Union, fd: number, text: string, name: string): Buffer | undefined {
-  const length = raw.get(fd, text, union.prefix + name, buffer.address, MOST_VALUE);
+  let length = raw.get(fd, text, union.prefix + name, buffer.address, USUAL_VALUE);
+  if (length === E.RANGE) length = raw.get(fd, text, union.prefix + name, buffer.address, MOST_VALUE);
   return length < 0 ? undefined : buffer.bytes.subarray(0, length);
 }
 

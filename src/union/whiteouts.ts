@@ -39,7 +39,7 @@ export function makeWhiteout(union: Union, temporary: string): number {
 
 /** Before a whiteout comes into a directory: who lists it has to look at empty files. @returns 0 or -errno */
 export function announceWhiteout(union: Union, directory: number, form = union.whiteouts): number {
-  if (form === 'device' || hasWhiteoutFiles(union, directory, '')) return 0;
+  if (form === 'device' || hasWhiteoutFiles(union, directory, '.')) return 0;
   return setHasWhiteoutFiles(union, directory);
 }
 
