@@ -21,7 +21,8 @@ export function allocate(size: number): Memory {
   return { bytes, address: memmove(bytes, bytes, 0) };
 }
 
-type Call = (...args: number[]) => number;
+/** A number of 64 bits that is no number in JavaScript is a bigint. */
+type Call = (...args: (number | bigint)[]) => number;
 
 function quick(result: 'int' | 'int64_t', name: string, count: number): Call {
   const native = bind(result, name, new Array<string>(count).fill('int64_t'));
@@ -74,7 +75,7 @@ export const quickly = {
   fsync: int('fsync', 1),
   fdatasync: int('fdatasync', 1),
   fallocate: int('fallocate64', 4),
-  lseek: long('lseek64', 3),
+  lseek: long('lseek64', 3) as (fd: number, offset: number | bigint, whence: number) => number | bigint,
   copyFileRange: long('copy_file_range', 6),
   lgetxattr: long('lgetxattr', 4),
   lsetxattr: int('lsetxattr', 5),

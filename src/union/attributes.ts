@@ -6,7 +6,19 @@ import { quickly } from '../sys/quick.ts';
 import { TYPE_MASK } from '../sys/stat.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
-import { ANSWER, callerGid, callerPid, callerUid, putAttr, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
+import {
+  ANSWER,
+  callerGid,
+  callerPid,
+  callerUid,
+  exact64,
+  putAttr,
+  putU32,
+  putU64,
+  requestNode,
+  u32,
+  u64,
+} from './exchange.ts';
 import { buffer, EMPTY, pathOf } from './memory.ts';
 import { setPermissions } from './permissions.ts';
 import { FATTR, ROOT } from './protocol.ts';
@@ -73,7 +85,7 @@ function timeOf(valid: number, given: number, now: number, at: number, nanosecon
 }
 
 function setSize(union: Union, node: number, valid: number): number {
-  const size = u64(SETATTR.SIZE);
+  const size = exact64(SETATTR.SIZE);
   const { fd, text } = realOf(union, node);
   if (fd < 0) return fd;
   const error = valid & FATTR.FH ? quickly.ftruncate(u32(SETATTR.FH), size) : quickly.truncate(pathOf(fd, text), size);

@@ -197,7 +197,7 @@ function make(work: number, from: File, temporary: string, { mode, device, size,
   const to = quickly.openat(work, cstring(temporary), NEW, 0o600);
   if (to < 0 || size === 0) return to < 0 ? to : quickly.close(to);
   if (truncate) {
-    const error = quickly.ftruncate(to, size);
+    const error = quickly.ftruncate(to, Math.min(size, Number.MAX_SAFE_INTEGER));
     quickly.close(to);
     return error;
   }

@@ -19,6 +19,7 @@ export const E = {
   MFILE: refusal('EMFILE'),
   NFILE: refusal('ENFILE'),
   NOTTY: refusal('ENOTTY'),
+  FBIG: refusal('EFBIG'),
   ROFS: refusal('EROFS'),
   MLINK: refusal('EMLINK'),
   RANGE: refusal('ERANGE'),

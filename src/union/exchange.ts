@@ -27,6 +27,13 @@ export const u32 = (at: number): number => inputWords[(IN_HEADER + at) >>> 2]!;
 /** One of 64 bits, exact up to 2^53. */
 export const u64 = (at: number): number => u32(at) + u32(at + 4) * 2 ** 32;
 
+/** One of 64 bits with a sign, exact: a file may be that large, and a client may ask for any place in it. */
+export function exact64(at: number): number | bigint {
+  const high = u32(at + 4);
+  if (high < 2 ** 21) return u32(at) + high * 2 ** 32;
+  return BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(u32(at)));
+}
+
 /** The node that the request is about. */
 export const requestNode = (): number => inputWords[4]!;
 export const requestOp = (): number => inputWords[1]!;
@@ -98,8 +105,13 @@ export function putSize(size: number): number {
   return 8;
 }
 
-/** @param value exact up to 2^53 */
-export function putU64(at: number, value: number): void {
+/** @param value a number up to 2^53 */
+export function putU64(at: number, value: number | bigint): void {
+  if (typeof value === 'bigint') {
+    putU32(at, Number(value & 0xffffffffn));
+    putU32(at + 4, Number(value >> 32n));
+    return;
+  }
   putU32(at, value % 2 ** 32);
   putU32(at + 4, Math.floor(value / 2 ** 32));
 }

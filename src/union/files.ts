@@ -4,7 +4,7 @@ import { allocate, quickly } from '../sys/quick.ts';
 import { killPrivileges, killUnlessRoot } from './attributes.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
-import { ANSWER, addressOf, MOST_DATA, putSize, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
+import { ANSWER, addressOf, exact64, MOST_DATA, putSize, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
 import { closeFor, openFor, openReal } from './handles.ts';
 import { openToRead } from './names.ts';
 import { FSYNC_DATA, OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID } from './protocol.ts';
@@ -32,7 +32,7 @@ export function open(union: Union): number {
 
 /** `struct fuse_read_in`: fh, offset, size. */
 export function read(): number {
-  return quickly.pread(u32(0), ANSWER, Math.min(u32(16), MOST_DATA), u64(8));
+  return quickly.pread(u32(0), ANSWER, Math.min(u32(16), MOST_DATA), exact64(8));
 }
 
 /** `struct fuse_write_in`: fh, offset, size, write_flags; the data behind it. */
@@ -43,7 +43,7 @@ export function write(union: Union): number {
     const error = killPrivileges(union, requestNode());
     if (error < 0) return error;
   }
-  const written = quickly.pwrite(u32(0), addressOf(WRITE_BYTES), u32(16), u64(8));
+  const written = quickly.pwrite(u32(0), addressOf(WRITE_BYTES), u32(16), exact64(8));
   if (written < 0) return written;
   return putSize(written);
 }
@@ -60,13 +60,13 @@ export function fsync(): number {
 export function fallocate(union: Union): number {
   const error = killUnlessRoot(union, requestNode());
   if (error < 0) return error;
-  return quickly.fallocate(u32(0), u32(24), u64(8), u64(16));
+  return quickly.fallocate(u32(0), u32(24), exact64(8), exact64(16));
 }
 
 /** `struct fuse_lseek_in`: fh, offset, whence. */
 export function lseek(): number {
-  const offset = quickly.lseek(u32(0), u64(8), u32(16));
-  if (offset < 0) return offset;
+  const offset = quickly.lseek(u32(0), exact64(8), u32(16));
+  if (offset < 0) return Number(offset);
   putU64(0, offset);
   return 8;
 }
@@ -77,8 +77,7 @@ const offsets = allocate(16);
 export function copyFileRange(union: Union): number {
   const error = killUnlessRoot(union, u64(16));
   if (error < 0) return error;
-  offsets.bytes.writeBigInt64LE(BigInt(u64(8)), 0);
-  offsets.bytes.writeBigInt64LE(BigInt(u64(32)), 8);
+  for (const [index, at] of [8, 12, 32, 36].entries()) offsets.bytes.writeUInt32LE(u32(at), index * 4);
   const length = Math.min(u64(40), 0x7ffff000);
   const { address } = offsets;
   const copied = quickly.copyFileRange(u32(0), address, u32(24), address + 8, length, 0);

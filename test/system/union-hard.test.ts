@@ -60,6 +60,17 @@ for (const type of process.env['TSBOX_UNION_NAMES'] === undefined ? ['ext4'] : [
   });
 }
 
+test('union: no place in a file is too far', (t) => {
+  if (!requires(t, ...fuse, 'fuse-passthrough', 'command:gcc')) return;
+  runsOn(t, 'tmpfs', 'data.ts', '10', 'far');
+  passes(
+    t,
+    `truncate -s 9007199254740997 l2/far; echo end >> l2/far; truncate -r l2/far l2/other; mount_union
+    [ "$(stat -c %s m/far)" = 9007199254741001 ]; [ "$(tail -c 4 m/far)" = end ]; ! chmod 600 m/far 2> message; grep -q 'File too large' message
+    echo new > m/other; [ "$(cat m/other)" = new ]; rm m/far; [ "$(ls m)" = other ]; umount m`,
+  );
+});
+
 test('union: a file that is opened by its last name is the one that is open by a removed name', (t) => {
   if (!requires(t, ...fuse)) return;
   passes(

@@ -236,7 +236,7 @@ const KINDS = {
   truncate: (s, c) => quickly.truncate(cstring(xattrPath(s, c.path)), at(SIZES, c.n)),
   fsync: (s, c) => quickly.fsync(file(s, c)),
   fdatasync: (s, c) => quickly.fdatasync(file(s, c)),
-  seekEnd: (s, c) => quickly.lseek(file(s, c), at([0, -1, -4096], c.n), 2),
+  seekEnd: (s, c) => Number(quickly.lseek(file(s, c), at([0, -1, -4096], c.n), 2)),
   fallocate: (s, c) => quickly.fallocate(file(s, c), at([0, 1, 3, 16], c.n), at(SIZES, c.m), 1 + at(SIZES, c.n)),
   copyRange,
   mkdir: (s, c) => quickly.mkdirat(s.root, cstring(c.path), at(MODES, c.n)),

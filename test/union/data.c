@@ -4,7 +4,7 @@
  *
  *   data make DIRECTORY N        fills a lower layer; N is how many names its directory has
  *   data change DIRECTORY N      on a mount of it: what becomes the layer above
- *   data SCENARIO DIRECTORY N    direct, seek, huge, map, allocate, copy, many, show
+ *   data SCENARIO DIRECTORY N    direct, seek, huge, far, map, allocate, copy, many, show
  *
  * A line that begins with `own ` is about this file system alone: what it says has to be `ok`.
  */
@@ -345,6 +345,42 @@ static void huge(void) {
   size_of("longer", fd);
   extents("shorter and longer", fd);
   say("lock", lockf(fd, F_TLOCK, 5 * GB));
+  close(fd);
+}
+
+/* Places as far from the beginning as there can be, and times as far from now. */
+static void far(void) {
+  const off_t places[] = {((off_t)1 << 44) - PAGE, (off_t)1 << 44, ((off_t)1 << 53) - 1, ((off_t)1 << 53) + 1, ((off_t)1 << 62) + 1, INT64_MAX - PAGE + 1, INT64_MAX - 1, INT64_MAX};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    char line[100];
+    off_t at = places[i], from = 0, to = at;
+    struct stat s;
+    int fd = need("far", O_RDWR | O_CREAT);
+    printf("at %llx\n", (long long)at);
+    say("longer", ftruncate(fd, at));
+    size_of("longer", fd);
+    say("data", lseek(fd, at - 1, SEEK_DATA));
+    say("hole", lseek(fd, at - 1, SEEK_HOLE));
+    say("behind the end", lseek(fd, at, SEEK_HOLE));
+    sprintf(line, "read at %llx", (long long)at);
+    get(line, fd, data, 10, at - 5);
+    say("write", pwrite(fd, "0123456789", 10, at));
+    say("data", lseek(fd, at - 1, SEEK_DATA));
+    say("punch", fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 1000));
+    say("copy", copy_file_range(fd, &from, fd, &to, 10, 0));
+    from = at, to = 0;
+    say("copy back", copy_file_range(fd, &from, fd, &to, 10, 0));
+    size_of("now", fd);
+    say("empty", ftruncate(fd, 0));
+    const struct timespec times[2] = {{-at, 5}, {at, 999999999}};
+    say("times", futimens(fd, times));
+    if (fstat(fd, &s) == 0) printf("%lld %lld\n", (long long)s.st_atime, (long long)s.st_mtime);
+    close(fd);
+  }
+  say("remove", unlink("far"));
+  int fd = need(".", O_RDONLY | O_DIRECTORY);
+  say("far in a directory", lseek(fd, (off_t)1 << 62, SEEK_SET));
+  say("nothing is there", getdents64(fd, data, ROOM));
   close(fd);
 }
 
@@ -698,7 +734,7 @@ int main(int argc, char **argv) {
   if (posix_memalign((void **)&data, PAGE, ROOM + PAGE) != 0) return 2;
   umask(022);
   const struct { const char *name; void (*run)(void); } scenarios[] = {
-      {"direct", direct}, {"seek", seek}, {"huge", huge}, {"map", map}, {"allocate", allocate}, {"copy", copy}, {"show", show},
+      {"direct", direct}, {"seek", seek}, {"huge", huge}, {"far", far}, {"map", map}, {"allocate", allocate}, {"copy", copy}, {"show", show},
   };
   long n = atol(argv[3]);
   if (strcmp(argv[1], "make") == 0) return make(n), 0;

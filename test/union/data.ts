@@ -90,7 +90,7 @@ function checkOwn(what: string, lines: readonly string[]): void {
   }
 }
 
-const SCENARIOS = ['direct', 'seek', 'huge', 'map', 'allocate', 'copy', 'many'];
+const SCENARIOS = ['direct', 'seek', 'huge', 'far', 'map', 'allocate', 'copy', 'many'];
 
 try {
   for (const side of sides) {
