@@ -62,7 +62,7 @@ const TABLE: readonly Row[] = [
     calls: ['mount'],
     errno: 'ENODEV',
     when: /overlay/,
-    hint: 'This kernel has no overlay file system. Load it with "modprobe overlay", or do without it: --storage-driver fuse.',
+    hint: 'This kernel has no overlay file system. Load it with "modprobe overlay", or do without it: --storage-driver fuse or vfs.',
   },
   {
     calls: ['mount'],
@@ -73,7 +73,7 @@ const TABLE: readonly Row[] = [
     calls: ['mount'],
     errno: 'EINVAL',
     when: /overlay/,
-    hint: 'The kernel log has the reason: "dmesg | tail". Often the data root is itself on an overlay; put it on ext4, xfs, btrfs or tmpfs with --data-root, or do without an overlay: --storage-driver fuse.',
+    hint: 'The kernel log has the reason: "dmesg | tail". Often the data root is itself on an overlay; put it on ext4, xfs, btrfs or tmpfs with --data-root, or do without an overlay: --storage-driver fuse or vfs.',
   },
   {
     calls: ['mount'],

@@ -42,7 +42,7 @@ const GLOBAL_FLAGS = {
   },
   'storage-driver': {
     kind: 'string',
-    help: 'overlay2 (of the kernel) or fuse (from user space) instead of what this host can do (TSBOX_STORAGE_DRIVER)',
+    help: 'overlay2 (of the kernel), fuse (from user space) or vfs (copies) instead of what this host can do (TSBOX_STORAGE_DRIVER)',
     value: 'driver',
   },
   'userns-remap': {

@@ -1,7 +1,8 @@
 /** `diff`: what a container has changed in the files of its image, as Docker compares them. Read from its own layer; nothing is mounted. */
 import { readdirSync } from 'node:fs';
+import { capabilityOf, statusDiffers } from '../layer/compare.ts';
 import { bytesOf } from '../layer/entry.ts';
-import { ownersInside } from '../layer/owners.ts';
+import { ownersOutside } from '../layer/owners.ts';
 import { walkTree } from '../layer/walk.ts';
 import { isWhiteout } from '../layer/whiteout.ts';
 import { S } from '../spec/linux.ts';
@@ -13,6 +14,7 @@ import { isHostRoot } from '../sys/own-ids.ts';
 import { type FileStatus, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import type { Engine } from './open.ts';
+import { treeChanges } from './whole-tree.ts';
 
 export interface Change {
   /** Added, changed, deleted. */
@@ -44,7 +46,10 @@ const isDirectory = ({ mode }: FileStatus) => (mode & TYPE_MASK) === S.S_IFDIR;
 const text = (name: string) => bytesOf(name).toString();
 
 function changesOf(layer: RwLayer): Kinds {
-  const [, ...below] = layer.stack;
+  if (layer.whole === true) {
+    return new Map([...treeChanges(layer)].flatMap(({ path, kind }) => (kind === '=' ? [] : [[path, kind]])));
+  }
+  const { below } = layer;
   const form = isHostRoot() ? 'overlay' : 'overlay-user';
   const found: Kinds = new Map();
   /** Of the directories that were met: what the layers below have there. */
@@ -79,20 +84,8 @@ function hideBelow(below: Stack, { pieces }: Child, layer: RwLayer, path: string
   }
 }
 
-/** As Docker: size and time of a directory say nothing. */
 function differs(layer: RwLayer, path: string, status: FileStatus, { found }: Child): boolean {
-  const before = statAt(AT_FDCWD, found.host);
-  const inside = layer.owners && ownersInside(layer.owners);
-  const uid = inside?.uid(status.uid) ?? status.uid;
-  const gid = inside?.gid(status.gid) ?? status.gid;
-  if (status.mode !== before.mode || uid !== before.uid || gid !== before.gid) return true;
-  if (status.deviceMajor !== before.deviceMajor || status.deviceMinor !== before.deviceMinor) return true;
-  if (!isDirectory(status) && (status.size !== before.size || !isSameTime(status, before))) return true;
-  const capability = (file: string | Buffer) => lgetxattr(file, 'security.capability')?.subarray(0, 20).toString('hex');
-  return capability(host(layer, path)) !== capability(found.host);
-}
-
-/** Where one of the two has whole seconds only, these count. */
-function isSameTime(a: FileStatus, b: FileStatus): boolean {
-  return a.mtime === b.mtime && (a.mtimeNsec === b.mtimeNsec || a.mtimeNsec === 0 || b.mtimeNsec === 0);
+  const owners = layer.owners && ownersOutside(layer.owners);
+  if (statusDiffers(status, statAt(AT_FDCWD, found.host), owners)) return true;
+  return capabilityOf(host(layer, path)) !== capabilityOf(found.host, owners);
 }

@@ -1,7 +1,7 @@
 /** `commit`: what a container has written becomes the top layer of a new image. */
 import { wrapError } from '../errors.ts';
 import { applyLayer } from '../layer/apply.ts';
-import { diffLayer } from '../layer/diff.ts';
+import { diffLayer, packPart } from '../layer/diff.ts';
 import { ownersInside } from '../layer/owners.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { ContainerConfig, HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
@@ -25,6 +25,7 @@ import { madeForMounts } from './mount-points.ts';
 import type { Engine } from './open.ts';
 import { writeBack } from './served.ts';
 import { VERSION } from './version.ts';
+import { partToCommit } from './whole-tree.ts';
 
 /** DiffID of a tar without entries: 1,024 zeros. */
 const EMPTY_LAYER = 'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef';
@@ -38,12 +39,15 @@ async function commitLayer(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { whiteouts, lchown } = unpackAs();
-  const [, ...below] = layer.stack;
   const owners = layer.owners && ownersInside(layer.owners);
   const places = [...Object.keys(record.MountPoints), ...Object.keys(readHostConfig(store, record.ID).Tmpfs ?? {})];
-  const exclude = madeForMounts(layer.upper, below, places, owners);
+  const exclude = madeForMounts(layer.upper, layer.below, places, owners);
+  const packed =
+    layer.whole === true
+      ? packPart(layer.upper, partToCommit(layer, exclude), { owners })
+      : diffLayer(layer.upper, { whiteouts, exclude, owners });
   const staged = await stageLayer(store, lease, (target) =>
-    applyLayer(abortable(diffLayer(layer.upper, { whiteouts, exclude, owners }), signal), target.dir, {
+    applyLayer(abortable(packed, signal), target.dir, {
       whiteouts,
       lchown,
       tarSplit: target.tarSplit,

@@ -12,6 +12,7 @@ import type { IdMaps } from '../spec/id-map.ts';
 import { type LogSubject, logFile } from '../spec/log-config.ts';
 import type { OciConfig, OciResources } from '../spec/oci-runtime.ts';
 import { readContainer } from '../store/containers.ts';
+import { driverOf } from '../store/drivers/choose.ts';
 import { eventPlace, volumePlaces } from '../store/events.ts';
 import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
@@ -162,7 +163,12 @@ async function layerOwners(
   const { needsCopies, shiftLayers } = await import('./shift-layers.ts');
   const root = hostRoot(maps);
   if (
-    !needsCopies(store, layer, maps, () => store.driver.mapsOwners && mapsOwners(store, facts.kernel, preview !== true))
+    !needsCopies(
+      store,
+      layer,
+      maps,
+      () => driverOf(store, layer).mapsOwners && mapsOwners(store, facts.kernel, preview !== true),
+    )
   ) {
     const mapped = { userns: USERNS, ...root, place: mappedPlace(store, record.ID) };
     return { layers: { mapped }, setup: [] };
@@ -250,7 +256,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const owner = rootless ? undefined : maps;
   const owners = owner && (await layerOwners(input, store, facts, owner));
   const inside = rootless ? { inside: { lock: unionLock(store, record.ID) } } : {};
-  const mount = store.driver.mountSteps({ ...layer, discard, userxattr, ...inside, ...owners?.layers });
+  const mount = driverOf(store, layer).mountSteps({ ...layer, discard, userxattr, ...inside, ...owners?.layers });
   const log = logFile(hostConfig.LogConfig, logSubject(record));
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },

@@ -14,6 +14,7 @@ import type { ContainerRecord } from '../spec/container.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { CLONE, MOUNT_ATTR } from '../spec/linux.ts';
 import { readHostConfig } from '../store/containers.ts';
+import { driverOf } from '../store/drivers/choose.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { shiftedHome } from '../store/shifted.ts';
 import { containerState } from '../store/state.ts';
@@ -26,6 +27,7 @@ import { hostFacts, mapsInUse, unescapeMount } from '../sys/probe.ts';
 import { setns } from '../sys/process.ts';
 import { evaluatePath } from './container-path.ts';
 import type { Engine } from './open.ts';
+import { readyLayer } from './ready-layer.ts';
 import { settle } from './settle.ts';
 import { mapsOf } from './userns.ts';
 import { withSources } from './volume-use.ts';
@@ -129,12 +131,19 @@ function systemPlaces(mountinfo: string): Set<string> {
 
 /** The layers, with copies where the container's owners cannot be mapped here. */
 async function preparedLayer(store: Store, record: ContainerRecord): Promise<RwLayer> {
-  const layer = rwLayer(store, record.ID);
+  const layer = await readyLayer(store, record.ID);
   const maps = isHostRoot() ? mapsOf(readHostConfig(store, record.ID)) : undefined;
   if (maps === undefined) return layer;
   const { mapsOwners } = await import('./maps-owners.ts');
   const { needsCopies, shiftLayers } = await import('./shift-layers.ts');
-  if (!needsCopies(store, layer, maps, () => store.driver.mapsOwners && mapsOwners(store, hostFacts().kernel, true)))
+  if (
+    !needsCopies(
+      store,
+      layer,
+      maps,
+      () => driverOf(store, layer).mapsOwners && mapsOwners(store, hostFacts().kernel, true),
+    )
+  )
     return layer;
   await shiftLayers(store, layer, maps);
   return rwLayer(store, record.ID);
@@ -147,7 +156,7 @@ async function viewStopped(store: Store, record: ContainerRecord): Promise<Conta
   const back = privateMounts();
   let root: number | undefined;
   try {
-    interpret(store.driver.mountSteps({ ...layer, ...shifted, userxattr: !isHostRoot() }));
+    interpret(driverOf(store, layer).mountSteps({ ...layer, ...shifted, userxattr: !isHostRoot() }));
     root = openat(AT_FDCWD, layer.merged, OPEN.PATH | OPEN.DIRECTORY);
     for (const bind of bindsOf(record)) mountBind(root, bind);
     const opened = root;

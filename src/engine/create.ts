@@ -5,7 +5,7 @@ import { withHoles } from '../plan/holes.ts';
 import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
 import { parseReference } from '../spec/reference.ts';
 import { createContainer as createFiles, newContainerId } from '../store/create-container.ts';
-import { LAYOUT } from '../store/drivers/driver.ts';
+import { recordedDriver } from '../store/drivers/driver.ts';
 import { noteContainer } from '../store/events.ts';
 import { findImage, type ImageRecord, requireImage } from '../store/images.ts';
 import { checkName } from '../store/names.ts';
@@ -127,7 +127,7 @@ function makeRecord(
     Config: config,
     Image: image.id,
     Name: `/${request.name ?? ''}`,
-    Driver: LAYOUT,
+    Driver: recordedDriver(engine.store.driver),
     OS: 'linux',
     State: {
       Status: 'created',
@@ -169,6 +169,7 @@ async function makeContainer(
     const make = (final: HostConfig) => createFiles(engine.store, wanted, final, image.chainId);
     const { record } = await withMaps(engine, hostConfig, make);
     made = true;
+    if (engine.store.driver.copies) await (await import('./fill-tree.ts')).fillTree(engine.store, record.ID);
     if (mounts.copied.length > 0) await fillNewVolumes(engine, wanted, mounts.copied);
     mounts.release();
     return record;

@@ -14,6 +14,7 @@ import { listImages } from './images.ts';
 import { listContainers } from './list.ts';
 import type { Engine } from './open.ts';
 import { listVolumes, type VolumeUsage } from './volumes.ts';
+import { changedBytes } from './whole-tree.ts';
 
 export interface ImageUsage {
   image: ImageSummary;
@@ -51,7 +52,8 @@ export interface DiskUsage {
 /** What a container has written into its read-write layer; 0 when that is gone or damaged. */
 export function writtenBytes(store: Store, id: string): number {
   try {
-    return treeBytes(rwLayer(store, id).upper);
+    const layer = rwLayer(store, id);
+    return layer.whole === true ? changedBytes(layer) : treeBytes(layer.upper);
   } catch (error) {
     if (error instanceof TsboxError && ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_DAMAGED'].includes(error.code)) return 0;
     throw error;

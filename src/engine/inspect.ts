@@ -23,9 +23,10 @@ function shownMount({ Type, Name, Source, Destination, Driver, Mode, RW, Propaga
 }
 
 function graphDriver(name: string, layer: RwLayer) {
-  const [, ...lower] = layer.stack;
+  // Docker's vfs tells nothing of its own.
+  if (layer.whole === true) return { Data: { MergedDir: layer.merged, UpperDir: layer.upper }, Name: name };
   return {
-    Data: { LowerDir: lower.join(':'), MergedDir: layer.merged, UpperDir: layer.upper, WorkDir: layer.work },
+    Data: { LowerDir: layer.below.join(':'), MergedDir: layer.merged, UpperDir: layer.upper, WorkDir: layer.work },
     Name: name,
   };
 }

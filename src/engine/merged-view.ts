@@ -11,10 +11,12 @@ import { overlayFromCopies, shiftedHome } from '../store/shifted.ts';
 import type { Store } from '../store/store.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
+import { wholeTree } from './whole-tree.ts';
 
 /** Mounts the container's layers read-only. Whoever starts the container meanwhile is not in the way: nothing is written.
  *  @returns a descriptor of the tree's root, for the caller to close @throws SyscallError */
 export function openMerged(store: Store, layer: RwLayer): number {
+  if (layer.whole === true) return openSync(wholeTree(layer), 'r');
   const link = readText(`${store.overlay}/${layer.mountId}/link`) ?? '';
   const place = `${store.dataRoot}/tmp/.tmp-merged-${randomHex(8)}`;
   // All with the same owners: those of outside when the upper one has them.

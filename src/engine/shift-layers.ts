@@ -39,6 +39,7 @@ export async function shiftLayers(store: Store, layer: RwLayer, maps: IdMaps): P
   if (toContainer(maps.uids, NO_HOST_ID) !== undefined || toContainer(maps.gids, NO_HOST_ID) !== undefined) {
     throw new TsboxError('ERR_TSBOX_SPEC', `copy layers: the id ${NO_HOST_ID} may not be in a map`);
   }
+  if (layer.whole === true) return; // its files have those owners since it was made
   const home = claimShifted(store, `${store.overlay}/${layer.mountId}`, maps);
   const links = layer.lower.split(':').map((name) => name.slice('l/'.length));
   const missing = () => links.filter((link) => !existsSync(`${home}/l/${link}`));

@@ -11,7 +11,6 @@ import { saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteMounts } from '../store/events.ts';
 import { beginHealth, isProbed } from '../store/health.ts';
-import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, DIED, foldHeld, readRun } from '../store/state.ts';
 import { containerDirectory, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
@@ -23,6 +22,7 @@ import { type ContainerPlan, containerPlan } from './container-plan.ts';
 import { namespaceFiles } from './namespaces.ts';
 import { wantedNetworks } from './network-mode.ts';
 import type { Engine } from './open.ts';
+import { readyLayer } from './ready-layer.ts';
 import { compileReplay, keepReplay, makeReplay } from './replay.ts';
 import { restarts } from './restart-policy.ts';
 import { settle } from './settle.ts';
@@ -144,7 +144,7 @@ export async function startLocked(
   const hostConfig = readHostConfig(store, record.ID);
   let volumes: UsedVolumes | undefined;
   try {
-    const layer = rwLayer(store, record.ID);
+    const layer = await readyLayer(store, record.ID);
     const size = options.size === undefined ? {} : { size: options.size };
     volumes = await useVolumes(engine, record);
     const run = runDirectory(store, record.ID);

@@ -24,7 +24,9 @@ async function diskMaps(store: Store, hostConfig: HostConfig): Promise<IdMaps | 
   if (maps === undefined) return undefined;
   const { mapsOwners } = await import('./maps-owners.ts');
   const { mapsVolumes } = await import('./mapped-volumes.ts');
-  return mapsOwners(store, hostFacts().kernel, true) && mapsVolumes(store) ? undefined : maps;
+  return store.driver.mapsOwners && mapsOwners(store, hostFacts().kernel, true) && mapsVolumes(store)
+    ? undefined
+    : maps;
 }
 
 /** Has the container something to put there? What an ordinary user may not look at is left to root of his namespace. */
@@ -65,7 +67,7 @@ export async function fillNewVolumes(
   if (wanted.length === 0) return;
   if (process.geteuid?.() === 0) {
     // With the maps that `--userns auto` has given it.
-    const maps = await diskMaps(store, readHostConfig(store, record.ID));
+    const maps = layer.owners === undefined ? await diskMaps(store, readHostConfig(store, record.ID)) : undefined;
     return (await import('./copy-up.ts')).fillVolumes(store, layer, wanted, maps);
   }
   const { runInUserNamespace } = await import('./rootless.ts');

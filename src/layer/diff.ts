@@ -60,6 +60,29 @@ export async function* writeTree(
   yield* packTree(rootDir, options, undefined);
 }
 
+/** What of a tree makes a layer. */
+export interface Part {
+  /** What has changed, with the directories that it is in: paths below the root, bytes as latin1. */
+  only: ReadonlySet<string>;
+  /** What is there no more, likewise. */
+  gone: readonly string[];
+}
+
+/** Some of a tree as a layer: an uncompressed tar, in large chunks, whiteouts first.
+ *  @throws ERR_TSBOX_UNSUPPORTED for a real file called `.wh.*` */
+export async function* packPart(
+  rootDir: string | Buffer,
+  { only, gone }: Part,
+  options: Pick<TreeOptions, 'owners' | 'onNotice'> = {},
+): AsyncGenerator<Buffer, void, undefined> {
+  yield* packItems(
+    walkTree(rootDir, (path) => only.has(path)),
+    options,
+    undefined,
+    gone,
+  );
+}
+
 /** One file, or one directory with all it has. */
 export interface Resource {
   /** The directory that it is in, and its name there: `.` for that directory itself. */
@@ -104,9 +127,16 @@ function* packTree(root: string | Buffer, options: TreeOptions, form: Form): Gen
   yield* packItems(walkTree(root, entering(options)), options, form);
 }
 
-function* packItems(items: Iterable<Item>, options: TreeOptions, form: Form): Generator<Buffer, void, undefined> {
+function* packItems(
+  items: Iterable<Item>,
+  options: TreeOptions,
+  form: Form,
+  gone?: readonly string[],
+): Generator<Buffer, void, undefined> {
   const linked = new Map<string, string>();
   const output = createOutput();
+  for (const path of gone ?? [])
+    yield* output.put(encodeHeader(marker(whiteoutName(path), { mtime: 0, mtimeNsec: 0 })));
   for (const item of items) {
     const type = TYPES[item.status.mode & TYPE_MASK];
     if (type === undefined) {
@@ -114,10 +144,10 @@ function* packItems(items: Iterable<Item>, options: TreeOptions, form: Form): Ge
       continue;
     }
     if (form !== undefined && isWhiteout(item.status, form, (name) => xattrOf(item, name))) {
-      yield* output.put(encodeHeader(marker(whiteoutName(item.path), item)));
+      yield* output.put(encodeHeader(marker(whiteoutName(item.path), item.status)));
       continue;
     }
-    if (form !== undefined && baseOf(item.path).startsWith(WHITEOUT_PREFIX)) {
+    if ((form !== undefined || gone !== undefined) && baseOf(item.path).startsWith(WHITEOUT_PREFIX)) {
       throw new TsboxError(
         'ERR_TSBOX_UNSUPPORTED',
         `pack ${quoted(item.path)}: a layer cannot have a file of this name`,
@@ -163,7 +193,7 @@ function* packItem(
   }
   yield* output.put(encodeHeader(entry));
   if (type === 'directory' && form !== undefined && fgetxattr(item.fd, OPAQUE_XATTR[form])?.toString() === 'y') {
-    yield* output.put(encodeHeader(marker(`${item.path}/${OPAQUE_MARKER}`, item)));
+    yield* output.put(encodeHeader(marker(`${item.path}/${OPAQUE_MARKER}`, item.status)));
   }
 }
 
@@ -220,8 +250,7 @@ function whiteoutName(path: string): string {
 }
 
 /** An empty file whose name says something. */
-function marker(name: string, item: Item): WrittenEntry {
-  const { mtime, mtimeNsec } = item.status;
+function marker(name: string, { mtime, mtimeNsec }: Pick<WrittenEntry, 'mtime' | 'mtimeNsec'>): WrittenEntry {
   const rest = { linkname: '', deviceMajor: 0, deviceMinor: 0, xattrs: undefined };
   return { name, type: 'file', mode: 0o600, uid: 0, gid: 0, size: 0, mtime, mtimeNsec, ...rest };
 }

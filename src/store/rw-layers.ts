@@ -1,5 +1,5 @@
 /** The layers that a container adds to its image: `<mount-id>-init`, which tsbox fills, and `<mount-id>`, which the container fills. */
-import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
@@ -7,6 +7,7 @@ import { randomHex } from '../sys/random.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
 import { tryXattr } from '../sys/xattr.ts';
 import type { LayerMount } from './drivers/driver.ts';
+import { needsRoot } from './drivers/vfs.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
 import { attempt, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
 import { lowerFor, readLayer, stackOf } from './layers.ts';
@@ -28,7 +29,9 @@ export interface RwLayer extends LayerMount {
   work: string;
   /** Where the tree is while it is mounted. */
   merged: string;
-  /** Directories to look through, nearest first: upper, init, the image's layers. */
+  /** The directories under it, nearest first: init, the image's layers. */
+  below: string[];
+  /** Directories to look through, nearest first: upper, and all below unless upper is {@link LayerMount.whole}. */
   stack: string[];
   /** Chain id of the image's top layer; absent for an image without layers. */
   parent?: string;
@@ -41,11 +44,13 @@ interface Names {
   link: string;
   lower: string;
   parent: string | undefined;
+  whole: boolean;
 }
 
-function describe(store: Store, { mountId, link, lower, parent }: Names): RwLayer {
+function describe(store: Store, { mountId, link, lower, parent, whole }: Names): RwLayer {
   const directory = `${store.overlay}/${mountId}`;
-  const below = stackOf(store, lower);
+  // The init layer by its own name instead of the short one: lookup.ts knows it by that.
+  const below = [`${directory}-init/diff`, ...stackOf(store, lower).slice(1)];
   return {
     mountId,
     initId: `${mountId}-init`,
@@ -55,33 +60,48 @@ function describe(store: Store, { mountId, link, lower, parent }: Names): RwLaye
     upper: `${directory}/diff`,
     work: `${directory}/work`,
     merged: `${directory}/merged`,
-    // The init layer by its own name instead of the short one: lookup.ts knows it by that.
-    stack: [`${directory}/diff`, `${directory}-init/diff`, ...below.slice(1)],
+    below,
+    stack: whole ? [`${directory}/diff`] : [`${directory}/diff`, ...below],
+    ...(whole && { whole }),
     ...(parent === undefined ? {} : { parent }),
   };
 }
 
-function makeDirectory(store: Store, id: string, link: string, lower: string): void {
+function makeDirectory(store: Store, id: string, link: string, lower: string, whole = false): void {
   const path = `${store.overlay}/${id}`;
   mkdirSync(path, 0o710);
-  mkdirSync(`${path}/diff`, 0o755);
-  mkdirSync(`${path}/work`, 0o700);
+  if (whole) writeFileSync(driverFile(path), 'vfs', { mode: 0o644 });
+  else {
+    mkdirSync(`${path}/diff`, 0o755);
+    mkdirSync(`${path}/work`, 0o700);
+  }
   writeLink(store, id, link, lower);
 }
+
+/** Where a read-write layer that is no overlay's says so. */
+const driverFile = (directory: string) => `${directory}/driver`;
 
 /** Fresh names for a container's layers over the image's. */
 function newLayer(store: Store, topChainId: string | undefined, imageLower: string): RwLayer {
   const init = `l/${newLink()}`;
   const lower = imageLower === '' ? init : `${init}:${imageLower}`;
-  return describe(store, { mountId: randomHex(32), link: newLink(), lower, parent: topChainId });
+  return describe(store, {
+    mountId: randomHex(32),
+    link: newLink(),
+    lower,
+    parent: topChainId,
+    whole: store.driver.copies,
+  });
 }
 
 /**
  * Makes the layers for a container on an image's top layer (none: an image without layers). Nothing is mounted. The caller shares
- * the store's lock (lock.ts) until the container's own files are there. On an error nothing stays behind.
+ * the store's lock (lock.ts) until the container's own files are there. On an error nothing stays behind. A {@link LayerMount.whole} one
+ * has no files yet.
  * @throws ERR_TSBOX_NOT_FOUND when the layer is gone; ERR_TSBOX_DAMAGED; SyscallError, ENOSPC among them
  */
 export function createRwLayer(store: Store, containerId: string, topChainId: string | undefined): RwLayer {
+  if (store.driver.copies && !isHostRoot()) throw needsRoot();
   const top = topChainId === undefined ? undefined : readLayer(store, topChainId);
   const imageLower = lowerFor(top);
   const stack = stackOf(store, imageLower);
@@ -98,8 +118,8 @@ export function createRwLayer(store: Store, containerId: string, topChainId: str
       const recipe = topChainId === undefined ? initRecipe([]) : keptRecipe(layerEntry(store, topChainId), stack);
       applyRecipe(recipe, `${store.overlay}/${layer.initId}/diff`);
       writeFileSync(`${store.overlay}/${layer.initId}/committed`, '', { mode: 0o600 });
-      makeDirectory(store, mountId, layer.link, layer.lower);
-      checkAttributes(`${store.overlay}/${mountId}`);
+      makeDirectory(store, mountId, layer.link, layer.lower, layer.whole);
+      if (layer.whole !== true) checkAttributes(`${store.overlay}/${mountId}`);
     });
   } catch (error) {
     for (const id of [mountId, layer.initId]) discardDirectory(store, id);
@@ -148,7 +168,8 @@ export function rwLayer(store: Store, containerId: string): RwLayer {
     });
   }
   const owners = readOwners(`${store.overlay}/${mountId}`);
-  const layer = describe(store, { mountId, link, lower, parent: readText(`${entry}/parent`) });
+  const whole = existsSync(driverFile(`${store.overlay}/${mountId}`));
+  const layer = describe(store, { mountId, link, lower, parent: readText(`${entry}/parent`), whole });
   return owners === undefined ? layer : { ...layer, owners };
 }
 

@@ -51,13 +51,17 @@ export function claimShifted(store: Store, directory: string, maps: IdMaps): str
   sharingStore(store, () =>
     withoutUmask(() => {
       for (const path of [allShifted(store), home, `${home}/l`]) ensureDirectory(path, 0o700);
-      const path = ownersFile(directory);
-      const text = JSON.stringify({ uids: maps.uids, gids: maps.gids });
-      if (readText(path) !== text)
-        attempt(`write ${path}`, () => writeFileAtomic(path, text, { mode: 0o644, sync: true }));
+      noteOwners(directory, maps);
     }),
   );
   return home;
+}
+
+/** Writes down that the files of a read-write layer have the owners of outside. @param directory of overlay2/ */
+export function noteOwners(directory: string, maps: IdMaps): void {
+  const path = ownersFile(directory);
+  const text = JSON.stringify({ uids: maps.uids, gids: maps.gids });
+  if (readText(path) !== text) attempt(`write ${path}`, () => writeFileAtomic(path, text, { mode: 0o644, sync: true }));
 }
 
 function namesIn(path: string): string[] {

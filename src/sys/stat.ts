@@ -22,6 +22,9 @@ export interface FileStatus {
   /** Modification time: whole seconds, and nanoseconds on top. */
   mtime: number;
   mtimeNsec: number;
+  /** When anything about it changed last, which nobody can set. */
+  ctime: number;
+  ctimeNsec: number;
   /** Of a device node. */
   deviceMajor: number;
   deviceMinor: number;
@@ -49,6 +52,8 @@ export function statAt(dirfd: number, path: Path, flags = AT_SYMLINK_NOFOLLOW): 
     size: Number(view.getBigUint64(40, true)),
     mtime: Number(view.getBigInt64(112, true)),
     mtimeNsec: view.getUint32(120, true),
+    ctime: Number(view.getBigInt64(96, true)),
+    ctimeNsec: view.getUint32(104, true),
     deviceMajor: view.getUint32(128, true),
     deviceMinor: view.getUint32(132, true),
     blocks: Number(view.getBigUint64(48, true)),

@@ -3,11 +3,11 @@
  * work directory and comes into its place with one rename, so that nobody ever sees a half of it.
  */
 import { S } from '../spec/linux.ts';
+import { copyData } from '../sys/copy-data.ts';
 import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, deviceNumber, OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
 import { TYPE_MASK } from '../sys/stat.ts';
 import { copyAttributes, type File } from './copy-attributes.ts';
-import { copyData } from './copy-data.ts';
 import { E } from './errno.ts';
 import { switchToUpper } from './handles.ts';
 import { noteName } from './known-names.ts';

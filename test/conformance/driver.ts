@@ -17,6 +17,7 @@ import { runRootOf, type Sandbox, sandbox, until } from '../system/harness.ts';
 export const NEEDS: Readonly<Record<DriverName, readonly Requirement[]>> = {
   overlay2: ['root', 'overlay'],
   fuse: ['root', 'file:/dev/fuse'],
+  vfs: ['root'],
 };
 
 /** A sandbox in which everything is done by this driver. */

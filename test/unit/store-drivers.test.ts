@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hole, text } from '../../src/plan/text.ts';
-import { choice, chooseDriver, type OverlayFacts } from '../../src/store/drivers/choose.ts';
+import { choice, chooseDriver, driverOf, type OverlayFacts } from '../../src/store/drivers/choose.ts';
 import { fuseDriver } from '../../src/store/drivers/fuse.ts';
+import { overlay2Driver } from '../../src/store/drivers/overlay2.ts';
+import { vfsDriver } from '../../src/store/drivers/vfs.ts';
 import { openStore } from '../../src/store/open.ts';
 import { overlayRefusalInNamespace } from '../../src/sys/overlay-trial.ts';
 
@@ -53,7 +55,7 @@ test('drivers: an overlay is tried as an ordinary user, and nothing of it is lef
   assert.ok(refused !== undefined && /^(ENOENT|EPERM|ENODEV|EINVAL|no user namespace)$/.test(refused), refused);
 });
 
-test('drivers: what may be refused is tried, and the union taken where it is', () => {
+test('drivers: what may be refused is tried, and the union taken where it is, else copies', () => {
   const onOverlay = { fileSystem: 'overlay', hasOverlay: never };
   assert.equal(choice(facts({ ...onOverlay, refusal: () => undefined })).name, 'overlay2');
   assert.deepEqual(choice(facts({ ...onOverlay, refusal: () => 'EINVAL', withoutFuse: () => undefined })), {
@@ -63,17 +65,18 @@ test('drivers: what may be refused is tried, and the union taken where it is', (
   const noModule = { hasOverlay: () => false, refusal: () => 'ENODEV' };
   assert.equal(choice(facts({ ...noModule, withoutFuse: () => undefined })).name, 'fuse');
   const neither = choice(facts({ ...noModule, withoutFuse: () => '/dev/fuse: ENOENT' }));
-  assert.equal(neither.name, 'overlay2');
+  assert.equal(neither.name, 'vfs');
   assert.match(neither.reason, /ENODEV.*\/dev\/fuse: ENOENT/);
 });
 
-test('drivers: one that was asked for is taken without a look; there are two', () => {
+test('drivers: one that was asked for is taken without a look; there are three', () => {
   assert.deepEqual([chooseDriver('/nosuch', '/nosuch/overlay2', 'overlay2').name], ['overlay2']);
   assert.equal(chooseDriver('/nosuch', '/nosuch/overlay2', 'fuse').reason, 'it was asked for');
+  assert.equal(chooseDriver('/nosuch', '/nosuch/overlay2', 'vfs').name, 'vfs');
   assert.throws(() => chooseDriver('/nosuch', '/nosuch/overlay2', 'zfs'), {
     code: 'ERR_TSBOX_USAGE',
     message: 'unknown storage driver: "zfs"',
-    hint: 'There are overlay2 and fuse.',
+    hint: 'There are overlay2, fuse and vfs.',
   });
 });
 
@@ -144,4 +147,30 @@ test('fuse: without root the monitor starts the union in the user namespace of t
     others.map(({ op }) => op),
     ['unlink', 'rmdir'],
   );
+});
+
+test('vfs: the copy is mounted on its place; a container of a union is refused, and so is an ordinary user', () => {
+  const driver = vfsDriver('/d/overlay2', 'a test asks');
+  const layer = { mountId: text`${hole('layer')}`, lower: 'l/A' };
+  const steps = driver.mountSteps({ ...layer, whole: true });
+  assert.deepEqual(
+    steps.map(({ op }) => op),
+    ['mkdir', 'mount', 'mount'],
+  );
+  const mount = steps.find((step) => step.op === 'mount');
+  assert.deepEqual(mount?.source, text`/d/overlay2/${hole('layer')}/diff`);
+  assert.deepEqual(mount?.target, driver.mergedPath(layer.mountId));
+  assert.match(mount?.why ?? '', /Storage driver vfs: a test asks$/);
+  assert.throws(() => driver.mountSteps(layer), { code: 'ERR_TSBOX_UNSUPPORTED', message: /made for a union/ });
+  assert.throws(() => driver.viewSteps({ home: '/d', lower: 'l/A', place: '/p' }), { code: 'ERR_TSBOX_UNSUPPORTED' });
+  assert.throws(() => driver.mountSteps({ ...layer, whole: true, userxattr: true }), { message: /needs root/ });
+});
+
+test('drivers: a container that is a copy is mounted as one under every driver, any other as this host does', () => {
+  const overlay2 = overlay2Driver('/d/overlay2', 'a test asks');
+  const vfs = vfsDriver('/d/overlay2', 'a test asks');
+  const nameOf = (driver: typeof vfs, whole?: true) =>
+    driverOf({ driver, overlay: '/d/overlay2' }, { mountId: 'a', lower: 'l/A', ...(whole && { whole }) }).name;
+  assert.deepEqual([nameOf(overlay2), nameOf(overlay2, true)], ['overlay2', 'vfs']);
+  assert.deepEqual([nameOf(vfs), nameOf(vfs, true)], ['vfs', 'vfs']);
 });

@@ -67,8 +67,12 @@ function overlay({ overlay: { mount }, uid, roots, fuse: union }: DoctorFacts): 
       ? 'modprobe overlay'
       : 'Put the data root on ext4, xfs, btrfs or tmpfs: tsbox --data-root DIRECTORY, or TSBOX_ROOT.';
   const says = `cannot be mounted in ${roots.data.at}: ${mount}`;
-  // Who may mount nothing may not mount a union either.
-  if (union !== 'ok' || mount === 'EPERM') return finding('kernel.overlay', 'error', what, says, fix);
+  // Who may mount nothing may not mount a union either, nor a copy.
+  if (mount === 'EPERM') return finding('kernel.overlay', 'error', what, says, fix);
+  if (union !== 'ok') {
+    const copies = `${says}; each container gets a copy of all its files (storage driver vfs), which takes time and room`;
+    return finding('kernel.overlay', 'warning', what, copies, fix);
+  }
   return finding(
     'kernel.overlay',
     'note',

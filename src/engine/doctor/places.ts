@@ -44,17 +44,13 @@ function fileSystem({ roots, uid, fuse, overlay }: DoctorFacts): Finding {
   ];
   const outcome = uid === 0 ? overlay.mount : overlay.inUserNamespace;
   const onOverlay = type === 'overlay' && outcome !== 'ok';
-  // Root who may not mount an overlay may mount nothing. In a user namespace it is an old kernel that says so.
-  const union = fuse === 'ok' && (uid !== 0 || outcome !== 'EPERM');
-  if (onOverlay && !union) bad.push('an overlay cannot be on an overlay');
+  // Root who may not mount an overlay may mount nothing. In a user namespace it is an old kernel that says so, and there are no copies.
+  const helped = uid === 0 ? outcome !== 'EPERM' : fuse === 'ok';
+  if (onOverlay && !helped) bad.push('an overlay cannot be on an overlay');
   else if (onOverlay && bad.length === 0) {
-    return finding(
-      id,
-      'note',
-      what,
-      'overlay, on which the kernel puts no other: containers get the storage driver fuse',
-      fix,
-    );
+    const driver = fuse === 'ok' ? 'fuse' : 'vfs';
+    const says = `overlay, on which the kernel puts no other: containers get the storage driver ${driver}`;
+    return finding(id, fuse === 'ok' ? 'note' : 'warning', what, says, fix);
   }
   if (bad.length === 0) return finding(id, 'ok', what, `${type}, with extended attributes and d_type`);
   return finding(id, 'error', what, `${type}: ${bad.join(', ')}`, fix);

@@ -1,4 +1,4 @@
-/** Which driver this host gets: the kernel's overlay where it can be had, else the union from user space. */
+/** Which driver this host gets: the kernel's overlay where it can be had, else the union from user space, else copies. */
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { release } from 'node:os';
 import { TsboxError } from '../../errors.ts';
@@ -8,11 +8,12 @@ import { overlayRefusal, overlayRefusalInNamespace } from '../../sys/overlay-tri
 import { isHostRoot } from '../../sys/own-ids.ts';
 import { kernelVersion } from '../../sys/probe.ts';
 import { randomHex } from '../../sys/random.ts';
-import type { Driver, DriverName } from './driver.ts';
+import type { Driver, DriverName, LayerMount } from './driver.ts';
 import { fuseDriver } from './fuse.ts';
 import { overlay2Driver } from './overlay2.ts';
+import { vfsDriver } from './vfs.ts';
 
-export const DRIVERS: readonly DriverName[] = ['overlay2', 'fuse'];
+export const DRIVERS: readonly DriverName[] = ['overlay2', 'fuse', 'vfs'];
 
 /** File systems of which it is known that an overlay may write there. */
 const KNOWN = ['ext4', 'xfs', 'btrfs', 'tmpfs', 'f2fs'];
@@ -48,7 +49,9 @@ export function choice(facts: OverlayFacts): { name: DriverName; reason: string 
   const missing = facts.withoutFuse();
   const says = `the kernel refuses an overlay on ${facts.fileSystem}${where}: ${refusal}`;
   if (missing === undefined) return { name: 'fuse', reason: says };
-  return { name: 'overlay2', reason: `${says}; but neither is there a union from user space: ${missing}` };
+  const reason = `${says}; nor is there a union from user space: ${missing}`;
+  // Whoever is not root has no copies either: the error of the mount is the one that helps him.
+  return { name: facts.isRoot ? 'vfs' : 'overlay2', reason };
 }
 
 /** @param home `<data-root>/overlay2` @param asked `--storage-driver`
@@ -58,10 +61,17 @@ export function chooseDriver(dataRoot: string, home: string, asked: string | und
     asked === undefined ? choice(hostFacts(dataRoot)) : { name: asked, reason: 'it was asked for' };
   if (name === 'overlay2') return overlay2Driver(home, reason);
   if (name === 'fuse') return fuseDriver(home, requireProgram('tsbox-union'), reason);
+  if (name === 'vfs') return vfsDriver(home, reason);
   throw new TsboxError('ERR_TSBOX_USAGE', `unknown storage driver: ${JSON.stringify(name)}`, {
-    hint: `There are ${DRIVERS.join(' and ')}.`,
+    hint: `There are ${DRIVERS.slice(0, -1).join(', ')} and ${DRIVERS.at(-1)}.`,
     exitCode: 125,
   });
+}
+
+/** Who mounts a container: one that has a copy of all its files needs nothing but that, whatever this host would choose. */
+export function driverOf({ driver, overlay }: { driver: Driver; overlay: string }, { whole }: LayerMount): Driver {
+  if (whole !== true || driver.copies) return driver;
+  return vfsDriver(overlay, 'the container was made by it');
 }
 
 function hostFacts(dataRoot: string): OverlayFacts {

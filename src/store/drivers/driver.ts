@@ -21,6 +21,8 @@ export interface LayerMount {
   mapped?: MappedMount;
   /** The same where the file system cannot map them: copies of the layers have the owners of outside, and so has what is written. */
   shifted?: ShiftedMount;
+  /** The read-write layer is all of the container's files, a copy: the driver vfs made it, and no other can mount it. */
+  whole?: true;
 }
 
 /** How the layers of a container get the owners that its user namespace gives them. */
@@ -53,12 +55,16 @@ export interface LayerView extends Pick<LayerMount, 'userxattr'> {
   place: string;
 }
 
-/** `--storage-driver`, and what `info` shows. All have their files in the form of Docker's overlay2: what one has written the next goes on
- *  with, and in records a container's driver is {@link LAYOUT}, whoever mounts it. */
-export type DriverName = 'overlay2' | 'fuse';
+/** `--storage-driver`, and what `info` shows. Layers are in the form of Docker's overlay2 for all. So are the containers of `overlay2` and
+ *  `fuse`: what one has written the other goes on with, and in records their driver is {@link LAYOUT}, whoever mounts them. A container of
+ *  `vfs` stays one. */
+export type DriverName = 'overlay2' | 'fuse' | 'vfs';
 
 /** The form of what lies on disk, by Docker's name for it. */
 export const LAYOUT = 'overlay2';
+
+/** What a container's record says of the driver that it is made under. */
+export const recordedDriver = ({ copies }: Driver): string => (copies ? 'vfs' : LAYOUT);
 
 export interface Driver {
   readonly name: DriverName;
@@ -66,6 +72,8 @@ export interface Driver {
   readonly reason: string;
   /** It can show layers with the owners that a user namespace gives them ({@link MappedMount}); else it takes copies that have them. */
   readonly mapsOwners: boolean;
+  /** A container that is made under it gets a copy of all its files ({@link LayerMount.whole}). */
+  readonly copies: boolean;
   /** Where the tree of a container is when it is mounted: `<data-root>/overlay2/<mount-id>/merged`. */
   mergedPath(mountId: Text): Text;
   /** Makes the container's tree appear at {@link mergedPath}. Changes the working directory of whoever runs it.

@@ -18,6 +18,7 @@ export function fuseDriver(home: string, program: string, reason: string): Drive
     name: 'fuse',
     reason,
     mapsOwners: false,
+    copies: false,
     mergedPath,
     umountSteps,
     unplaceSteps: (mountId, lock) => [

@@ -36,6 +36,7 @@ export function overlay2Driver(home: string, reason: string, isDefault: (option:
     name: 'overlay2',
     reason,
     mapsOwners: true,
+    copies: false,
     mergedPath,
     mountSteps: (layer) => mountSteps(home, reason, layer, isDefault),
     viewSteps,

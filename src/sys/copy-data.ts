@@ -1,11 +1,9 @@
 /** The data of a file, holes included. */
-import { quickly } from '../sys/quick.ts';
-import { E } from './errno.ts';
-import { buffer } from './memory.ts';
+import { allocate, type Memory, quickly } from './quick.ts';
 
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
-const ENXIO = -6;
+const [EINTR, EIO, ENXIO, ENOSPC] = [-4, -5, -6, -28];
 const FICLONE = 0x40049409;
 const MOST = 0x40000000;
 
@@ -36,8 +34,8 @@ function copyRange(from: number, to: number, start: number, end: number): number
   for (let at = start; at < end; ) {
     const wanted = Math.min(end - at, MOST);
     const copied = inKernel ? quickly.copyFileRange(from, 0, to, 0, wanted, 0) : throughHere(from, to, wanted);
-    if (copied === E.INTR) continue;
-    if (copied < 0 && inKernel && copied !== E.NOSPC && copied !== E.IO) {
+    if (copied === EINTR) continue;
+    if (copied < 0 && inKernel && copied !== ENOSPC && copied !== EIO) {
       inKernel = false; // other file systems, before 5.19
       continue;
     }
@@ -48,11 +46,15 @@ function copyRange(from: number, to: number, start: number, end: number): number
   return 0;
 }
 
+const BUFFER = 0x10_0000;
+let buffer: Memory | undefined;
+
 function throughHere(from: number, to: number, wanted: number): number {
+  buffer ??= allocate(BUFFER);
   const got = quickly.read(from, buffer.address, Math.min(wanted, buffer.bytes.length));
   for (let done = 0; done < got; ) {
     const written = quickly.write(to, buffer.address + done, got - done);
-    if (written < 0 && written !== E.INTR) return written;
+    if (written < 0 && written !== EINTR) return written;
     if (written > 0) done += written;
   }
   return got;

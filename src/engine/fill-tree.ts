@@ -1,0 +1,68 @@
+/** The copy of its layers that a container gets under the storage driver vfs. */
+import { chownSync, existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { copyMerged } from '../layer/copy-merged.ts';
+import { ownersOutside } from '../layer/owners.ts';
+import { hostRoot } from '../plan/userns.ts';
+import { readHostConfig } from '../store/containers.ts';
+import { attempt, refusal, removeTree, withoutUmask } from '../store/io.ts';
+import { rwLayer } from '../store/rw-layers.ts';
+import { noteOwners } from '../store/shifted.ts';
+import { containerDirectory, type Store, shortId, TEMPORARY } from '../store/store.ts';
+import { lock } from '../sys/lock.ts';
+import { syncFileSystem } from '../sys/sync.ts';
+import { interruptible } from './interrupt.ts';
+import { mapsOf } from './userns.ts';
+import { directoryOf, FORM, stampOf } from './whole-tree.ts';
+
+/** Longest time without a look at what has arrived in the meantime. */
+const TURN_MS = 30;
+
+/** Copies the files of a container that was just made. Who looks at the container meanwhile waits, or is told.
+ *  @throws SyscallError, ENOSPC among them; then there is no half a copy */
+export async function fillTree(store: Store, id: string): Promise<void> {
+  const held = attempt(`lock container ${shortId(id)}`, () => lock(containerDirectory(store, id)));
+  try {
+    await fillLocked(store, id);
+  } finally {
+    held.release();
+  }
+}
+
+/** {@link fillTree} for who holds the container's lock. Does nothing where the copy is there, and begins anew where it was cut short. The
+ *  tree has its name when it is complete. */
+export async function fillLocked(store: Store, id: string): Promise<void> {
+  const layer = rwLayer(store, id);
+  if (existsSync(layer.upper)) return;
+  const hostConfig = readHostConfig(store, id);
+  const maps = mapsOf(hostConfig);
+  const half = `${directoryOf(layer)}/${TEMPORARY}tree`;
+  try {
+    removeTree(half);
+    withoutUmask(() => mkdirSync(half, 0o755));
+    if (maps !== undefined) {
+      const { uid, gid } = hostRoot(maps);
+      chownSync(half, uid, gid);
+      noteOwners(directoryOf(layer), maps);
+    }
+    const owners = maps && ownersOutside(maps);
+    await interruptible((signal) => run(copyMerged(layer.below, half, { form: FORM, owners }), signal));
+    // Gone after a crash, its container is too.
+    if (!hostConfig.AutoRemove) await syncFileSystem(half);
+    writeFileSync(stampOf(layer), '', { mode: 0o644 });
+    renameSync(half, layer.upper);
+  } catch (error) {
+    removeTree(half);
+    throw refusal("copy the container's files", error);
+  }
+}
+
+/** @throws the signal's reason */
+async function run(steps: Generator<void>, signal: AbortSignal): Promise<void> {
+  let turn = performance.now();
+  for (const _ of steps) {
+    if (performance.now() - turn < TURN_MS) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    signal.throwIfAborted();
+    turn = performance.now();
+  }
+}

@@ -1,0 +1,4 @@
+/** Copies instead of a union. */
+import { conform } from './driver.ts';
+
+conform('vfs');
