@@ -118,7 +118,7 @@ bench-images: build $(built)/busybox.tar ## pull, load, save, push, commit (RUNS
 bench-union: build ## the union from user space beside fuse-overlayfs and the kernel's overlay (RUNS=3)
 	@$(NODE) bench/union.ts $(or $(RUNS),3)
 
-soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images, containers and networks, TSBOX_LOAD_SECONDS of verbs by chance on 200 containers; 100 of them in a network at once; 1,000 seeds of the union beside the kernel, a tenth of all calls on all kinds of files, 60 kills, a directory of 100,000 names, load for TSBOX_LOAD_SECONDS (needs root)
+soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills of what changes images, containers and networks, TSBOX_LOAD_SECONDS of verbs by chance on 200 containers; 100 of them in a network at once; 1,000 seeds of the union, and of copies of layers, beside the kernel, a tenth of all calls on all kinds of files, 60 kills, a directory of 100,000 names, load for TSBOX_LOAD_SECONDS (needs root)
 	@TSBOX_FUZZ_CASES=$(TSBOX_FUZZ_CASES) $(NODE) --test --test-reporter=$(REPORTER) --test-concurrency=$(processors) 'test/unit/**/*fuzz*.test.ts'
 	@TSBOX_KILLS=$(TSBOX_KILLS) $(NODE) --test --test-reporter=$(REPORTER) test/system/images-faults.test.ts test/system/containers-kills.test.ts test/system/network-kills.test.ts
 	@TSBOX_SOAK=1 $(NODE) --test --test-reporter=$(REPORTER) test/system/containers-forks.test.ts test/system/containers-descriptors.test.ts test/system/containers-faults.test.ts

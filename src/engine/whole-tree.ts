@@ -51,6 +51,7 @@ const parentOf = (path: string) => path.slice(0, Math.max(0, path.lastIndexOf('/
 /** What a commit takes: what differs, and what was touched since the copy was made and looks as before, as an overlay has it. Of a file with
  *  several names all or none. @param exclude what was made for mounts only */
 export function partToCommit(layer: RwLayer, exclude: (path: string) => boolean): Part {
+  wholeTree(layer);
   const only = new Set<string>();
   const gone: string[] = [];
   const names = new Map<string, string[]>();

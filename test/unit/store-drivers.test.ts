@@ -67,6 +67,8 @@ test('drivers: what may be refused is tried, and the union taken where it is, el
   const neither = choice(facts({ ...noModule, withoutFuse: () => '/dev/fuse: ENOENT' }));
   assert.equal(neither.name, 'vfs');
   assert.match(neither.reason, /ENODEV.*\/dev\/fuse: ENOENT/);
+  const notRoot = choice(facts({ isRoot: false, ...noModule, withoutFuse: () => '/dev/fuse: ENOENT' }));
+  assert.equal(notRoot.name, 'overlay2', 'copies need root');
 });
 
 test('drivers: one that was asked for is taken without a look; there are three', () => {
