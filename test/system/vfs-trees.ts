@@ -3,7 +3,7 @@
  * tree, whose commit the kernel shows again. A program: `vfs-trees.ts SEED COUNT DIRECTORY`, in a mount namespace of its own.
  */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { partToCommit, treeChanges } from '../../src/engine/whole-tree.ts';
@@ -36,6 +36,7 @@ function change(root: string, seed: number): string[] {
   }
   for (const fd of side.files.values()) quickly.close(fd);
   closeSync(side.root);
+  makeAnew(root, seed);
   // Names that a layer cannot have, and devices that would be whiteouts in it.
   execFileSync('find', [
     root,
@@ -57,6 +58,20 @@ function change(root: string, seed: number): string[] {
     rmSync(Buffer.concat([Buffer.from(root), Buffer.from(device[0].slice(1), 'latin1')]));
   }
   return told;
+}
+
+/** A directory is removed, and one of its name made: by chance alone that is rare. */
+function makeAnew(root: string, seed: number): void {
+  const directories = Object.entries(lines(root)).filter(([, line]) => line.startsWith('4'));
+  for (const [index, [name]] of directories.entries()) {
+    if ((index + seed) % 3 !== 0) continue;
+    const path = Buffer.concat([Buffer.from(root), Buffer.from(name.slice(1), 'latin1')]);
+    // Gone with one above it.
+    if (!existsSync(path)) continue;
+    rmSync(path, { recursive: true });
+    mkdirSync(path);
+    writeFileSync(Buffer.concat([path, Buffer.from('/new')]), String(seed));
+  }
 }
 
 /** Directories as the kernel would mount them, nearest first. One alone gets an empty one. */
