@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
 import { account } from '../system/accounts.ts';
-import type { Sandbox } from '../system/harness.ts';
+import { type Sandbox, TSBOX } from '../system/harness.ts';
 import { CHANGE, CHECK, conform, driven, NEEDS, SEEN, sh } from './driver.ts';
 
 conform('vfs');
@@ -150,8 +150,7 @@ test('vfs: a full disk: create says so and leaves nothing', (t) => {
   const script = `mount -t tmpfs -o size=24m small "$1" && cp -a "$2/." "$1/data" && i=0
     while "$3" --data-root "$1/data" --run-root "$1/run" create "$4" true > "$1/out" 2>&1; do i=$((i + 1)); test $i -lt 100 || exit 9; done
     cat "$1/out"; ls "$1/data/overlay2" | wc -l; ls "$1/data/containers" | wc -l; echo $i; ls -d "$1"/data/overlay2/*/.tmp-tree 2>&1 | wc -l`;
-  const tsbox = join(import.meta.dirname, '../../bin/tsbox');
-  const result = spawnSync('unshare', ['--mount', 'sh', '-c', script, 'sh', small, box.dataRoot, tsbox, box.image()], {
+  const result = spawnSync('unshare', ['--mount', 'sh', '-c', script, 'sh', small, box.dataRoot, TSBOX, box.image()], {
     encoding: 'utf8',
     env: { ...process.env, TSBOX_STORAGE_DRIVER: 'vfs' },
   });
@@ -189,4 +188,53 @@ test('vfs: --userns: the copy has the owners of outside, capabilities too; volum
   assert.ok(statSync(join(upperOf(box, 'mapped'), 'etc/passwd')).uid >= 100_000);
   box.ok(['start', '--attach', 'mapped']);
   box.ok(['rm', '--volumes', 'mapped', 'layers']);
+});
+
+test('vfs: a data root on an overlay and no /dev/fuse: it is chosen, and commits are seen by what comes after', (t) => {
+  if (!requires(t, ...NEEDS.overlay2)) return;
+  const box = begin(t);
+  if (box === undefined) return;
+  box.ok(['image', 'inspect', box.image()]);
+  const place = join(box.directory, 'place');
+  mkdirSync(place);
+  const script = `mount -t tmpfs -o mode=755,nosuid,nodev place "$1"; cd "$1"; mkdir l u w on dev
+    mount -t overlay overlay on -o lowerdir=l,upperdir=u,workdir=w; mount -t tmpfs dev dev
+    for name in null zero full random urandom tty; do cp -a /dev/$name dev/; done; mount --bind dev /dev
+    cp -a "$2" on/data; tsbox="$3 --data-root $1/on/data --run-root $1/run"; image=$4
+    $tsbox info --format '{{.Driver}}: {{index (index .DriverStatus 1) 1}}'
+    $tsbox run --network none --name one $image sh -euc "$5"
+    $tsbox commit one one:image > /dev/null; $tsbox rm one > /dev/null
+    $tsbox run --network none --rm one:image sh -euc "$6"
+    $tsbox run --network none --rm one:image sh -c 'echo x > /deep/null && echo device'`;
+  const words = [place, box.dataRoot, TSBOX, box.image(), CHANGE, CHECK];
+  const { TSBOX_STORAGE_DRIVER: _, ...env } = process.env;
+  const result = spawnSync('unshare', ['--mount', 'sh', '-euc', script, 'sh', ...words], { encoding: 'utf8', env });
+  assert.equal(result.status, 0, result.stdout + result.stderr);
+  const [chosen, ...lines] = result.stdout.trim().split('\n');
+  assert.match(
+    chosen ?? '',
+    /^vfs: the kernel refuses an overlay on overlay: E\w+; nor .* user space: \/dev\/fuse: ENOENT$/,
+  );
+  assert.deepEqual(lines, [...SEEN.split('\n'), 'device']);
+});
+
+test('vfs: programs with a set-user-ID bit and devices work on a data root that is mounted with nosuid and nodev', (t) => {
+  const box = begin(t);
+  if (box === undefined) return;
+  box.ok(['image', 'inspect', box.image()]);
+  const place = join(box.directory, 'place');
+  mkdirSync(place);
+  const script = `mount -t tmpfs -o mode=755,nosuid,nodev,noexec place "$1"; cp -a "$2" "$1/data"
+    "$3" --data-root "$1/data" --run-root "$1/run" run --rm --network none "$4" sh -c \\
+      'mknod /null c 1 3; echo x > /null && echo device; awk "\\$5 == \\"/\\" { print \\$6 }" /proc/self/mountinfo'`;
+  const result = spawnSync(
+    'unshare',
+    ['--mount', 'sh', '-euc', script, 'sh', place, box.dataRoot, TSBOX, box.image()],
+    {
+      encoding: 'utf8',
+      env: process.env,
+    },
+  );
+  assert.match(result.stdout, /^device\nrw/, result.stderr);
+  assert.doesNotMatch(result.stdout, /nosuid|nodev|noexec/);
 });
