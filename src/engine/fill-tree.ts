@@ -1,5 +1,6 @@
 /** The copy of its layers that a container gets under the storage driver vfs. */
 import { chownSync, existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { wrapError } from '../errors.ts';
 import { copyMerged } from '../layer/copy-merged.ts';
 import { ownersOutside } from '../layer/owners.ts';
 import { hostRoot } from '../plan/userns.ts';
@@ -52,7 +53,7 @@ export async function fillLocked(store: Store, id: string): Promise<void> {
     renameSync(half, layer.upper);
   } catch (error) {
     removeTree(half);
-    throw refusal("copy the container's files", error);
+    throw wrapError("copy the container's files", refusal('make the copy', error));
   }
 }
 
