@@ -138,7 +138,6 @@ test('vfs: create is killed at any moment of the copy: ps, start and rm go on', 
 });
 
 test('vfs: a full disk: create says so and leaves nothing', (t) => {
-  if (!requires(t, 'command:mount')) return;
   const box = begin(t);
   if (box === undefined) return;
   box.ok(['create', '--name', 'first', box.image(), 'true']);
