@@ -3,14 +3,14 @@ import { allocate, type Memory, quickly } from './quick.ts';
 
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
-const [EINTR, EIO, ENXIO, ENOSPC] = [-4, -5, -6, -28];
+const [EINTR, EIO, ENXIO, EFBIG, ENOSPC] = [-4, -5, -6, -27, -28];
 const FICLONE = 0x40049409;
 const MOST = 0x40000000;
 
 /** Copies `size` bytes between two open files; where one has holes the other gets them. The new file is empty.
  *  @returns 0 or -errno: EFBIG from 2^53 on, for which places are not exact here */
 export function copyData(from: number, to: number, size: number): number {
-  if (!Number.isSafeInteger(size)) return E.FBIG;
+  if (!Number.isSafeInteger(size)) return EFBIG;
   if (quickly.ioctl(to, FICLONE, from) === 0) return 0;
   let at = 0;
   while (at < size) {
