@@ -71,6 +71,9 @@ const XATTRS = [
   'system.posix_acl_default',
 ];
 
+/** Major number 120 is nobody's: a node that leads to a disk would be opened and written to, as root. @see Documentation/admin-guide/devices.txt */
+const NO_DISK = 0x7801;
+
 const at = <T>(list: readonly T[], n: number): T => list[n % list.length]!;
 
 function open(side: Side, { path, slot, n }: Call, flags: number): Outcome {
@@ -255,7 +258,7 @@ const KINDS = {
   readlink: (s, c) => readBack(quickly.readlinkat(s.root, cstring(c.path), memory.address, 4096)),
   mkfifo: (s, c) => quickly.mknodat(s.root, cstring(c.path), 0o010000 | at(MODES, c.n), 0),
   mknodChar: (s, c) => quickly.mknodat(s.root, cstring(c.path), 0o020000 | at(MODES, c.n), 0x103),
-  mknodBlock: (s, c) => quickly.mknodat(s.root, cstring(c.path), 0o060000 | at(MODES, c.n), 0x701),
+  mknodBlock: (s, c) => quickly.mknodat(s.root, cstring(c.path), 0o060000 | at(MODES, c.n), NO_DISK),
   mknodSocket: (s, c) => quickly.mknodat(s.root, cstring(c.path), 0o140000 | at(MODES, c.n), 0),
   mknodFile: (s, c) => quickly.mknodat(s.root, cstring(c.path), 0o100000 | at(MODES, c.n), 0),
   mknodWhiteout: (s, c) => quickly.mknodat(s.root, cstring(c.path), 0o020000, 0),
