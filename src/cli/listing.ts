@@ -17,7 +17,7 @@ export interface Listing {
 }
 
 /** Does a list in this form show its columns and nothing else? */
-export function isPlainTable(format: string | undefined): boolean {
+export function isPlainTable(format: string | undefined): format is 'table' | undefined {
   return format === undefined || format === 'table';
 }
 
@@ -28,7 +28,7 @@ export async function printListing(listing: Listing, format: string | undefined)
 
 export async function listingText({ headers, columns, rows }: Listing, format?: string): Promise<string> {
   if (format === 'json') return rows.map((row) => `${goJson(row)}\n`).join('');
-  if (format === undefined || isPlainTable(format)) {
+  if (isPlainTable(format)) {
     const cells = rows.map((row) => columns.map((column) => String(row[column])));
     return tableText([columns.map((column) => headers[column] ?? column), ...cells]);
   }

@@ -1,6 +1,6 @@
 /**
  * No union at all, for where neither the kernel's nor that from user space can be had: a container gets a copy of all its files when it is
- * made (engine/whole-tree.ts), which is its tree from then on. Only that has to be mounted, on itself.
+ * made (engine/fill-tree.ts), which is its tree from then on. Only that has to be mounted, on itself.
  */
 import { TsboxError } from '../../errors.ts';
 import type { Step } from '../../plan/step.ts';
