@@ -1,29 +1,17 @@
 /** The union from user space, and containers that move between it and the kernel's overlay. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
-import { type Sandbox, until } from '../system/harness.ts';
+import { until } from '../system/harness.ts';
 import { CHANGE, CHECK, conform, driven, exported, NEEDS, SEEN, sh } from './driver.ts';
+import { killUnion, refuses, refusesFiles, unions } from './unions.ts';
 
 conform('fuse');
 
 const begin = (t: TestContext) => (requires(t, ...NEEDS.fuse) ? driven(t, 'fuse') : undefined);
 const overlay2 = { env: { TSBOX_STORAGE_DRIVER: 'overlay2' } };
-
-/** Processes that serve a mount of this sandbox. */
-function unions({ dataRoot }: Sandbox): number[] {
-  const { stdout } = spawnSync('pgrep', ['-f', `union[.]js .* ${dataRoot}/`], { encoding: 'utf8' });
-  return stdout.split('\n').filter(Boolean).map(Number);
-}
-
-async function killUnion(box: Sandbox): Promise<void> {
-  const [pid, ...more] = unions(box);
-  assert.ok(pid !== undefined && more.length === 0, 'one union');
-  process.kill(pid, 'SIGKILL');
-  await until('its end', () => unions(box).length === 0);
-}
 
 test('fuse: a container goes on under the kernel, and back', (t) => {
   if (!requires(t, ...NEEDS.overlay2)) return;
@@ -67,18 +55,8 @@ test('fuse: a union that is killed: whoever needs files is told, nothing waits, 
   await until('the file', () => box.ok(['logs', 'one']) === 'ready');
   box.ok(['exec', 'one', 'true']);
   await killUnion(box);
-  const refused = (...args: string[]) => {
-    const { status, stderr } = box.tsbox(args, { timeout: 10_000 });
-    assert.notEqual(status, 0, args.join(' '));
-    assert.match(stderr, /ENOTCONN/);
-    assert.match(stderr, /hint: The process that served the files of the container has ended .*"tsbox restart"/);
-  };
-  refused('exec', 'one', 'ls', '/');
-  refused('exec', 'one', '/bin/nosuch');
-  refused('exec', '--workdir', '/tmp', 'one', 'ls');
-  refused('cp', 'one:/file', join(box.directory, 'file'));
-  refused('cp', '/etc/passwd', 'one:/file');
-  refused('export', '--output', join(box.directory, 'tar'), 'one');
+  refusesFiles(box, box.directory);
+  refuses(box, 'export', '--output', join(box.directory, 'tar'), 'one');
   assert.match(box.ok(['ps']), / Up /);
   assert.equal(
     box.ok(['inspect', '--format', '{{.State.Error}}', 'one']),

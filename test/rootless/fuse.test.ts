@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { CHANGE, CHECK, SEEN } from '../conformance/driver.ts';
+import { killUnion, refusesFiles, unions } from '../conformance/unions.ts';
 import { type Requirement, requires } from '../requires.ts';
 import { REPOSITORY, type Result, until } from '../system/harness.ts';
 import { generator } from '../system/store-random.ts';
@@ -32,19 +33,6 @@ const overlay2 = { env: { TSBOX_STORAGE_DRIVER: 'overlay2' } };
 const CHANGES = CHANGE.replace(/mknod [^;]*;/, '');
 const CHECKS = CHECK.replace(' /deep/null;', ';');
 const SEES = SEEN.replace('644 0 0 1 character special file\n', '');
-
-/** Processes that serve a mount of his. */
-function unions({ dataRoot }: User): number[] {
-  const { stdout } = spawnSync('pgrep', ['-f', `union[.]js .* ${dataRoot}/`], { encoding: 'utf8' });
-  return stdout.split('\n').filter(Boolean).map(Number);
-}
-
-async function killUnion(he: User): Promise<void> {
-  const [pid, ...more] = unions(he);
-  assert.ok(pid !== undefined && more.length === 0, 'one union');
-  process.kill(pid, 'SIGKILL');
-  await until('its end', () => unions(he).length === 0);
-}
 
 const placeOf = (he: User, name: string) => he.ok(['inspect', '--format', '{{.GraphDriver.Data.MergedDir}}', name]);
 
@@ -221,17 +209,7 @@ test('rootless fuse: a union that is killed: whoever needs files is told, nothin
   const error = () => he.ok(['inspect', '--format', '{{.State.Error}}', 'one']);
   assert.equal(error(), '');
   await killUnion(he);
-  const refused = (...args: string[]) => {
-    const { status, stderr } = he.tsbox(args, { timeout: 10_000 });
-    assert.notEqual(status, 0, args.join(' '));
-    assert.match(stderr, /ENOTCONN/);
-    assert.match(stderr, /hint: The process that served the files of the container has ended .*"tsbox restart"/);
-  };
-  refused('exec', 'one', 'ls', '/');
-  refused('exec', 'one', '/bin/nosuch');
-  refused('exec', '--workdir', '/tmp', 'one', 'ls');
-  refused('cp', 'one:/file', join(he.home, 'file'));
-  refused('cp', '/etc/passwd', 'one:/file');
+  refusesFiles(he, he.home);
   assert.match(he.ok(['ps']), / Up /);
   assert.equal(error(), 'the process that serves its files has ended');
   // These read what is on disk, which is whole.
