@@ -4,12 +4,12 @@ import { wrapError } from '../errors.ts';
 import { copyMerged } from '../layer/copy-merged.ts';
 import { ownersOutside } from '../layer/owners.ts';
 import { hostRoot } from '../plan/userns.ts';
+import { lockContainer } from '../store/change-container.ts';
 import { readHostConfig } from '../store/containers.ts';
-import { attempt, refusal, removeTree, withoutUmask } from '../store/io.ts';
+import { refusal, removeTree, withoutUmask } from '../store/io.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { noteOwners } from '../store/shifted.ts';
-import { containerDirectory, type Store, shortId, TEMPORARY } from '../store/store.ts';
-import { lock } from '../sys/lock.ts';
+import { type Store, TEMPORARY } from '../store/store.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 import { interruptible } from './interrupt.ts';
 import { mapsOf } from './userns.ts';
@@ -21,7 +21,7 @@ const TURN_MS = 30;
 /** Copies the files of a container that was just made. Who looks at the container meanwhile waits, or is told.
  *  @throws SyscallError, ENOSPC among them; then there is no half a copy */
 export async function fillTree(store: Store, id: string): Promise<void> {
-  const held = attempt(`lock container ${shortId(id)}`, () => lock(containerDirectory(store, id)));
+  const held = lockContainer(store, id);
   try {
     await fillLocked(store, id);
   } finally {

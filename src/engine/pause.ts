@@ -2,11 +2,11 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord, ContainerState } from '../spec/container.ts';
+import { lockContainer } from '../store/change-container.ts';
 import { requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
-import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
-import { lock } from '../sys/lock.ts';
+import { runDirectory, type Store } from '../store/store.ts';
 import { freeze, thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
 
@@ -24,7 +24,7 @@ async function withState<T>(
   work: (record: ContainerRecord, state: ContainerState) => T,
 ): Promise<Awaited<T>> {
   const record = requireContainer(store, name);
-  const held = lock(containerDirectory(store, record.ID));
+  const held = lockContainer(store, record.ID);
   try {
     return await work(record, containerState(store, record, true));
   } finally {

@@ -5,7 +5,7 @@ import { cgroupCleanup, cgroupDirectories } from '../plan/cgroup.ts';
 import type { Step } from '../plan/step.ts';
 import { interpret } from '../runtime/interpret.ts';
 import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
-import { removeContainerFiles } from '../store/change-container.ts';
+import { retireContainer } from '../store/change-container.ts';
 import { findContainerId, readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { collectInPassing } from '../store/gc.ts';
@@ -133,20 +133,32 @@ export async function cleanLeftovers(engine: Engine, id: string): Promise<void> 
   await releaseLeases(engine.store);
 }
 
-/** `gone`: one that was run with --rm is removed by its monitor. `running`: somebody has started it meanwhile. */
-async function cleanUnderLock(engine: Engine, id: string): Promise<'clean' | 'gone' | 'running'> {
+interface Retired {
+  /** What nobody finds any more, to be deleted. */
+  waiting: string[];
+  /** The uppermost layer of its image. */
+  top: string | undefined;
+}
+
+/** Under the container's lock from the last look at it until nobody finds it any more: it is not started in between.
+ *  @returns `gone`: one that was run with --rm is removed by its monitor. `running`: somebody has started it meanwhile. */
+async function retire(engine: Engine, id: string): Promise<Retired | 'gone' | 'running'> {
+  const { store } = engine;
   let held: Lock;
   try {
-    held = lock(containerDirectory(engine.store, id));
+    held = lock(containerDirectory(store, id));
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return 'gone';
     throw error;
   }
   try {
+    // It has waited for who removed it.
+    if (!existsSync(containerDirectory(store, id))) return 'gone';
     await settle(engine, id);
-    if (readRun(engine.store, id) !== undefined && monitorLives(engine.store, id)) return 'running';
+    if (readRun(store, id) !== undefined && monitorLives(store, id)) return 'running';
     await cleanLeftovers(engine, id);
-    return 'clean';
+    const top = readText(`${mountEntry(store, id)}/parent`);
+    return { waiting: retireContainer(store, id), top };
   } finally {
     held.release();
   }
@@ -179,9 +191,8 @@ function readOrDamaged(store: Store, name: string): { record: ContainerRecord; h
 
 /** The container's files, its image's layers when it was the last to use them, and what clients that were killed have left in the
  *  store. */
-function removeFiles(store: Store, id: string, remove: (path: string) => void, image?: string): void {
-  const top = readText(`${mountEntry(store, id)}/parent`);
-  removeContainerFiles(store, id);
+function removeFiles(store: Store, { waiting, top }: Retired, remove: (path: string) => void, image?: string): void {
+  waiting.forEach(removeTree);
   try {
     if (image === undefined || !existsSync(imageFile(store, image))) {
       withStore(store, (locked) => removeUnusedChain(locked, top)).waiting.forEach(remove);
@@ -212,7 +223,8 @@ export async function removeContainer(
   const found = readOrDamaged(store, name);
   if (typeof found === 'string') {
     await endDamaged(engine, found, options.force);
-    if ((await cleanUnderLock(engine, found)) === 'clean') removeFiles(store, found, remove);
+    const retired = await retire(engine, found);
+    if (typeof retired !== 'string') removeFiles(store, retired, remove);
     return;
   }
   const { record, hostConfig } = found;
@@ -220,11 +232,11 @@ export async function removeContainer(
     const state = containerState(store, record);
     if (state.Running && !options.force) throw runs(record.ID, state);
     if (state.Running) await killAndWait(engine, record.ID, state);
-    const cleaned = await cleanUnderLock(engine, record.ID);
-    if (cleaned === 'running') continue;
-    if (cleaned !== 'clean') return;
+    const retired = await retire(engine, record.ID);
+    if (retired === 'running') continue;
+    if (retired === 'gone') return;
     const withVolumes = options.volumes === true || hostConfig.AutoRemove;
-    removeFiles(store, record.ID, remove, record.Image);
+    removeFiles(store, retired, remove, record.Image);
     noteContainer(store, record, 'destroy');
     await unmountVolumes(engine, volumesOf(record));
     if (withVolumes) releaseVolumes(engine, anonymousVolumesOf(record));

@@ -7,14 +7,13 @@ import { interpret } from '../runtime/interpret.ts';
 import { launch } from '../runtime/launch.ts';
 import type { StepDone } from '../runtime/session.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
-import { saveContainer } from '../store/change-container.ts';
+import { lockContainer, saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteMounts } from '../store/events.ts';
 import { beginHealth, isProbed } from '../store/health.ts';
 import { containerState, DIED, foldHeld, readRun } from '../store/state.ts';
 import { containerDirectory, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
-import { lock } from '../sys/lock.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, containerSession, noteResize } from './attach.ts';
 import { cgroupsPath } from './cgroup-path.ts';
@@ -206,7 +205,7 @@ async function removeUnstarted(engine: Engine, id: string): Promise<void> {
  *  @throws TsboxError with an exit code of 125, 126 or 127; nothing of the attempt stays behind */
 export async function startContainer(engine: Engine, name: string, options: StartOptions = {}): Promise<Session> {
   const { ID } = requireContainer(engine.store, name);
-  const held = lock(containerDirectory(engine.store, ID));
+  const held = lockContainer(engine.store, ID);
   let attempted = false;
   try {
     await settle(engine, ID);

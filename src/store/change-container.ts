@@ -1,10 +1,10 @@
-/** Containers on disk: what changes and removes them. A container's lock is flock(2) on its directory; whoever needs the store's lock
- *  too takes that first. */
+/** Containers on disk: what changes and removes them. A container's lock is flock(2) on its directory. Whoever needs the store's lock too
+ *  takes the container's first: a start holds it throughout, and needs the store's for its volumes. */
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import { isErrno } from '../errors.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
-import { withLock } from '../sys/lock.ts';
+import { type Lock, lock } from '../sys/lock.ts';
 import { noSuchContainer, readContainer, recordText } from './containers.ts';
 import { attempt, removeTree, unlessGone } from './io.ts';
 import { sharingStore } from './lock.ts';
@@ -12,12 +12,24 @@ import { checkName, nameConflict, nameTarget, recheckName, releaseName, reserveN
 import { retireRwLayer } from './rw-layers.ts';
 import { containerDirectory, REMOVING, runDirectory, type Store, shortId } from './store.ts';
 
-/** Runs `work` while no other process changes this container. Hold it for milliseconds. The removal of a container waits for nobody, so
- *  it may be gone before or during it. @throws ERR_TSBOX_NOT_FOUND when it is gone, SyscallError */
+/** Runs `work` while no other process changes or removes this container. Hold it for milliseconds. One that was run with --rm is removed
+ *  by its monitor, which waits for nobody. @throws ERR_TSBOX_NOT_FOUND when it is gone, SyscallError */
 export function withContainer<T>(store: Store, id: string, work: () => T): T {
+  const held = lockContainer(store, id);
+  try {
+    return work();
+  } catch (error) {
+    throw isErrno(error, 'ENOENT') && !existsSync(containerDirectory(store, id)) ? noSuchContainer(shortId(id)) : error;
+  } finally {
+    held.release();
+  }
+}
+
+/** The same lock for work that waits. @throws ERR_TSBOX_NOT_FOUND when the container is gone, SyscallError */
+export function lockContainer(store: Store, id: string): Lock {
   const path = containerDirectory(store, id);
   try {
-    return attempt(`lock container ${shortId(id)}`, () => withLock(path, 'exclusive', work));
+    return attempt(`lock container ${shortId(id)}`, () => lock(path));
   } catch (error) {
     throw isErrno(error, 'ENOENT') && !existsSync(path) ? noSuchContainer(shortId(id)) : error;
   }
@@ -41,25 +53,26 @@ export function renameContainer(store: Store, id: string, newName: string): Cont
   const name = newName.replace(/^\//, '');
   checkName(name);
   for (;;) {
-    const renamed = sharingStore(store, () => {
-      const record = readContainer(store, id);
-      if (record.Name === `/${name}`) throw nameConflict(name, id);
-      if (!reserveName(store, name, id)) return undefined;
-      try {
-        return withContainer(store, id, () => {
-          const changed = { ...readContainer(store, id), Name: `/${name}` };
-          saveContainer(store, changed);
-          releaseName(store, record.Name.slice(1), id);
-          return changed;
-        });
-      } catch (error) {
-        releaseName(store, name, id);
-        throw error;
-      }
-    });
+    const renamed = withContainer(store, id, () => sharingStore(store, () => renameHeld(store, id, name)));
     if (renamed !== undefined) return renamed;
     const holder = recheckName(store, name);
     if (holder !== undefined) throw nameConflict(name, holder);
+  }
+}
+
+/** @returns undefined when the name is taken */
+function renameHeld(store: Store, id: string, name: string): ContainerRecord | undefined {
+  const record = readContainer(store, id);
+  if (record.Name === `/${name}`) throw nameConflict(name, id);
+  if (!reserveName(store, name, id)) return undefined;
+  try {
+    const changed = { ...record, Name: `/${name}` };
+    saveContainer(store, changed);
+    releaseName(store, record.Name.slice(1), id);
+    return changed;
+  } catch (error) {
+    releaseName(store, name, id);
+    throw error;
   }
 }
 
@@ -69,11 +82,12 @@ function namesOf(store: Store, id: string): string[] {
 }
 
 /**
- * Removes a container that does not run: name, files, read-write layer, and what is left in the run root. Also one whose record is
- * damaged or that was removed in part. Idempotent.
+ * Takes a container that does not run out of use: its name, its files, its read-write layer. Also one whose record is damaged or that was
+ * removed in part. For who holds the container's lock, so that nobody starts it meanwhile. Idempotent.
+ * @returns what is to be given to `removeTree` without the lock, what is left in the run root among it
  * @throws SyscallError EBUSY while its tree is mounted: then it is still there
  */
-export function removeContainerFiles(store: Store, id: string): void {
+export function retireContainer(store: Store, id: string): string[] {
   const retired = containerDirectory(store, id) + REMOVING;
   const waiting = sharingStore(store, () => {
     const directories = retireRwLayer(store, id);
@@ -83,5 +97,10 @@ export function removeContainerFiles(store: Store, id: string): void {
     for (const name of namesOf(store, id)) releaseName(store, name, id);
     return directories;
   });
-  for (const path of [...waiting, retired, runDirectory(store, id)]) removeTree(path);
+  return [...waiting, retired, runDirectory(store, id)];
+}
+
+/** Removes a container that does not run, and that nobody starts. Throws as {@link retireContainer}. */
+export function removeContainerFiles(store: Store, id: string): void {
+  for (const path of retireContainer(store, id)) removeTree(path);
 }
