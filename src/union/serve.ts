@@ -18,6 +18,7 @@ import {
   u32,
   u64,
 } from './exchange.ts';
+import { tellFailure } from './failures.ts';
 import { copyFileRange, fallocate, fsync, fsyncDirectory, ioctl, lseek, open, read, release, write } from './files.ts';
 import { closeIdle } from './handles.ts';
 import { lookup } from './lookup.ts';
@@ -144,17 +145,20 @@ const HANDLERS: Readonly<Record<number, Handler>> = {
 const handlers: (Handler | undefined)[] = [];
 for (const [op, handler] of Object.entries(HANDLERS)) handlers[Number(op)] = handler;
 
-/** Answers one request. @returns false when the file system is unmounted */
+/** Nothing can be served any more. */
+class DeviceError extends Error {}
+
+/** Answers one request. @returns false when the file system is unmounted @throws DeviceError; else what a handler throws, unanswered */
 export function serveOne(union: Union): boolean {
   const { device } = union;
-  union.directories.trim();
   const length = quickly.read(device, input.address, input.bytes.length);
   if (length < 0) {
     if (length === E.NODEV) return false;
     // A request that was taken back meanwhile, or a signal.
     if (length === E.NOENT || length === E.INTR || length === E.AGAIN) return true;
-    throw new Error(`read /dev/fuse: errno ${-length}`);
+    throw new DeviceError(`read /dev/fuse: errno ${-length}`);
   }
+  union.directories.trim();
   const handler = handlers[requestOp()];
   const result = handler === undefined ? E.NOSYS : handler(union);
   if (result !== NO_ANSWER) answer(device, result);
@@ -173,6 +177,17 @@ function answer(device: number, result: number): void {
   quickly.write(device, output.address, size);
 }
 
+/** Answers requests until the file system is unmounted. What nobody expected of one ends that one, with EIO, and not the files of all.
+ *  @throws DeviceError */
 export function serve(union: Union): void {
-  while (serveOne(union));
+  for (;;) {
+    try {
+      while (serveOne(union));
+      return;
+    } catch (error) {
+      if (error instanceof DeviceError) throw error;
+      answer(union.device, E.IO);
+      tellFailure(union, requestOp(), error);
+    }
+  }
 }
