@@ -7,7 +7,7 @@ import { containerState } from '../store/state.ts';
 import { askSuccession } from '../store/successor.ts';
 import type { Engine } from './open.ts';
 import { startDetached } from './start.ts';
-import { stopContainer } from './stop.ts';
+import { type StopOptions, stopContainer } from './stop.ts';
 
 /** One that is removed when it has ended is not, this time. */
 function keep({ store }: Engine, name: string): void {
@@ -20,13 +20,12 @@ function keep({ store }: Engine, name: string): void {
 }
 
 /** Also one that does not run is started.
- *  @param seconds as in stopContainer
  *  @throws ERR_TSBOX_NOT_FOUND; what stopping or starting throws, in Docker's frame */
-export async function restartContainer(engine: Engine, name: string, seconds?: number): Promise<void> {
+export async function restartContainer(engine: Engine, name: string, options?: StopOptions): Promise<void> {
   const { ID: id } = requireContainer(engine.store, name);
   try {
     keep(engine, id);
-    await stopContainer(engine, id, seconds);
+    await stopContainer(engine, id, options);
     await startDetached(engine, id);
     noteContainer(engine.store, requireContainer(engine.store, id), 'restart');
   } catch (error) {

@@ -19,7 +19,7 @@ const SIGKILL = 9;
 const SIGTERM = 'SIGTERM';
 const DEFAULT_TIMEOUT = 10;
 
-/** Is the process to end with this signal, as Docker sees it? Then it goes on if it was paused, and no restart policy brings it back. */
+/** Is the process to end with this signal, as Docker sees it, when nobody has said so? */
 function endsIt(record: ContainerRecord, signal: number): boolean {
   const { StopSignal = '' } = record.Config;
   return signal === SIGKILL || StopSignal === '' || parseSignal(StopSignal) === signal;
@@ -36,7 +36,7 @@ function ifWritable(note: () => void): void {
 
 /** Notes that somebody has ended it, before the signal is sent: its end may come at once.
  *  @returns false when there is no process to send a signal to: it was between two runs and stays as it is */
-function noteSignal({ store }: Engine, id: string, signal: number): boolean {
+function noteSignal({ store }: Engine, id: string, ends: boolean): boolean {
   return withContainer(store, id, () => {
     const record = readContainer(store, id);
     const state = containerState(store, record, true);
@@ -52,21 +52,22 @@ function noteSignal({ store }: Engine, id: string, signal: number): boolean {
     }
     // One that is removed at its end, which has no record of its start, has a successor only to be kept, or to be removed by another name.
     if (record.HasBeenStartedBefore) {
-      if (endsIt(record, signal)) callOffSuccession(store, id);
+      if (ends) callOffSuccession(store, id);
       if (record.HasBeenManuallyStopped !== true) ifWritable(() => saveContainer(store, noted));
     }
     return true;
   });
 }
 
-function signalContainer(engine: Engine, record: ContainerRecord, signal: number): boolean {
+/** @param ends is the process to end with it? Then it goes on if it was paused, and no restart policy brings it back. */
+function signalContainer(engine: Engine, record: ContainerRecord, signal: number, ends: boolean): boolean {
   const { store } = engine;
-  if (!noteSignal(engine, record.ID, signal)) return true;
+  if (!noteSignal(engine, record.ID, ends)) return true;
   const pid = containerState(store, record).Pid;
   if (pid <= 0) return false;
   const sent = sendSignal(pid, signal, () => containerState(store, record).Pid === pid);
   if (sent) noteContainer(store, record, 'kill', { signal: String(signal) });
-  if (sent && endsIt(record, signal)) {
+  if (sent && ends) {
     thaw(store, record.ID);
     forgetPause(store, record.ID);
   }
@@ -78,7 +79,7 @@ function signalContainer(engine: Engine, record: ContainerRecord, signal: number
 export function killContainer(engine: Engine, name: string, signal: number): void {
   try {
     const record = requireContainer(engine.store, name);
-    if (!signalContainer(engine, record, signal)) {
+    if (!signalContainer(engine, record, signal, endsIt(record, signal))) {
       throw new TsboxError('ERR_TSBOX_CONFLICT', `Container ${record.ID} is not running`);
     }
   } catch (error) {
@@ -86,19 +87,25 @@ export function killContainer(engine: Engine, name: string, signal: number): voi
   }
 }
 
+export interface StopOptions {
+  /** How long to wait before it is killed; -1 waits without end; the container's own timeout, else 10, when absent. */
+  seconds?: number | undefined;
+  /** What asks it to end; the container's own stop signal, else SIGTERM, when absent. */
+  signal?: number | undefined;
+}
+
 /** Asks with the stop signal, then kills. One that does not run is left alone; one that waits to be restarted is not. Done too when it is
- *  removed meanwhile, as `--rm` does.
- *  @param seconds how long to wait in between; -1 waits without end; the container's own timeout, else 10, when absent
+ *  removed meanwhile, as `--rm` does. No restart policy brings it back, whichever signal it was.
  *  @throws ERR_TSBOX_NOT_FOUND */
-export async function stopContainer(engine: Engine, name: string, seconds?: number): Promise<void> {
+export async function stopContainer(engine: Engine, name: string, options: StopOptions = {}): Promise<void> {
   const record = requireContainer(engine.store, name);
   const state = containerState(engine.store, record);
   if (!state.Running) return;
-  const timeout = seconds ?? record.Config.StopTimeout ?? DEFAULT_TIMEOUT;
+  const timeout = options.seconds ?? record.Config.StopTimeout ?? DEFAULT_TIMEOUT;
   const ended = (state.Restarting ? Promise.resolve(0) : waitContainer(engine, record.ID)).catch(unlessRemoved);
   try {
-    signalContainer(engine, record, parseSignal(record.Config.StopSignal || SIGTERM));
-    if (timeout >= 0 && (await isLate(ended, timeout))) signalContainer(engine, record, SIGKILL);
+    signalContainer(engine, record, options.signal ?? parseSignal(record.Config.StopSignal || SIGTERM), true);
+    if (timeout >= 0 && (await isLate(ended, timeout))) signalContainer(engine, record, SIGKILL, true);
   } catch (error) {
     unlessRemoved(error);
   }

@@ -131,6 +131,26 @@ test('life: stop, kill, wait', async (t) => {
     await box.quick(['stop', 'usr1']);
     assert.equal(state(box, 'usr1', 'ExitCode'), '9');
   });
+  await t.test('stop -s and restart -s send that signal instead; a stop is one whichever it was', async () => {
+    const script = 'trap "exit 8" TERM; trap "exit 9" USR1; echo ready; while :; do sleep 0.05; done';
+    await runReady(box, 'asked', script, '--stop-signal', 'USR1', '--restart', 'always');
+    assert.equal(await box.quick(['stop', '-s', 'TERM', 'asked']), 'asked');
+    assert.deepEqual([state(box, 'asked'), state(box, 'asked', 'ExitCode')], ['exited', '8']);
+    box.ok(['start', 'asked']);
+    await until('its traps', () => box.tsbox(['logs', 'asked']).stdout === 'ready\nready\n');
+    const pid = state(box, 'asked', 'Pid');
+    assert.equal(box.ok(['restart', '--signal', '15', 'asked']), 'asked');
+    assert.notEqual(state(box, 'asked', 'Pid'), pid);
+    const since = ['events', '--since', '1h', '--until', '0s', '--filter', 'container=asked'];
+    const codes = box.ok([...since, '--filter', 'event=die', '--format', '{{.Actor.Attributes.exitCode}}']);
+    assert.equal(codes, '8\n8');
+    for (const verb of ['stop', 'restart']) {
+      const bad = await box.said([verb, '-s', 'NOPE', 'asked']);
+      assert.deepEqual([bad.status, bad.stderr.split('\n')[0]], [1, 'tsbox: invalid signal: NOPE']);
+    }
+    await box.quick(['stop', '--signal', 'KILL', 'asked']);
+    assert.deepEqual([state(box, 'asked'), state(box, 'asked', 'ExitCode')], ['exited', '137']);
+  });
   await t.test('kill -s sends any signal, by name or number', async () => {
     await runReady(
       box,
