@@ -2,7 +2,7 @@
 import type { ObjectType } from '../engine/inspect.ts';
 import { FLAG_ERROR, UsageError } from './args.ts';
 import { command } from './command.ts';
-import { print } from './output.ts';
+import { complain, print } from './output.ts';
 import { report } from './report.ts';
 
 const TYPES: readonly ObjectType[] = ['container', 'image', 'network', 'volume'];
@@ -16,14 +16,22 @@ export const verb = command({
   count: [1, Number.POSITIVE_INFINITY],
   flags: {
     format: { kind: 'string', short: 'f', help: "'json', or a Go template for each object" },
+    size: {
+      kind: 'bool',
+      short: 's',
+      help: 'Show how much a container has written, and how much it is with its image',
+    },
     type: { kind: 'string', help: "Look for a 'container', an 'image', a 'network' or a 'volume' only" },
   },
-  unsupported: 'size/s',
-  async run(context, { format, type }, names) {
+  async run(context, { format, size, type }, names) {
     if (!isType(type)) throw new UsageError(`${JSON.stringify(type)} is not a type: ${TYPES.join(', ')}`, FLAG_ERROR);
     const engine = await context.engine();
     const { inspectObject } = await import('../engine/inspect.ts');
-    return inspectAll(names, format, (name) => inspectObject(engine, name, type));
+    return inspectAll(names, format, (name) => {
+      const found = inspectObject(engine, name, { type, size });
+      if (size && found.type !== 'container') complain(`WARNING: --size ignored for ${found.type}\n`);
+      return found.object;
+    });
   },
 });
 

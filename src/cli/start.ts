@@ -57,9 +57,8 @@ export async function attachAs(
   open: (size?: { rows: number; columns: number }) => Promise<Session>,
 ): Promise<number> {
   const { inspectObject } = await import('../engine/inspect.ts');
-  const { Config } = inspectObject(await context.engine(), name, 'container') as {
-    Config: { Tty: boolean; OpenStdin: boolean };
-  };
+  const { object } = inspectObject(await context.engine(), name, { type: 'container' });
+  const { Config } = object as { Config: { Tty: boolean; OpenStdin: boolean } };
   const attachment = {
     tty: Config.Tty,
     stdin: wanted.stdin && Config.OpenStdin,

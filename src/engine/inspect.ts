@@ -8,6 +8,7 @@ import { findImage } from '../store/images.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
 import { readVolume } from '../store/volumes.ts';
+import { containerSize } from './disk-usage.ts';
 import { HOST_CONFIG_DEFAULTS } from './inspect-defaults.ts';
 import { inspectImage } from './inspect-image.ts';
 import { shownLinks } from './links.ts';
@@ -31,7 +32,13 @@ function graphDriver(name: string, layer: RwLayer) {
   };
 }
 
-function inspectContainer(engine: Engine, record: ContainerRecord): object {
+/** Bytes that it has written, and those with its image. */
+function shownSize(engine: Engine, record: ContainerRecord) {
+  const { written, withImage } = containerSize(engine, record);
+  return { SizeRw: written, SizeRootFs: withImage };
+}
+
+function inspectContainer(engine: Engine, record: ContainerRecord, size: boolean): object {
   const { store } = engine;
   const now = containerState(store, record);
   const { Status, ...state } = now;
@@ -65,6 +72,7 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
       ...(hostConfig.Links !== undefined && { Links: shownLinks(store, record.Name, hostConfig.Links) }),
     },
     GraphDriver: graphDriver(record.Driver, layer),
+    ...(size && shownSize(engine, record)),
     Mounts: Object.values(record.MountPoints).map(shownMount),
     Config: record.Config,
     NetworkSettings: networkSettings(store, record, hostConfig, now),
@@ -73,24 +81,35 @@ function inspectContainer(engine: Engine, record: ContainerRecord): object {
 
 export type ObjectType = 'container' | 'image' | 'network' | 'volume';
 
-/** A container by that name, else an image, else a network, else a volume; `type` asks for one of them only.
- *  @throws ERR_TSBOX_NOT_FOUND */
-export function inspectObject(engine: Engine, name: string, type?: ObjectType): object {
+export interface InspectOptions {
+  /** Look for one of these only. */
+  type?: ObjectType | undefined;
+  /** Of a container, how much it has written too; that takes a look at every file of it. */
+  size?: boolean;
+}
+
+/** A container by that name, else an image, else a network, else a volume. @throws ERR_TSBOX_NOT_FOUND */
+export function inspectObject(
+  engine: Engine,
+  name: string,
+  { type, size = false }: InspectOptions = {},
+): { type: ObjectType; object: object } {
   if (type === undefined || type === 'container') {
     const record = findContainer(engine.store, name);
-    if (record !== undefined) return inspectContainer(engine, record);
+    if (record !== undefined) return { type: 'container', object: inspectContainer(engine, record, size) };
   }
   if (type === undefined || type === 'image') {
     const image = findImage(engine.store, name);
-    if (image !== undefined) return inspectImage(engine, image);
+    if (image !== undefined) return { type: 'image', object: inspectImage(engine, image) };
   }
   const isVolume = (type === undefined || type === 'volume') && readVolume(engine.store, name) !== undefined;
   if (type === undefined || type === 'network') {
     const network = found(() => inspectNetwork(engine, name));
     // A volume's name may be how the id of some network begins.
-    if (network !== undefined && (!isVolume || [network.Name, network.Id].includes(name))) return network;
+    if (network !== undefined && (!isVolume || [network.Name, network.Id].includes(name)))
+      return { type: 'network', object: network };
   }
-  if (isVolume) return inspectVolume(engine, name);
+  if (isVolume) return { type: 'volume', object: inspectVolume(engine, name) };
   const kind = type === undefined ? 'object' : type;
   throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such ${kind}: ${name}`);
 }
