@@ -15,6 +15,7 @@ import { readFollowed, saveFollowed } from '../store/successor.ts';
 import { builtFile } from '../sys/built-file.ts';
 import { lock } from '../sys/lock.ts';
 import { execve } from '../sys/process.ts';
+import { processAge } from '../sys/process-age.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
 import { releaseLeases } from './network-mode.ts';
 import type { Engine } from './open.ts';
@@ -59,7 +60,8 @@ async function finish(store: Store, id: string): Promise<void> {
   await releaseLeases(store);
 }
 
-/** Decides, and puts the decision on record.
+/** Decides, and puts the decision on record. How long the run lasted is told by our own age, since we were its monitor: not by two times of
+ *  day, for a clock may have been set in between. What cleaning up took counts too.
  *  @returns milliseconds until the next start; `finished` when there is none */
 async function decide({ store }: Engine, id: string): Promise<number | 'finished'> {
   const record = readContainer(store, id);
@@ -70,7 +72,7 @@ async function decide({ store }: Engine, id: string): Promise<number | 'finished
       ? undefined
       : nextRestart(readHostConfig(store, id), {
           exitCode: exit.ExitCode,
-          ran: Date.parse(exit.FinishedAt) - Date.parse(record.State.StartedAt),
+          ran: processAge(process.pid) ?? 0,
           restarts: record.RestartCount,
           manuallyStopped: record.HasBeenManuallyStopped === true,
           delay: succession.Delay,

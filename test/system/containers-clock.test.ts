@@ -78,3 +78,24 @@ test('clock: set back while a container writes, nothing of its log is lost', asy
   assert.equal(box.ok(['logs', '--until', moved(late.time, 1), 'one']), 'late');
   await box.quick(['rm', 'one']);
 });
+
+test('clock: set by hours, the delay of a restart goes by how long the run was', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const script = 'while [ ! -e /go ]; do sleep 0.02; done; rm /go; exit 1';
+  const id = box.ok(['run', '--detach', '--name', 'one', '--restart', 'always', box.image(), 'sh', '-c', script]);
+  const record = join(box.dataRoot, 'containers', id, 'config.v2.json');
+  const recorded = () => JSON.parse(readFileSync(record, 'utf8'));
+  const delays: number[] = [];
+  for (const [run, hours] of [0, -6, 6, -6].entries()) {
+    await until(`run ${run}`, () => recorded().RestartCount === run && recorded().State.Pid > 0, 20_000);
+    const asked = readFileSync(join(box.runRoot, id, 'successor.json'), 'utf8');
+    delays.push(JSON.parse(asked).Delay);
+    const { State, ...rest } = recorded();
+    const StartedAt = moved(State.StartedAt, hours);
+    writeFileSync(record, JSON.stringify({ ...rest, State: { ...State, StartedAt } }));
+    box.tsbox(['exec', 'one', 'touch', '/go']); // may be killed by the end that it brings about
+  }
+  assert.deepEqual(delays, [0, 100, 200, 400]);
+  await box.quick(['rm', '--force', 'one']);
+});
