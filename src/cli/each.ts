@@ -1,6 +1,5 @@
 /** Verbs that take many names: one that goes wrong does not keep the others from being done. */
 import { print } from './output.ts';
-import { report } from './report.ts';
 
 /** Prints what `act` gives for each name; reports each error.
  *  @returns the exit code: 1 when there was an error */
@@ -10,7 +9,7 @@ export async function forEach(names: readonly string[], act: (name: string) => P
     try {
       print(await act(name));
     } catch (error) {
-      report(error);
+      (await import('./report.ts')).report(error);
       code = 1;
     }
   }

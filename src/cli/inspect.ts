@@ -3,7 +3,6 @@ import type { ObjectType } from '../engine/inspect.ts';
 import { FLAG_ERROR, UsageError } from './args.ts';
 import { command } from './command.ts';
 import { complain, print } from './output.ts';
-import { report } from './report.ts';
 
 const TYPES: readonly ObjectType[] = ['container', 'image', 'network', 'volume'];
 
@@ -54,6 +53,6 @@ export async function inspectAll(
   }
   if (template !== undefined) print(found.map((object) => `${template(object)}\n`).join(''));
   else print(`${JSON.stringify(found, null, format === 'json' ? 0 : 4)}\n`);
-  for (const error of errors) report(error);
+  for (const error of errors) (await import('./report.ts')).report(error);
   return errors.length > 0 ? 1 : 0;
 }

@@ -2,7 +2,6 @@
 import { TsboxError } from '../errors.ts';
 import { command } from './command.ts';
 import { forEach } from './each.ts';
-import { report } from './report.ts';
 
 export const verb = command({
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
@@ -22,7 +21,7 @@ export const verb = command({
       } catch (error) {
         // As Docker: with -f it is enough that the container is not there.
         if (!options.force || !(error instanceof TsboxError) || error.code !== 'ERR_TSBOX_NOT_FOUND') throw error;
-        report(error);
+        (await import('./report.ts')).report(error);
         return '';
       }
       return `${name}\n`;

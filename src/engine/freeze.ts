@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import type { CgroupHierarchy } from '../spec/host.ts';
 import { type Store, shortId } from '../store/store.ts';
+import { monotonicMs } from '../sys/clock.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 
 /** How one version of cgroups is told, and how it says that it is done. */
@@ -54,8 +55,8 @@ function findFreezers(store: Store, id: string): Freezer[] {
 }
 
 async function untilFrozen(freezer: Freezer): Promise<void> {
-  for (const end = performance.now() + PATIENCE_MS; !freezer.isFrozen(); await sleep(POLL_MS)) {
-    if (performance.now() > end)
+  for (const end = monotonicMs() + PATIENCE_MS; !freezer.isFrozen(); await sleep(POLL_MS)) {
+    if (monotonicMs() > end)
       throw new TsboxError('ERR_TSBOX_CONFLICT', `some processes do not stop within ${PATIENCE_MS / 1000} s`);
   }
 }

@@ -24,6 +24,7 @@ import {
 } from '../store/store.ts';
 import { callOffSuccession } from '../store/successor.ts';
 import { removeUnusedChain } from '../store/unused-layers.ts';
+import { monotonicMs } from '../sys/clock.ts';
 import { isLocked, type Lock, lock } from '../sys/lock.ts';
 import { sendSignal } from '../sys/pidfd.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
@@ -81,6 +82,7 @@ function umountSteps(engine: Engine, id: string): Step[] {
 }
 
 function processesIn(directory: string): number[] {
+  if (!existsSync(directory)) return []; // as a rule there is none: to catch an error for each would be slow
   try {
     return readFileSync(`${directory}/cgroup.procs`, 'utf8').split('\n').filter(Boolean).map(Number);
   } catch {
@@ -90,9 +92,8 @@ function processesIn(directory: string): number[] {
 
 /** Kills what is left in the container's cgroups. A monitor that is killed takes the first process with it, but not one that has
  *  executed a setuid file since. @see prctl(2), PR_SET_PDEATHSIG */
-async function killStragglers(store: Store, id: string): Promise<void> {
-  const directories = cgroupDirectories(containerCgroup(store, id), containerFacts(store, id));
-  for (const end = performance.now() + PATIENCE_MS; performance.now() < end; ) {
+async function killStragglers(store: Store, id: string, directories: readonly string[]): Promise<void> {
+  for (const end = monotonicMs() + PATIENCE_MS; monotonicMs() < end; ) {
     const pids = new Set(directories.flatMap(processesIn));
     if (pids.size === 0) return;
     for (const pid of pids) {
@@ -110,16 +111,17 @@ async function killStragglers(store: Store, id: string): Promise<void> {
 /** What serves the files of a container without root ends when that has ended. Whoever mounts them next may be another driver. */
 async function unionEnds(store: Store, id: string): Promise<void> {
   const lock = unionLock(store, id);
-  for (const end = performance.now() + PATIENCE_MS; performance.now() < end && isLocked(lock, 'shared'); )
+  for (const end = monotonicMs() + PATIENCE_MS; monotonicMs() < end && isLocked(lock, 'shared'); )
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
 }
 
 /** What a monitor that was killed could not clean up: processes, cgroups, mount, run directory. */
 export async function cleanLeftovers(engine: Engine, id: string): Promise<void> {
-  await killStragglers(engine.store, id);
+  const [cgroup, facts] = [containerCgroup(engine.store, id), containerFacts(engine.store, id)];
+  await killStragglers(engine.store, id, cgroupDirectories(cgroup, facts));
   await unionEnds(engine.store, id);
   interpret([
-    ...cgroupCleanup(containerCgroup(engine.store, id), containerFacts(engine.store, id)),
+    ...cgroupCleanup(cgroup, facts),
     ...umountSteps(engine, id),
     ...mappedLeftovers(engine.store, id),
     ...shmCleanup(engine, id, { IpcMode: 'shareable' }),
@@ -172,7 +174,7 @@ async function endDamaged({ store }: Engine, id: string, force: boolean): Promis
   callOffSuccession(store, id);
   sendSignal(run.Pid, SIGKILL, () => readRun(store, id)?.Pid === run.Pid && monitorLives(store, id));
   thaw(store, id);
-  for (const end = performance.now() + PATIENCE_MS; performance.now() < end && monitorLives(store, id); )
+  for (const end = monotonicMs() + PATIENCE_MS; monotonicMs() < end && monitorLives(store, id); )
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
 }
 

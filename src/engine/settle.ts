@@ -1,6 +1,7 @@
 /** Before a container is started or removed: nobody is in the middle of its start or end. */
 import { monitorLives, readRun } from '../store/state.ts';
 import { isFollowed } from '../store/successor.ts';
+import { monotonicMs } from '../sys/clock.ts';
 import type { Engine } from './open.ts';
 
 const PATIENCE_MS = 10_000;
@@ -9,7 +10,7 @@ const POLL_MS = 5;
 /** Waits while a monitor lives and its container does not run: then it is about to start it, for a client that was killed meanwhile, or
  *  it cleans up. Its successor is not waited for: that waits for us. Gives up after ten seconds: what is to be done next then meets what is in its way. */
 export async function settle({ store }: Engine, id: string): Promise<void> {
-  for (const end = performance.now() + PATIENCE_MS; performance.now() < end; ) {
+  for (const end = monotonicMs() + PATIENCE_MS; monotonicMs() < end; ) {
     if (!monitorLives(store, id) || readRun(store, id) !== undefined || isFollowed(store, id)) return;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

@@ -1,6 +1,6 @@
 /** A client's connection to a monitor. @see docs/monitor.md */
 import { closeSync, openSync } from 'node:fs';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { TsboxError } from '../errors.ts';
 import { connectUnix, duplicate } from '../sys/socket.ts';
 import { encodeFrame, FROM_MONITOR, frameReader, TO_MONITOR } from './frames.ts';
@@ -80,6 +80,7 @@ function frameHandler(state: State, socket: Socket, handlers: Handlers): (type: 
 /** Two of Node's sockets for one connection. Node gives up a socket as a whole when a write meets EPIPE, and with it would go the last
  *  words of a monitor that has left already. */
 function streams(fd: number): { incoming: Socket; outgoing: Socket } {
+  const { Socket } = process.getBuiltinModule('node:net'); // slow to load, and not every verb that imports this connects
   const outgoing = new Socket({ fd: duplicate(fd), readable: false, writable: true });
   const incoming = new Socket({ fd, readable: true, writable: false });
   for (const socket of [incoming, outgoing]) socket.on('error', () => {});

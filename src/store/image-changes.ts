@@ -1,15 +1,5 @@
 /** Images in the store: what changes them. Every function here works under the store's lock, for milliseconds. */
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { parseImageConfig } from '../spec/oci-image-schema.ts';
 import { familiarName, familiarString, isTag, parseReference, type Reference } from '../spec/reference.ts';
@@ -182,13 +172,4 @@ export function dropImage({ store }: Locked, id: string): void {
       if (imageParent(store, child) === id) rmSync(`${imageMetadata(store, child)}/parent`, { force: true });
     }
   });
-}
-
-/** Metadata of images that are not there: what a process left that was killed. */
-export function orphanMetadata(store: Store): string[] {
-  const known = new Set(imageIds(store).map((id) => id.slice(7)));
-  const directory = `${store.images}/imagedb/metadata/sha256`;
-  return readdirSync(directory)
-    .filter((hex) => !known.has(hex))
-    .map((hex) => `${directory}/${hex}`);
 }

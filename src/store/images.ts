@@ -172,3 +172,12 @@ export function imageChildren(store: Store): Map<string, string[]> {
   }
   return children;
 }
+
+/** Metadata of images that are not there: what a process left that was killed. */
+export function orphanMetadata(store: Store): string[] {
+  const known = new Set(imageIds(store).map((id) => id.slice(7)));
+  const directory = `${store.images}/imagedb/metadata/sha256`;
+  return readdirSync(directory)
+    .filter((hex) => !known.has(hex))
+    .map((hex) => `${directory}/${hex}`);
+}

@@ -28,6 +28,15 @@ export function requireBuiltFile(name: string): string {
   });
 }
 
+/** The path of a file of a package that npm has installed, here or, when tsbox is itself a dependency, above. Node's own search asks for
+ *  packages' descriptions and each folder's way besides: 0.5 to 2 ms.
+ *  @throws ERR_TSBOX_EXECUTOR when it is not there */
+export function requireBinary(file: string): string {
+  const path = above(join('node_modules', file));
+  if (path !== undefined) return path;
+  throw new TsboxError('ERR_TSBOX_EXECUTOR', `find node_modules/${file}`, { hint: 'Install it with `npm install`.' });
+}
+
 /** The path of a program in bin/. @throws ERR_TSBOX_EXECUTOR when it is not there */
 export function requireProgram(name: string): string {
   const path = above(join('bin', name));

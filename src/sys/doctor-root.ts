@@ -1,5 +1,4 @@
 /** What a file system allows, tried in a directory that is made for it and taken away again. */
-import { spawn } from 'node:child_process';
 import {
   accessSync,
   closeSync,
@@ -16,6 +15,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Outcome, RootFacts } from '../spec/doctor.ts';
+import { monotonicMs } from './clock.ts';
 import { outcomeOf, textOf } from './doctor.ts';
 import { bind, refuse } from './ffi.ts';
 import { fileSystemOf } from './file-system.ts';
@@ -101,15 +101,16 @@ const PATIENCE_MS = 9_000;
 /** Tries an idmapped mount of `at`, which is attached nowhere. Needs root, and a process in another user namespace, which ends with it.
  *  @see mount_setattr(2), MOUNT_ATTR_IDMAP */
 export function idmapOutcome(at: string): Outcome {
+  const { spawn } = process.getBuiltinModule('node:child_process'); // slow to load, and only asked where volumes are mapped
   const holder = spawn('unshare', ['--user', '--map-root-user', 'sleep', '10'], { stdio: 'ignore' });
   holder.on('error', () => {});
   const own = linkOf('/proc/self/ns/user');
   try {
     if (holder.pid === undefined) return 'untried';
     const path = `/proc/${holder.pid}/ns/user`;
-    const end = performance.now() + PATIENCE_MS;
+    const end = monotonicMs() + PATIENCE_MS;
     while (linkOf(path) === own || !hasMap(holder.pid)) {
-      if (performance.now() > end || hasEnded(holder.pid)) return 'untried';
+      if (monotonicMs() > end || hasEnded(holder.pid)) return 'untried';
       pause(1);
     }
     const namespace = openSync(path, 'r');

@@ -1,5 +1,4 @@
 /** Facts for `tsbox doctor` that a file, a library or a harmless system call tells. Nothing is changed. */
-import { spawnSync } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { SyscallError } from '../errors.ts';
@@ -185,6 +184,7 @@ export function readFacts(): Omit<
 
 /** The version of the plan that a built executor speaks; undefined when it cannot be started. */
 export function executorVersion(path: string): number | undefined {
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
   const { stdout, status } = spawnSync(path, ['--version'], { encoding: 'utf8', timeout: 5000 });
   const version = Number(stdout);
   return status === 0 && Number.isInteger(version) ? version : undefined;

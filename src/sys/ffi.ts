@@ -7,10 +7,9 @@
  *
  * Paths go as `const void *`: names on Linux are bytes, so a Buffer must be as good as a string.
  */
-import { createRequire } from 'node:module';
 import { SyscallError } from '../errors.ts';
 import { errnoNumber, errnoOf } from '../spec/errno.ts';
-import { requireBuiltFile } from './built-file.ts';
+import { requireBinary, requireBuiltFile } from './built-file.ts';
 
 export type NativeFunction = (...args: unknown[]) => number;
 
@@ -42,10 +41,8 @@ function newErrno(): Int32Array<ArrayBuffer> {
 }
 
 function loadKoffi(): Koffi {
-  const require = createRequire(import.meta.url);
   const module = { exports: {} as Koffi };
-  const path = require.resolve(`@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`);
-  process.dlopen(module, path);
+  process.dlopen(module, requireBinary(`@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`));
   return module.exports;
 }
 

@@ -5,6 +5,7 @@
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
+import { monotonicMs } from './clock.ts';
 import { bind, check, cstring, printable, refuse } from './ffi.ts';
 import { pause } from './pause.ts';
 
@@ -313,7 +314,7 @@ export function execve(
  *  @throws SyscallError EBUSY when there are some after two seconds */
 export function killCgroup(list: string): void {
   const SIGKILL = 9;
-  for (const end = performance.now() + 2000; performance.now() < end; ) {
+  for (const end = monotonicMs() + 2000; monotonicMs() < end; ) {
     const pids = readFileSync(list, 'utf8')
       .split('\n')
       .map(Number)
