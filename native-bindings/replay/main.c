@@ -11,7 +11,7 @@
 
 #include "replay.h"
 
-enum { WORDS_BEFORE = 3, EXIT_START = 125 };
+enum { EXIT_START = 125 };
 
 static void make_id(char id[ID_DIGITS + 1]) {
   static const char digits[] = "0123456789abcdef";
@@ -63,20 +63,26 @@ static int become(char **words) {
   return complain("tsbox-replay: Node cannot be started\n");
 }
 
-/* Errors are numbers here. Node knows the texts. */
-static int explain(char **node, const struct call *call, char *report) {
+/* Errors are numbers here. Node knows the texts. `before`: how many words the command and MAIN are. */
+static int explain(char **node, size_t before, const struct call *call, char *report) {
   char verb[] = "exec-failed", detached[] = "--detach", none[] = "{}";
   size_t count = 0;
   while (call->words[count] != NULL) count++;
-  char **words = calloc(count + 8, sizeof *words);
+  char **words = calloc(before + count + 5, sizeof *words);
   if (words == NULL) return EXIT_START;
-  memcpy(words, node, 3 * sizeof *words);
-  char **next = words + 3;
+  memcpy(words, node, before * sizeof *words);
+  char **next = words + before;
   *next++ = verb;
   if (call->detach) *next++ = detached;
   *next++ = report[0] == 0 ? none : report;
   memcpy(next, call->words - 1, (count + 1) * sizeof *words); /* the container stands before its command */
   return become(words);
+}
+
+/* What stands behind MAIN; nothing does where there is no MAIN. */
+static char **words_behind(char **node) {
+  while (*node != NULL && strcmp(*node, "--") != 0) node++;
+  return node[0] == NULL || node[1] == NULL ? NULL : node + 2;
 }
 
 int main(int argc, char **argv) {
@@ -86,9 +92,10 @@ int main(int argc, char **argv) {
   struct end end;
   bool node_alone = argc > 1 && strcmp(argv[1], "--node") == 0;
   tries_tasks = node_alone || (argc > 1 && strcmp(argv[1], "--tasks") == 0);
-  char **node = argv + (tries_tasks ? 2 : 1), **words = node + WORDS_BEFORE;
-  if (argv + argc < words) return EXIT_START;
-  if (node_alone || *words == NULL || strcmp(*words, "exec") != 0 || !has_streams()) return become(node);
+  char **node = argv + (tries_tasks ? 2 : 1);
+  if (argv + argc <= node) return EXIT_START;
+  char **words = node_alone ? NULL : words_behind(node);
+  if (words == NULL || *words == NULL || strcmp(*words, "exec") != 0 || !has_streams()) return become(node);
   if (!call_parse(&call, words + 1) || !prepare(&launch, &kept, &call)) return become(node);
   if (!call.detach) hold_signals();
   launch_tell(&launch, &kept, call.words);
@@ -99,7 +106,7 @@ int main(int argc, char **argv) {
   serve(launch.ours, &call, &end);
   if (end.failed) {
     if (!call.detach) release_signals();
-    return explain(node, &call, end.report);
+    return explain(node, (size_t)(words - node), &call, end.report);
   }
   return call.detach ? 0 : end.code;
 }
