@@ -1,6 +1,6 @@
 /**
  * `make bench-union`: the union from user space beside fuse-overlayfs and the kernel's overlay, in one run: small operations with client
- * and server on one processor, and a day's work (unpack, stat, read cold and warm, write, remove). usage: union.ts [RUNS]
+ * and server on one processor, a day's work (unpack, stat, read cold and warm, write, remove), and memory. usage: union.ts [RUNS]
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { which } from './engines.ts';
 import { median, run, time } from './measure.ts';
 import { table } from './table.ts';
+import { KNOWN_FILES, makeFiles, memoryOfServer, PROMISED_MB } from './union-memory.ts';
 
 const REPOSITORY = join(import.meta.dirname, '..');
 const IN_NAMESPACE = 'TSBOX_BENCH_UNION';
@@ -30,6 +31,8 @@ const PROMISES: Readonly<Record<string, number>> = { 'negative lookup': 0.9, chm
 const PEER = 'fuse-overlayfs';
 
 interface Mounted {
+  /** Has the layers, and the directory that they are mounted on. */
+  place: string;
   directory: string;
   unmount(): void;
   mount(): void;
@@ -55,7 +58,7 @@ function mountUnion(work: string, name: string, pinned: readonly string[]): Moun
     run({ argv });
   };
   mount();
-  return { directory, mount, unmount: () => run({ argv: ['umount', directory] }) };
+  return { place, directory, mount, unmount: () => run({ argv: ['umount', directory] }) };
 }
 
 type Figures = Map<string, Map<string, number[]>>;
@@ -125,6 +128,20 @@ function report(figures: Figures, unit: string, isTime: boolean): string {
   return table([['', '', ...names, `of ${PEER}`, ...(isTime ? [] : ['floor of it']), 'promise'], ...rows]);
 }
 
+function memory(work: string): string {
+  const rows = [Object.keys(UNIONS)[0]!, PEER].map((name) => {
+    const { place, directory, mount, unmount } = mountUnion(work, name, []);
+    unmount();
+    makeFiles(join(place, 'l1'));
+    mount();
+    const { resident, proportional } = memoryOfServer(directory, place);
+    unmount();
+    const kept = name === PEER ? '' : `${PROMISED_MB}: ${resident <= PROMISED_MB ? 'kept' : 'MISSED'}`;
+    return [name, 'MB', resident.toFixed(1), proportional.toFixed(1), kept];
+  });
+  return table([[`${KNOWN_FILES} files known`, '', 'resident', 'proportional', 'promise'], ...rows]);
+}
+
 function measure(runs: number): void {
   const work = mkdtempSync(join(tmpdir(), 'tsbox-bench-union-'));
   try {
@@ -141,7 +158,7 @@ function measure(runs: number): void {
       for (const name of Object.keys(UNIONS)) dailyWork(daily, work, name, archive);
     }
     console.log(`union: ${runs} runs each, interleaved; Linux ${release()}\n`);
-    console.log(`${report(small, 'ops/s', false)}\n\n${report(daily, 's', true)}`);
+    console.log(`${report(small, 'ops/s', false)}\n\n${report(daily, 's', true)}\n\n${memory(work)}`);
     run({ argv: ['umount', '--lazy', work] });
   } finally {
     rmSync(work, { recursive: true, force: true });

@@ -6,6 +6,8 @@ import { spawn } from 'node:child_process';
 import { openSync, realpathSync, writeSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { bind, check, cstring, OWN } from '../sys/ffi.ts';
+import { giveBackProgram } from '../sys/give-back.ts';
+import { keepYoungSpaceSmall } from '../sys/heap.ts';
 import { refusal } from '../sys/node-error.ts';
 import { closeOnExecFrom } from '../sys/process.ts';
 import { quickly } from '../sys/quick.ts';
@@ -23,12 +25,14 @@ const IN_BACKGROUND = 'TSBOX_UNION_IN_BACKGROUND';
 const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *', 'const void *'], OWN);
 
 function run(given: UnionArguments): void {
+  keepYoungSpaceSmall();
   const union = openUnion(given);
   const nothing = openSync('/dev/null', 'r+');
   union.device = given.apart ? DEVICE : mountHere(given);
   if (given.apart) forgetMounts();
   serveOne(union); // INIT: from now on the mount is live
   if (process.env[IN_BACKGROUND] !== undefined) tell(nothing);
+  giveBackProgram();
   serve(union);
 }
 

@@ -151,3 +151,17 @@ test('union: set-group-ID of a file that nobody may run as its group goes when s
     setpriv --reuid 2000 --regid 2000 --clear-groups sh -c 'echo more >> m/b'; [ "$(stat -c %a m/b)" = 666 ]; umount m`,
   );
 });
+
+test('union: 100,000 files that the kernel knows take 60 MB of memory at most', (t) => {
+  if (!requires(t, ...fuse)) return;
+  const out = passes(
+    t,
+    `for d in $(seq 100); do mkdir l2/$d; (cd l2/$d; seq -f 'a file %g' 1000 | xargs -d '\\n' touch); done
+    mount_union; pid=$(pgrep --newest --full "[u]nion.js m -o lowerdir=l1:l2")
+    [ "$(find m -type f -size 0 | wc -l)" = 100000 ]
+    grep VmRSS: /proc/$pid/status; umount m`,
+  );
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(out) ?? [];
+  t.diagnostic(`${kilobytes} kB`);
+  assert.ok(Number(kilobytes) <= 60_000, out);
+});
