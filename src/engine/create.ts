@@ -156,14 +156,21 @@ function makeRecord(
 
 const imageVolumes = ({ config }: ImageRecord) => Object.keys(config.config?.Volumes ?? {});
 
-/** The container's files, and what its volumes show of the image. On an error nothing of it is left, nor are volumes made for it. */
-async function makeContainer(
+/** The container's files, and what its volumes show of the image. On an error nothing of it is left, nor are volumes made for it; nor when
+ *  the user interrupts a copy of all its files. */
+async function makeContainer(...parts: Parameters<typeof makeParts>) {
+  if (!parts[0].store.driver.copies) return makeParts(...parts);
+  const { interruptible } = await import('./interrupt.ts');
+  return interruptible(() => makeParts(...parts));
+}
+
+async function makeParts(
   engine: Engine,
   wanted: ContainerRecord,
   hostConfig: HostConfig,
   mounts: ContainerMounts,
   image: ImageRecord,
-) {
+): Promise<ContainerRecord> {
   let made = false;
   try {
     const make = (final: HostConfig) => createFiles(engine.store, wanted, final, image.chainId);

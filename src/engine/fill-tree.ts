@@ -4,10 +4,11 @@ import { wrapError } from '../errors.ts';
 import { copyMerged } from '../layer/copy-merged.ts';
 import { ownersOutside } from '../layer/owners.ts';
 import { hostRoot } from '../plan/userns.ts';
+import type { IdMaps } from '../spec/id-map.ts';
 import { lockContainer } from '../store/change-container.ts';
 import { readHostConfig } from '../store/containers.ts';
 import { refusal, removeTree, withoutUmask } from '../store/io.ts';
-import { rwLayer } from '../store/rw-layers.ts';
+import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { noteOwners } from '../store/shifted.ts';
 import { type Store, TEMPORARY } from '../store/store.ts';
 import { syncFileSystem } from '../sys/sync.ts';
@@ -32,35 +33,41 @@ export async function fillTree(store: Store, id: string): Promise<void> {
 /** {@link fillTree} for who holds the container's lock. Does nothing where the copy is there, and begins anew where it was cut short. The
  *  tree has its name when it is complete. */
 export async function fillLocked(store: Store, id: string): Promise<void> {
-  const layer = rwLayer(store, id);
-  if (existsSync(layer.upper)) return;
-  const hostConfig = readHostConfig(store, id);
-  const maps = mapsOf(hostConfig);
-  const half = `${directoryOf(layer)}/${TEMPORARY}tree`;
-  try {
-    removeTree(half);
-    withoutUmask(() => mkdirSync(half, 0o755));
-    if (maps !== undefined) {
-      const { uid, gid } = hostRoot(maps);
-      chownSync(half, uid, gid);
-      noteOwners(directoryOf(layer), maps);
-    }
-    const owners = maps && ownersOutside(maps);
-    await interruptible((signal) => run(copyMerged(layer.below, half, { form: FORM, owners }), signal));
-    // Gone after a crash, its container is too.
-    if (!hostConfig.AutoRemove) await syncFileSystem(half);
-    writeFileSync(stampOf(layer), '', { mode: 0o644 });
-    renameSync(half, layer.upper);
-  } catch (error) {
-    removeTree(half);
-    throw wrapError("copy the container's files", refusal('make the copy', error));
-  }
+  if (existsSync(rwLayer(store, id).upper)) return;
+  await makeTree(store, id);
 }
 
-/** @throws the signal's reason */
-async function run(steps: Generator<void>, signal: AbortSignal): Promise<void> {
+/** For who holds the container's lock. */
+function makeTree(store: Store, id: string): Promise<void> {
+  return interruptible(async (signal) => {
+    const layer = rwLayer(store, id);
+    const hostConfig = readHostConfig(store, id);
+    const half = `${directoryOf(layer)}/${TEMPORARY}tree`;
+    try {
+      removeTree(half);
+      await copyInto(layer, half, mapsOf(hostConfig), signal);
+      // Gone after a crash, its container is too.
+      if (!hostConfig.AutoRemove) await syncFileSystem(half);
+      writeFileSync(stampOf(layer), '', { mode: 0o644 });
+      renameSync(half, layer.upper);
+    } catch (error) {
+      removeTree(half);
+      throw wrapError("copy the container's files", refusal('make the copy', error));
+    }
+  });
+}
+
+/** @param half the new directory @throws the signal's reason */
+async function copyInto(layer: RwLayer, half: string, maps: IdMaps | undefined, signal: AbortSignal): Promise<void> {
+  withoutUmask(() => mkdirSync(half, 0o755));
+  if (maps !== undefined) {
+    const { uid, gid } = hostRoot(maps);
+    chownSync(half, uid, gid);
+    noteOwners(directoryOf(layer), maps);
+  }
+  const owners = maps && ownersOutside(maps);
   let turn = performance.now();
-  for (const _ of steps) {
+  for (const _ of copyMerged(layer.below, half, { form: FORM, owners })) {
     if (performance.now() - turn < TURN_MS) continue;
     await new Promise((resolve) => setImmediate(resolve));
     signal.throwIfAborted();

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
 import { account } from '../system/accounts.ts';
-import { type Sandbox, TSBOX } from '../system/harness.ts';
+import { type Sandbox, TSBOX, until } from '../system/harness.ts';
 import { CHANGE, CHECK, conform, driven, NEEDS, SEEN, sh } from './driver.ts';
 
 conform('vfs');
@@ -135,6 +135,37 @@ test('vfs: create is killed at any moment of the copy: ps, start and rm go on', 
   }
   if (ids.length > 0) box.ok(['rm', '--force', ...ids]);
   box.ok(['run', '--rm', box.image(), 'true']);
+});
+
+test('vfs: create and start are interrupted in the copy: no half of it is left, nor a container that was not made', async (t) => {
+  const box = begin(t);
+  if (box === undefined) return;
+  sh(
+    box,
+    'maker',
+    'for d in $(seq 60); do mkdir -p /many/$d; for f in $(seq 100); do echo $f > /many/$d/$f; done; done',
+  );
+  box.ok(['commit', 'maker', 'many:files']);
+  box.ok(['rm', 'maker']);
+  box.ok(['create', '--name', 'made', 'many:files', 'true']);
+  const upper = upperOf(box, 'made');
+  rmSync(upper, { recursive: true });
+  const place = join(box.dataRoot, 'overlay2');
+  const copying = () => readdirSync(place).some((name) => existsSync(join(place, name, '.tmp-tree/many')));
+  const before = readdirSync(place).sort();
+  for (const words of [
+    ['create', 'many:files', 'true'],
+    ['start', 'made'],
+  ]) {
+    const one = box.start(words);
+    await until('the copy', copying);
+    one.child.kill('SIGTERM');
+    assert.equal((await one.done).signal, 'SIGTERM', words[0]);
+    assert.deepEqual(readdirSync(place).sort(), before, words[0]);
+    assert.equal(existsSync(join(upper, '../.tmp-tree')), false, words[0]);
+  }
+  assert.equal(box.ok(['ps', '--all', '--format', '{{.Names}}']), 'made');
+  box.ok(['start', '--attach', 'made']);
 });
 
 test('vfs: a full disk: create says so and leaves nothing', (t) => {
