@@ -21,7 +21,7 @@ export interface Command<T extends FlagTable = FlagTable> extends Grammar<T> {
   /** Exit code for an error that has none of its own. 1 when absent. */
   readonly failure?: number;
   /** Without root it is run as root of a user namespace of the caller's: files get, or have, other owners than he is. */
-  readonly ownsFiles?: boolean;
+  readonly ownsFiles?: boolean | ((flags: FlagValues<T>) => boolean);
   /** @returns the exit code */
   run(context: Context, flags: FlagValues<T>, args: string[]): Promise<number>;
 }

@@ -8,6 +8,7 @@ export const verb = command({
   summary: 'Remove all containers that do not run',
   count: [0, 0],
   flags: PRUNE_FLAGS,
+  ownsFiles: true,
   async run(context, flags) {
     const filter = pruneFilter(flags.filter);
     if (!isWanted('This will remove all stopped containers.', flags.force)) return 0;

@@ -115,7 +115,7 @@ async function runVerb(call: Call, verb: Command, context: Context): Promise<num
   }
   try {
     checkCount(name, args, ...verb.count);
-    if (!isRoot) await withoutRoot(call, verb, context);
+    if (!isRoot) await withoutRoot(call, verb, values, context);
     return await verb.run(context, values, args);
   } catch (error) {
     if (error instanceof UsageError) error.command = name;
@@ -124,8 +124,9 @@ async function runVerb(call: Call, verb: Command, context: Context): Promise<num
 }
 
 /** What an ordinary user is told, once; and a verb for which he has to be root of a user namespace begins anew there. */
-async function withoutRoot(call: Call, verb: Command, context: Context): Promise<void> {
-  const owns = verb.ownsFiles === true;
+async function withoutRoot(call: Call, verb: Command, values: FlagValues<FlagTable>, context: Context): Promise<void> {
+  const { ownsFiles = false } = verb;
+  const owns = typeof ownsFiles === 'boolean' ? ownsFiles : ownsFiles(values);
   if (!owns && call.verb !== 'run' && call.verb !== 'create') return;
   const { enterUserNamespace, singleIdNotice } = await import('../engine/rootless.ts');
   const roots = await context.options();

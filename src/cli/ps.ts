@@ -33,6 +33,8 @@ export const verb = command({
     quiet: { kind: 'bool', short: 'q', help: 'Show ids only' },
     size: { kind: 'bool', short: 's', help: 'Show how much each has written, and how much it is with its image' },
   },
+  // Sizes are those of files that may be closed to all but their owner.
+  ownsFiles: wantsSizes,
   async run(context, flags) {
     const engine = await context.engine();
     const { listContainers } = await import('../engine/list.ts');
@@ -55,7 +57,7 @@ export const verb = command({
       print(found.map(({ record }) => `${flags['no-trunc'] ? record.ID : shortId(record.ID)}\n`).join(''));
       return 0;
     }
-    const sizeOf = await sizes(context, flags.size || flags.format?.includes('.Size') === true);
+    const sizeOf = await sizes(context, wantsSizes(flags));
     const columns = flags.size ? [...COLUMNS, 'Size'] : COLUMNS;
     const shown = isPlainTable(flags.format) ? columns : undefined;
     const rows = found.map((summary) =>
@@ -88,6 +90,10 @@ export const CONTAINER_HEADERS = {
 interface Size {
   written: number;
   withImage?: number;
+}
+
+function wantsSizes({ size, format }: { size: boolean; format: string | undefined }): boolean {
+  return size || format?.includes('.Size') === true;
 }
 
 /** How to find the size of a container; measuring takes a look at every file that it has written. */

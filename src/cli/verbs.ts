@@ -69,6 +69,7 @@ export const VERBS: Readonly<Record<string, Load>> = {
 /** Verbs that tsbox itself calls, for work that another process has to do. In no help. */
 export const INTERNAL_VERBS: Readonly<Record<string, Load>> = {
   'exec-failed': () => import('./exec-failed.ts'),
+  'tree-fill': () => import('./tree-fill.ts'),
   'volume-fill': () => import('./volume-fill.ts'),
   'volume-release': () => import('./volume-release.ts'),
 };

@@ -13,7 +13,7 @@ import { containerState, ended, foldHeld, readExit, restarting, saveFolded } fro
 import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
 import { readFollowed, saveFollowed } from '../store/successor.ts';
 import { builtFile } from '../sys/built-file.ts';
-import { lock } from '../sys/lock.ts';
+import { type Lock, lock } from '../sys/lock.ts';
 import { execve } from '../sys/process.ts';
 import { processAge } from '../sys/process-age.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
@@ -37,12 +37,16 @@ function isOurs(store: Store, id: string): boolean {
 }
 
 /** Runs `work` under the container's lock, unless the run is no longer ours to follow or the container is gone. */
-async function following<T>({ store }: Engine, id: string, work: () => Promise<T> | T): Promise<T | undefined> {
+async function following<T>(
+  { store }: Engine,
+  id: string,
+  work: (held: Lock) => Promise<T> | T,
+): Promise<T | undefined> {
   if (!existsSync(containerDirectory(store, id))) return undefined;
   try {
     const held = lock(containerDirectory(store, id));
     try {
-      return isOurs(store, id) ? await work() : undefined;
+      return isOurs(store, id) ? await work(held) : undefined;
     } finally {
       held.release();
     }
@@ -88,11 +92,16 @@ async function decide({ store }: Engine, id: string): Promise<number | 'finished
 }
 
 /** As Docker: one that cannot be started is given up. */
-async function startAgain(engine: Engine, record: ContainerRecord, delay: number): Promise<'finished' | undefined> {
+async function startAgain(
+  engine: Engine,
+  record: ContainerRecord,
+  held: Lock,
+  delay: number,
+): Promise<'finished' | undefined> {
   const { startLocked } = await import('./start.ts');
   const { State: before } = record;
   try {
-    (await startLocked(engine, record, { stdin: false }, delay)).detach();
+    (await startLocked(engine, record, held, { stdin: false }, delay)).detach();
     return undefined;
   } catch (error) {
     const { ExitCode, Error: told } = record.State;
@@ -145,10 +154,11 @@ export async function afterExit(engine: Engine, id: string): Promise<void> {
 /** What comes after the pause. @param delay which has passed, milliseconds */
 export async function afterPause(engine: Engine, id: string, delay: number): Promise<void> {
   const { store } = engine;
-  const then = await following(engine, id, async () => {
+  const then = await following(engine, id, async (held) => {
     const record = readContainer(store, id);
     // Called off meanwhile.
-    if (record.State.Restarting && readFollowed(store, id) !== undefined) return startAgain(engine, record, delay);
+    if (record.State.Restarting && readFollowed(store, id) !== undefined)
+      return startAgain(engine, record, held, delay);
     await finish(store, id);
     return 'finished';
   });

@@ -14,7 +14,7 @@ import { isHostRoot } from '../sys/own-ids.ts';
 import { type FileStatus, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import type { Engine } from './open.ts';
-import { treeChanges } from './whole-tree.ts';
+import { treeChanges, unionForm } from './whole-tree.ts';
 
 export interface Change {
   /** Added, changed, deleted. */
@@ -50,7 +50,7 @@ function changesOf(layer: RwLayer): Kinds {
     return new Map([...treeChanges(layer)].flatMap(({ path, kind }) => (kind === '=' ? [] : [[path, kind]])));
   }
   const { below } = layer;
-  const form = isHostRoot() ? 'overlay' : 'overlay-user';
+  const form = unionForm();
   const found: Kinds = new Map();
   /** Of the directories that were met: what the layers below have there. */
   const pieces = new Map<string, readonly Piece[]>([['', rootPieces(below)]]);

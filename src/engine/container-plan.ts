@@ -256,7 +256,8 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const owner = rootless ? undefined : maps;
   const owners = owner && (await layerOwners(input, store, facts, owner));
   const inside = rootless ? { inside: { lock: unionLock(store, record.ID) } } : {};
-  const mount = driverOf(store, layer).mountSteps({ ...layer, discard, userxattr, ...inside, ...owners?.layers });
+  const driver = driverOf(store, layer);
+  const mount = driver.mountSteps({ ...layer, discard, userxattr, ...inside, ...owners?.layers });
   const log = logFile(hostConfig.LogConfig, logSubject(record));
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },
@@ -286,8 +287,8 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const cleanup: Step[] = [
     ...shmCleanup(engine, record.ID, hostConfig),
     ...(rootless
-      ? store.driver.unplaceSteps(layer.mountId, unionLock(store, record.ID))
-      : store.driver.umountSteps(layer.mountId, owner && mappedPlace(store, record.ID))),
+      ? driver.unplaceSteps(layer.mountId, unionLock(store, record.ID))
+      : driver.umountSteps(layer.mountId, owner && mappedPlace(store, record.ID))),
   ];
   const end = [
     ...(hostConfig.AutoRemove ? removalSteps(engine, record, layer, owners?.layers.shifted && maps) : []),

@@ -20,7 +20,7 @@ import { shiftedHome } from '../store/shifted.ts';
 import { containerState } from '../store/state.ts';
 import { containerDirectory, type Store } from '../store/store.ts';
 import { AT_FDCWD, mkdirat, OPEN, openat, openat2, RESOLVE } from '../sys/file.ts';
-import { tryLock } from '../sys/lock.ts';
+import { type Lock, tryLock } from '../sys/lock.ts';
 import { moveTree, openTree, treeSetattr } from '../sys/mount.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { hostFacts, mapsInUse, unescapeMount } from '../sys/probe.ts';
@@ -61,7 +61,7 @@ export async function openView(engine: Engine, record: ContainerRecord): Promise
     try {
       await settle(engine, record.ID);
       if (!containerState(store, record).Running) {
-        const view = await viewStopped(store, { ...record, MountPoints: withSources(store, record) });
+        const view = await viewStopped(store, { ...record, MountPoints: withSources(store, record) }, held);
         return {
           ...view,
           close() {
@@ -130,8 +130,8 @@ function systemPlaces(mountinfo: string): Set<string> {
 }
 
 /** The layers, with copies where the container's owners cannot be mapped here. */
-async function preparedLayer(store: Store, record: ContainerRecord): Promise<RwLayer> {
-  const layer = await readyLayer(store, record.ID);
+async function preparedLayer(store: Store, record: ContainerRecord, held: Lock): Promise<RwLayer> {
+  const layer = await readyLayer(store, record.ID, held);
   const maps = isHostRoot() ? mapsOf(readHostConfig(store, record.ID)) : undefined;
   if (maps === undefined) return layer;
   const { mapsOwners } = await import('./maps-owners.ts');
@@ -149,8 +149,8 @@ async function preparedLayer(store: Store, record: ContainerRecord): Promise<RwL
   return rwLayer(store, record.ID);
 }
 
-async function viewStopped(store: Store, record: ContainerRecord): Promise<ContainerView> {
-  const layer = await preparedLayer(store, record);
+async function viewStopped(store: Store, record: ContainerRecord, held: Lock): Promise<ContainerView> {
+  const layer = await preparedLayer(store, record, held);
   const { owners } = layer;
   const shifted = owners === undefined ? {} : { shifted: { home: shiftedHome(store, owners), ...hostRoot(owners) } };
   const back = privateMounts();

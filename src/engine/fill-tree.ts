@@ -11,10 +11,11 @@ import { refusal, removeTree, withoutUmask } from '../store/io.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { noteOwners } from '../store/shifted.ts';
 import { type Store, TEMPORARY } from '../store/store.ts';
+import type { Lock } from '../sys/lock.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 import { interruptible } from './interrupt.ts';
 import { mapsOf } from './userns.ts';
-import { directoryOf, FORM, stampOf } from './whole-tree.ts';
+import { directoryOf, stampOf, unionForm } from './whole-tree.ts';
 
 /** Longest time without a look at what has arrived in the meantime. */
 const TURN_MS = 30;
@@ -24,7 +25,7 @@ const TURN_MS = 30;
 export async function fillTree(store: Store, id: string): Promise<void> {
   const held = lockContainer(store, id);
   try {
-    await fillLocked(store, id);
+    await fillLocked(store, id, held);
   } finally {
     held.release();
   }
@@ -32,13 +33,14 @@ export async function fillTree(store: Store, id: string): Promise<void> {
 
 /** {@link fillTree} for who holds the container's lock. Does nothing where the copy is there, and begins anew where it was cut short. The
  *  tree has its name when it is complete. */
-export async function fillLocked(store: Store, id: string): Promise<void> {
+export async function fillLocked(store: Store, id: string, held: Lock): Promise<void> {
   if (existsSync(rwLayer(store, id).upper)) return;
-  await makeTree(store, id);
+  if (process.geteuid?.() === 0) return makeTree(store, id);
+  await (await import('./fill-apart.ts')).fillApart(store, id, held);
 }
 
-/** For who holds the container's lock. */
-function makeTree(store: Store, id: string): Promise<void> {
+/** For root, of a user namespace too, while somebody holds the container's lock. */
+export function makeTree(store: Store, id: string): Promise<void> {
   return interruptible(async (signal) => {
     const layer = rwLayer(store, id);
     const hostConfig = readHostConfig(store, id);
@@ -67,7 +69,7 @@ async function copyInto(layer: RwLayer, half: string, maps: IdMaps | undefined, 
   }
   const owners = maps && ownersOutside(maps);
   let turn = performance.now();
-  for (const _ of copyMerged(layer.below, half, { form: FORM, owners })) {
+  for (const _ of copyMerged(layer.below, half, { form: unionForm(), owners })) {
     if (performance.now() - turn < TURN_MS) continue;
     await new Promise((resolve) => setImmediate(resolve));
     signal.throwIfAborted();

@@ -7,6 +7,7 @@ import { interpret } from '../runtime/interpret.ts';
 import type { ContainerRecord, ContainerState, HostConfig } from '../spec/container.ts';
 import { retireContainer } from '../store/change-container.ts';
 import { findContainerId, readHostConfig, requireContainer } from '../store/containers.ts';
+import { driverOf } from '../store/drivers/choose.ts';
 import { noteContainer } from '../store/events.ts';
 import { collectInPassing } from '../store/gc.ts';
 import { readText, removeTree } from '../store/io.ts';
@@ -59,6 +60,7 @@ async function killAndWait(engine: Engine, id: string, { Restarting }: Container
 function umountSteps(engine: Engine, id: string): Step[] {
   try {
     const layer = rwLayer(engine.store, id);
+    const driver = driverOf(engine.store, layer);
     const volatile: Step = {
       op: 'remove_tree',
       path: `${layer.work}/work/incompat`,
@@ -67,13 +69,9 @@ function umountSteps(engine: Engine, id: string): Step[] {
       onError: { ENOENT: 'skip' },
     };
     if (process.geteuid?.() !== 0) {
-      return [
-        ...engine.store.driver.unplaceSteps(layer.mountId, unionLock(engine.store, id)),
-        ...openWork(layer.work),
-        volatile,
-      ];
+      return [...driver.unplaceSteps(layer.mountId, unionLock(engine.store, id)), ...openWork(layer.work), volatile];
     }
-    return [...engine.store.driver.umountSteps(layer.mountId, mappedPlace(engine.store, id)), volatile];
+    return [...driver.umountSteps(layer.mountId, mappedPlace(engine.store, id)), volatile];
   } catch (error) {
     const missing = error instanceof TsboxError && ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_DAMAGED'].includes(error.code);
     if (missing) return [];

@@ -119,11 +119,11 @@ export function rootlessHint(call: string, errno: string, message: string, read:
     return "The lines in /etc/subuid and /etc/subgid must be this user's own. As root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER";
   }
   if (call === 'run' && /: \/dev\/fuse: /.test(message)) {
-    return "The storage driver fuse needs /dev/fuse. As root: modprobe fuse; chmod 0666 /dev/fuse. Or take the kernel's overlay: --storage-driver overlay2.";
+    return 'The storage driver fuse needs /dev/fuse. As root: modprobe fuse; chmod 0666 /dev/fuse. Or do without: --storage-driver overlay2 (of the kernel) or vfs (copies).';
   }
   if (call === 'run' && /tsbox-keeper/.test(message)) return carrierHint(message.slice(message.lastIndexOf(']: ')));
   if (call === 'mount' && refused && /"overlay"/.test(message)) {
-    return 'This kernel lets only root mount overlays: that changed with Linux 5.11. Run tsbox as root, or do without: --storage-driver fuse.';
+    return 'This kernel lets only root mount overlays: that changed with Linux 5.11. Run tsbox as root, or do without: --storage-driver fuse or vfs.';
   }
   return undefined;
 }
@@ -200,6 +200,7 @@ export function runInUserNamespace(options: EngineOptions, words: readonly strin
     process.argv[1] ?? '',
     ...flag('--data-root', options.dataRoot),
     ...flag('--run-root', options.runRoot),
+    ...flag('--storage-driver', options.storageDriver),
     ...(options.registryMirrors ?? []).flatMap((mirror) => ['--registry-mirror', mirror]),
     ...flag('--max-layer-size', maxBytes),
     ...flag('--max-layer-ratio', maxRatio),

@@ -14,6 +14,7 @@ import { beginHealth, isProbed } from '../store/health.ts';
 import { containerState, DIED, foldHeld, readRun } from '../store/state.ts';
 import { containerDirectory, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
+import type { Lock } from '../sys/lock.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, containerSession, noteResize } from './attach.ts';
 import { cgroupsPath } from './cgroup-path.ts';
@@ -132,10 +133,12 @@ function firstReplay(
 }
 
 /** For who holds the container's lock and knows that it does not run.
+ *  @param held that lock
  *  @param delay milliseconds for which its restart policy has held it back; 0 when somebody starts it */
 export async function startLocked(
   engine: Engine,
   record: ContainerRecord,
+  held: Lock,
   options: StartOptions,
   delay = 0,
 ): Promise<Session> {
@@ -143,7 +146,7 @@ export async function startLocked(
   const hostConfig = readHostConfig(store, record.ID);
   let volumes: UsedVolumes | undefined;
   try {
-    const layer = await readyLayer(store, record.ID);
+    const layer = await readyLayer(store, record.ID, held);
     const size = options.size === undefined ? {} : { size: options.size };
     volumes = await useVolumes(engine, record);
     const run = runDirectory(store, record.ID);
@@ -219,7 +222,7 @@ export async function startContainer(engine: Engine, name: string, options: Star
     attempted = true;
     record.RestartCount = 0;
     if (options.attach === true) noteContainer(engine.store, record, 'attach');
-    return await startLocked(engine, record, options);
+    return await startLocked(engine, record, held, options);
   } catch (error) {
     held.release();
     if (attempted) await removeUnstarted(engine, ID);

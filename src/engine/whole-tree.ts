@@ -5,13 +5,15 @@ import { type Compared, compareTree } from '../layer/compare.ts';
 import type { Part } from '../layer/diff.ts';
 import { bytesOf } from '../layer/entry.ts';
 import { ownersOutside } from '../layer/owners.ts';
+import type { UnionForm } from '../layer/whiteout.ts';
 import { S } from '../spec/linux.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { AT_FDCWD } from '../sys/file.ts';
+import { isHostRoot } from '../sys/own-ids.ts';
 import { type FileStatus, statAt, TYPE_MASK } from '../sys/stat.ts';
 
-/** Only root has this driver. */
-export const FORM = 'overlay';
+/** How layers say that something is gone, on disk: without root by attributes that root of a user namespace may set. */
+export const unionForm = (): UnionForm => (isHostRoot() ? 'overlay' : 'overlay-user');
 
 export const directoryOf = ({ upper }: RwLayer): string => upper.slice(0, upper.lastIndexOf('/'));
 /** Is made when the copy is complete. What changes in the tree changes after it. */
@@ -28,7 +30,7 @@ export function wholeTree({ upper }: RwLayer): string {
 /** Everything in a container's tree, beside what it was made of. @throws as {@link wholeTree} */
 export function treeChanges(layer: RwLayer): Generator<Compared> {
   const owners = layer.owners && ownersOutside(layer.owners);
-  return compareTree(wholeTree(layer), layer.below, { form: FORM, owners });
+  return compareTree(wholeTree(layer), layer.below, { form: unionForm(), owners });
 }
 
 /** Bytes of the files that a container has added or changed, as Docker counts them for this driver; none while they are copied. */

@@ -1,6 +1,7 @@
 /** What a tree has changed in the layers that it is a copy of, as Docker's drivers without a union compare them. */
 import { S } from '../spec/linux.ts';
 import { AT_FDCWD, close, OPEN, openat } from '../sys/file.ts';
+import { isNamespaceRoot } from '../sys/own-ids.ts';
 import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import { bytesOf } from './entry.ts';
@@ -50,7 +51,11 @@ function* compareIn(options: CompareOptions, tree: number, pieces: readonly numb
     yield { path, kind: difference(options, tree, status, old), status };
     if (isDirectory(status)) yield* compareInside(options, tree, name, old, path);
   }
-  for (const name of before.keys()) yield { path: inside + name, kind: 'D' };
+  for (const [name, { status }] of before) {
+    // No copy of root of a user namespace has one.
+    if (isDevice(status) && isNamespaceRoot()) continue;
+    yield { path: inside + name, kind: 'D' };
+  }
 }
 
 function* compareInside(
@@ -68,6 +73,10 @@ function* compareInside(
   } finally {
     close(fd);
   }
+}
+
+function isDevice({ mode }: FileStatus): boolean {
+  return (mode & TYPE_MASK) === S.S_IFCHR || (mode & TYPE_MASK) === S.S_IFBLK;
 }
 
 function orGone<T>(look: () => T): T | undefined {

@@ -1,5 +1,5 @@
 /** Layers on disk become one tree: a copy of what a union of them would show. */
-import { SyscallError } from '../errors.ts';
+import { isErrno, SyscallError } from '../errors.ts';
 import { errnoOf } from '../spec/errno.ts';
 import { S } from '../spec/linux.ts';
 import { copyData } from '../sys/copy-data.ts';
@@ -21,6 +21,7 @@ import {
   readlinkat,
   symlinkat,
 } from '../sys/file.ts';
+import { isNamespaceRoot } from '../sys/own-ids.ts';
 import { TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, fsetxattr, lgetxattr, llistxattr, lsetxattr } from '../sys/xattr.ts';
 import { bytesOf, quoted } from './entry.ts';
@@ -43,7 +44,7 @@ interface Copy extends CopyOptions {
 }
 
 /** Copies all that the layers show together into an empty directory of the same file system: hard links, holes, attributes, devices and
- *  times too. The directory's own owner and mode are its maker's. Data is shared where the file system can, and copied by the kernel
+ *  times too, of these what the user may set. The directory's own owner and mode are its maker's. Data is shared where the file system can, and copied by the kernel
  *  where not. Yields after each name, so that whoever runs it may stop there.
  *  @param stack directories, nearest first @throws SyscallError, ENOSPC among them; the tree is then the caller's to remove */
 export function* copyMerged(stack: readonly string[], target: string, options: CopyOptions): Generator<void> {
@@ -98,14 +99,14 @@ function copySpecial(copy: Copy, entry: MergedEntry, to: number): void {
   const base = bytesOf(name);
   const type = status.mode & TYPE_MASK;
   if (type === S.S_IFLNK) symlinkat(readlinkat(dirfd, base), to, base);
-  else mknodat(to, base, type, deviceNumber(status.deviceMajor, status.deviceMinor));
+  else if (!permitted(() => mknodat(to, base, type, deviceNumber(status.deviceMajor, status.deviceMinor)))) return;
   const { uid, gid } = ownerOf(copy, entry);
   lchownat(to, base, uid, gid);
   if (type !== S.S_IFLNK) fchmodat(to, base, status.mode & 0o7777);
   const [before, after] = [nameAt(dirfd, name), nameAt(to, name)];
   for (const attribute of llistxattr(before)) {
     const value = keptValue(copy, attribute, () => lgetxattr(before, attribute));
-    if (value !== undefined) lsetxattr(after, attribute, value);
+    if (value !== undefined) permitted(() => lsetxattr(after, attribute, value));
   }
   lutimensat(to, base, status.mtime, status.mtimeNsec);
 }
@@ -141,9 +142,21 @@ function finish(copy: Copy, entry: MergedEntry, from: number, made: number, path
   fchmod(made, mode & 0o7777, name);
   for (const attribute of flistxattr(from)) {
     const value = keptValue(copy, attribute, () => fgetxattr(from, attribute));
-    if (value !== undefined) fsetxattr(made, attribute, value);
+    if (value !== undefined) permitted(() => fsetxattr(made, attribute, value));
   }
   futimens(made, mtime, mtimeNsec, name);
+}
+
+/** Root of a user namespace may make no devices, nor set attributes of other security modules than capabilities: as when layers are unpacked,
+ *  they are left out. @returns whether it was done */
+function permitted(work: () => void): boolean {
+  try {
+    work();
+    return true;
+  } catch (error) {
+    if (!isErrno(error, 'EPERM') || !isNamespaceRoot()) throw error;
+    return false;
+  }
 }
 
 /** Marks of overlayfs mean nothing in a tree. */

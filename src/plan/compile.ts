@@ -149,13 +149,14 @@ function readOnlyRoot(config: OciConfig): Step[] {
   if (config.root.readonly !== true) return [];
   return [
     {
-      op: 'mount',
-      source: '',
+      op: 'mount_setattr',
       target: '/',
-      type: '',
-      flags: ['MS_BIND', 'MS_REMOUNT', 'MS_RDONLY'],
-      data: '',
-      why: 'the root was asked to be read-only',
+      at: [],
+      set: ['MOUNT_ATTR_RDONLY'],
+      clear: [],
+      propagation: [],
+      // A remount would take off all others, which a user namespace may not.
+      why: 'the root was asked to be read-only; its other flags stay',
     },
   ];
 }

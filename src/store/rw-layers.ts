@@ -7,7 +7,6 @@ import { randomHex } from '../sys/random.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
 import { tryXattr } from '../sys/xattr.ts';
 import type { LayerMount } from './drivers/driver.ts';
-import { needsRoot } from './drivers/vfs.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
 import { attempt, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
 import { lowerFor, readLayer, stackOf } from './layers.ts';
@@ -101,7 +100,6 @@ function newLayer(store: Store, topChainId: string | undefined, imageLower: stri
  * @throws ERR_TSBOX_NOT_FOUND when the layer is gone; ERR_TSBOX_DAMAGED; SyscallError, ENOSPC among them
  */
 export function createRwLayer(store: Store, containerId: string, topChainId: string | undefined): RwLayer {
-  if (store.driver.copies && !isHostRoot()) throw needsRoot();
   const top = topChainId === undefined ? undefined : readLayer(store, topChainId);
   const imageLower = lowerFor(top);
   const stack = stackOf(store, imageLower);

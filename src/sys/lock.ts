@@ -12,6 +12,8 @@ const EINTR = 4;
 const flock = bind('int', 'flock', ['int', 'int']);
 
 export interface Lock {
+  /** The open file that has it. A process that is given it keeps the lock too, until all have closed it. */
+  readonly descriptor: number;
   /** Gives the lock back; calling it twice does no harm. */
   release(): void;
 }
@@ -21,6 +23,7 @@ export type LockMode = 'shared' | 'exclusive';
 function hold(fd: number): Lock {
   let open = true;
   return {
+    descriptor: fd,
     release() {
       if (open) closeSync(fd);
       open = false;

@@ -1,12 +1,13 @@
 /**
  * Layers made by random calls on the kernel's overlay, their copy as one tree beside what the kernel shows of them, and random calls on that
- * tree, whose commit the kernel shows again. A program: `vfs-trees.ts SEED COUNT DIRECTORY`, in a mount namespace of its own.
+ * tree, whose commit the kernel shows again. A program: `vfs-trees.ts SEED COUNT DIRECTORY`, in a mount
+ * namespace of its own, as root of the host or of a user namespace.
  */
 import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { partToCommit, treeChanges } from '../../src/engine/whole-tree.ts';
+import { partToCommit, treeChanges, unionForm } from '../../src/engine/whole-tree.ts';
 import { applyLayer } from '../../src/layer/apply.ts';
 import { copyMerged } from '../../src/layer/copy-merged.ts';
 import { packPart } from '../../src/layer/diff.ts';
@@ -14,6 +15,7 @@ import { ownersInside, ownersOutside } from '../../src/layer/owners.ts';
 import type { IdMaps } from '../../src/spec/id-map.ts';
 import type { RwLayer } from '../../src/store/rw-layers.ts';
 import { mount, umount } from '../../src/sys/mount.ts';
+import { isHostRoot } from '../../src/sys/own-ids.ts';
 import { quickly } from '../../src/sys/quick.ts';
 import { carryOut, describe, type Side } from '../union/calls.ts';
 import { openRoot, planFor } from '../union/differential.ts';
@@ -22,7 +24,9 @@ import { attributes, snapshot } from '../unit/layer-support.ts';
 const LAYERS = 4;
 const CALLS = 60;
 const MS_RDONLY = 1;
-const OFF = 'index=off,redirect_dir=off,metacopy=off';
+const IS_ROOT = isHostRoot();
+const FORM = unionForm();
+const OFF = IS_ROOT ? 'index=off,redirect_dir=off,metacopy=off' : 'userxattr';
 
 /** The calls of a seed, without those that no layer could keep. @returns them, for the message of a failure */
 function change(root: string, seed: number): string[] {
@@ -162,9 +166,9 @@ async function check(seed: number, directory: string): Promise<string[]> {
   const own = join(directory, 'container');
   const upper = join(own, 'diff');
   mkdirSync(upper, { recursive: true });
-  // Every other one as a container with a user namespace has it.
-  const owners = seed % 2 === 0 ? undefined : MAPS;
-  for (const _ of copyMerged(stack, upper, { form: 'overlay', owners: owners && ownersOutside(owners) }));
+  // Every other one as a container of root with a user namespace has it.
+  const owners = seed % 2 === 0 || !IS_ROOT ? undefined : MAPS;
+  for (const _ of copyMerged(stack, upper, { form: FORM, owners: owners && ownersOutside(owners) }));
   writeFileSync(join(own, 'copied'), '');
   const wrong: string[] = [];
   const say = (what: string, list: readonly string[]) => wrong.push(...list.map((line) => `${what}: ${line}`));
@@ -199,7 +203,7 @@ async function check(seed: number, directory: string): Promise<string[]> {
     partToCommit(layer, () => false),
     { owners: inside },
   );
-  await applyLayer(tar, top, { whiteouts: 'overlay', lchown: true });
+  await applyLayer(tar, top, { whiteouts: FORM, lchown: true });
   const asInside = (line: string) =>
     line.replace(
       /^(\d+) (\d+):(\d+)/,

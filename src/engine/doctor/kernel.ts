@@ -1,5 +1,5 @@
 /** What the kernel can do. Pure. */
-import type { DoctorFacts, Finding, Level } from '../../spec/doctor.ts';
+import type { DoctorFacts, Finding, Level, Outcome } from '../../spec/doctor.ts';
 
 /** System calls that a start makes, and since when Linux has them. */
 const CALLS: readonly (readonly [name: string, since: string])[] = [
@@ -69,17 +69,16 @@ function overlay({ overlay: { mount }, uid, roots, fuse: union }: DoctorFacts): 
   const says = `cannot be mounted in ${roots.data.at}: ${mount}`;
   // Who may mount nothing may not mount a union either, nor a copy.
   if (mount === 'EPERM') return finding('kernel.overlay', 'error', what, says, fix);
-  if (union !== 'ok') {
-    const copies = `${says}; each container gets a copy of all its files (storage driver vfs), which takes time and room`;
-    return finding('kernel.overlay', 'warning', what, copies, fix);
+  return withoutOverlay('kernel.overlay', what, says, fix, union);
+}
+
+/** What containers get instead. @param says why there is none @param union whether /dev/fuse can be opened */
+export function withoutOverlay(id: string, what: string, says: string, fix: string, union: Outcome): Finding {
+  if (union === 'ok') {
+    return finding(id, 'note', what, `${says}; containers get the storage driver fuse, which is slower`, fix);
   }
-  return finding(
-    'kernel.overlay',
-    'note',
-    what,
-    `${says}; containers get the storage driver fuse, which is slower`,
-    fix,
-  );
+  const copies = `${says}; each container gets a copy of all its files (storage driver vfs), which takes time and room`;
+  return finding(id, 'warning', what, copies, fix);
 }
 
 function idmapped({ idmappedMounts, roots }: DoctorFacts): Finding {

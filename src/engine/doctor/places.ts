@@ -44,8 +44,8 @@ function fileSystem({ roots, uid, fuse, overlay }: DoctorFacts): Finding {
   ];
   const outcome = uid === 0 ? overlay.mount : overlay.inUserNamespace;
   const onOverlay = type === 'overlay' && outcome !== 'ok';
-  // Root who may not mount an overlay may mount nothing. In a user namespace it is an old kernel that says so, and there are no copies.
-  const helped = uid === 0 ? outcome !== 'EPERM' : fuse === 'ok';
+  // Root who may not mount an overlay may mount nothing. In a user namespace it is an old kernel that says so.
+  const helped = uid !== 0 || outcome !== 'EPERM';
   if (onOverlay && !helped) bad.push('an overlay cannot be on an overlay');
   else if (onOverlay && bad.length === 0) {
     const driver = fuse === 'ok' ? 'fuse' : 'vfs';

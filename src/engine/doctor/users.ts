@@ -1,6 +1,6 @@
 /** User namespaces, and the ids that go into them. Pure. @see user_namespaces(7), subuid(5) */
 import type { DoctorFacts, Finding } from '../../spec/doctor.ts';
-import { finding } from './kernel.ts';
+import { finding, withoutOverlay } from './kernel.ts';
 
 const ENOUGH_IDS = 65536;
 const FIRST_ID = 100000;
@@ -57,8 +57,7 @@ function overlay(facts: DoctorFacts): Finding {
   if (outcome === 'untried') return finding(id, 'note', what, `not tried: ${facts.roots.data.at} is not writable`);
   const fix = 'Use a kernel of 5.11 or later, and a data root on ext4, xfs, btrfs or tmpfs.';
   const says = `cannot be mounted there: ${outcome}`;
-  if (facts.uid === 0 || facts.fuse !== 'ok') return finding(id, severity(facts), what, says, fix);
-  return finding(id, 'note', what, `${says}; containers get the storage driver fuse, which is slower`, fix);
+  return facts.uid === 0 ? finding(id, 'note', what, says, fix) : withoutOverlay(id, what, says, fix, facts.fuse);
 }
 
 function subordinate({ ids, uid, user }: DoctorFacts): Finding {

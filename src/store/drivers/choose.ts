@@ -50,8 +50,7 @@ export function choice(facts: OverlayFacts): { name: DriverName; reason: string 
   const says = `the kernel refuses an overlay on ${facts.fileSystem}${where}: ${refusal}`;
   if (missing === undefined) return { name: 'fuse', reason: says };
   const reason = `${says}; nor is there a union from user space: ${missing}`;
-  // Whoever is not root has no copies either: the error of the mount is the one that helps him.
-  return { name: facts.isRoot ? 'vfs' : 'overlay2', reason };
+  return { name: 'vfs', reason };
 }
 
 /** @param home `<data-root>/overlay2` @param asked `--storage-driver`
