@@ -1,11 +1,11 @@
 /** What a tree has changed in the layers that it is a copy of, as Docker's drivers without a union compare them. */
 import { S } from '../spec/linux.ts';
-import { AT_FDCWD, close, OPEN, openat } from '../sys/file.ts';
 import { isNamespaceRoot } from '../sys/own-ids.ts';
 import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import { bytesOf } from './entry.ts';
-import { isDirectory, type MergedEntry, mergedEntries, nameAt, withParts, withRoots } from './merged.ts';
+import { closeAll, descriptorOf, type Folder, keepNear, openAll, openFolder, openRoot } from './folders.ts';
+import { isDirectory, type MergedEntry, mergedEntries, nameAt, openParts } from './merged.ts';
 import { type Owners, shiftXattr } from './owners.ts';
 import { isGone } from './walk.ts';
 import type { UnionForm } from './whiteout.ts';
@@ -28,50 +28,85 @@ export interface CompareOptions {
   owners?: Owners | undefined;
 }
 
+/** A directory that is being compared. */
+interface Step {
+  tree: Folder;
+  /** What the layers have in it. */
+  before: Map<string, MergedEntry>;
+  /** All that are open for it. */
+  folders: readonly Folder[];
+  names: readonly string[];
+  next: number;
+  path: string;
+}
+
 /** Everything in the tree, and what is missing in it: a directory before what is in it, but not what was in one that is gone. What vanishes
- *  meanwhile counts as deleted or as not there. @param below directories of the layers, nearest first */
+ *  meanwhile counts as deleted or as not there. No tree is too deep. @param below directories of the layers, nearest first */
 export function* compareTree(tree: string, below: readonly string[], options: CompareOptions): Generator<Compared> {
-  const root = openat(AT_FDCWD, tree, OPEN.RDONLY | OPEN.DIRECTORY);
+  const roots = openAll([tree, ...below], openRoot);
+  const steps: Step[] = [];
   try {
-    yield* withRoots(below, (pieces) => compareIn(options, root, pieces, ''));
+    steps.push(stepInto(options, roots, ''));
+    for (let step = steps.at(-1); step !== undefined; step = steps.at(-1)) {
+      const name = step.names[step.next++];
+      if (name === undefined) {
+        yield* missing(step);
+        closeAll(step.folders);
+        steps.pop();
+        continue;
+      }
+      const found = look(options, step, name);
+      if (found === undefined) continue;
+      yield found.compared;
+      if (!isDirectory(found.compared.status)) continue;
+      const inside = enter(options, step, name, found.old);
+      if (inside !== undefined) steps.push(inside);
+      keepNear(steps);
+    }
   } finally {
-    close(root);
+    closeAll(roots);
+    for (const { folders } of steps) closeAll(folders);
   }
 }
 
-function* compareIn(options: CompareOptions, tree: number, pieces: readonly number[], at: string): Generator<Compared> {
-  const before = new Map(mergedEntries(pieces, options.form).map((entry) => [entry.name, entry]));
-  const inside = at === '' ? '' : `${at}/`;
-  for (const name of namesIn(tree)) {
-    const status = orGone(() => statAt(tree, bytesOf(name)));
-    if (status === undefined) continue;
-    const old = before.get(name);
-    before.delete(name);
-    const path = inside + name;
-    yield { path, kind: difference(options, tree, status, old), status };
-    if (isDirectory(status)) yield* compareInside(options, tree, name, old, path);
-  }
-  for (const [name, { status }] of before) {
+/** @param folders the tree's, and behind it the layers' */
+function stepInto({ form }: CompareOptions, folders: readonly Folder[], path: string): Step {
+  const [tree, ...pieces] = folders as [Folder, ...Folder[]];
+  const before = new Map(mergedEntries(pieces, form).map((entry) => [entry.name, entry]));
+  return { tree, before, folders, names: namesIn(descriptorOf(tree)), next: 0, path };
+}
+
+const inside = ({ path }: Step, name: string) => (path === '' ? name : `${path}/${name}`);
+
+/** @returns undefined for what has just vanished */
+function look(options: CompareOptions, step: Step, name: string) {
+  const { tree, before } = step;
+  const status = orGone(() => statAt(descriptorOf(tree), bytesOf(name)));
+  if (status === undefined) return undefined;
+  const old = before.get(name);
+  before.delete(name);
+  return { compared: { path: inside(step, name), kind: difference(options, tree, status, old), status }, old };
+}
+
+function* missing(step: Step): Generator<Compared> {
+  for (const [name, { status }] of step.before) {
     // No copy of root of a user namespace has one.
     if (isDevice(status) && isNamespaceRoot()) continue;
-    yield { path: inside + name, kind: 'D' };
+    yield { path: inside(step, name), kind: 'D' };
   }
 }
 
-function* compareInside(
-  options: CompareOptions,
-  tree: number,
-  name: string,
-  old: MergedEntry | undefined,
-  path: string,
-): Generator<Compared> {
-  const fd = orGone(() => openat(tree, bytesOf(name), OPEN.RDONLY | OPEN.DIRECTORY | OPEN.NOFOLLOW));
-  if (fd === undefined) return;
+/** @returns undefined when it has just vanished */
+function enter(options: CompareOptions, step: Step, name: string, old: MergedEntry | undefined): Step | undefined {
+  const tree = orGone(() => openFolder(step.tree, name));
+  if (tree === undefined) return undefined;
+  const folders = [tree];
   try {
-    const was = { name, parts: old?.parts ?? [] };
-    yield* withParts(was, (pieces) => compareIn(options, fd, pieces, path));
-  } finally {
-    close(fd);
+    folders.push(...openParts({ name, parts: old?.parts ?? [] }));
+    return stepInto(options, folders, inside(step, name));
+  } catch (error) {
+    closeAll(folders);
+    throw error;
   }
 }
 
@@ -90,15 +125,15 @@ function orGone<T>(look: () => T): T | undefined {
 
 function difference(
   { owners }: CompareOptions,
-  tree: number,
+  tree: Folder,
   status: FileStatus,
   old: MergedEntry | undefined,
 ): Difference {
   if (old === undefined) return 'A';
   if (statusDiffers(status, old.status, owners)) return 'C';
   if ((status.mode & TYPE_MASK) !== S.S_IFREG) return '=';
-  const now = orGone(() => capabilityOf(nameAt(tree, old.name)));
-  return now === capabilityOf(nameAt(old.dirfd, old.name), owners) ? '=' : 'C';
+  const now = orGone(() => capabilityOf(nameAt(descriptorOf(tree), old.name)));
+  return now === capabilityOf(nameAt(descriptorOf(old.folder), old.name), owners) ? '=' : 'C';
 }
 
 /** A file's capabilities, to be compared. @param owners what the ids in it become */

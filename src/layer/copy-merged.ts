@@ -4,7 +4,6 @@ import { errnoOf } from '../spec/errno.ts';
 import { S } from '../spec/linux.ts';
 import { copyData } from '../sys/copy-data.ts';
 import {
-  AT_FDCWD,
   close,
   deviceNumber,
   fchmod,
@@ -25,7 +24,8 @@ import { isNamespaceRoot } from '../sys/own-ids.ts';
 import { TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, fsetxattr, lgetxattr, llistxattr, lsetxattr } from '../sys/xattr.ts';
 import { bytesOf, quoted } from './entry.ts';
-import { isDirectory, type MergedEntry, mergedEntries, nameAt, withParts, withRoots } from './merged.ts';
+import { closeAll, descriptorOf, type Folder, keepNear, openAll, openFolder, openRoot } from './folders.ts';
+import { isDirectory, type MergedEntry, mergedEntries, nameAt, openParts } from './merged.ts';
 import { type Owners, shiftXattr } from './owners.ts';
 import { isOverlayXattr, type UnionForm } from './whiteout.ts';
 
@@ -37,69 +37,115 @@ export interface CopyOptions {
 }
 
 interface Copy extends CopyOptions {
-  /** Of the new tree. */
-  root: number;
-  /** The first name of each file that has several. */
-  links: Map<string, string>;
+  /** The first name of each file that has several, and the directory that it is in. */
+  links: Map<string, { to: Folder; name: string }>;
+}
+
+/** A directory that is being copied. */
+interface Step {
+  /** Of the layers; none for the root. */
+  entry?: MergedEntry;
+  /** Its parts, nearest first. */
+  pieces: readonly Folder[];
+  to: Folder;
+  /** All that are open for it. */
+  folders: readonly Folder[];
+  entries: readonly MergedEntry[];
+  next: number;
+  path: string;
 }
 
 /** Copies all that the layers show together into an empty directory of the same file system: hard links, holes, attributes, devices and
  *  times too, of these what the user may set. The directory's own owner and mode are its maker's. Data is shared where the file system can, and copied by the kernel
- *  where not. Yields after each name, so that whoever runs it may stop there.
+ *  where not. No tree is too deep. Yields after each name, so that whoever runs it may stop there.
  *  @param stack directories, nearest first @throws SyscallError, ENOSPC among them; the tree is then the caller's to remove */
 export function* copyMerged(stack: readonly string[], target: string, options: CopyOptions): Generator<void> {
-  const root = openat(AT_FDCWD, target, OPEN.RDONLY | OPEN.DIRECTORY);
+  const copy: Copy = { ...options, links: new Map() };
+  const steps: Step[] = [];
+  const folders = openAll([...stack, target], openRoot);
   try {
-    const copy: Copy = { ...options, root, links: new Map() };
-    yield* withRoots(stack, (pieces) => copyInto(copy, pieces, root, ''));
+    const [to, pieces] = [folders.at(-1)!, folders.slice(0, -1)];
+    steps.push({ pieces, to, folders, entries: mergedEntries(pieces, copy.form), next: 0, path: '' });
+    for (let step = steps.at(-1); step !== undefined; step = steps.at(-1)) {
+      const entry = step.entries[step.next++];
+      if (entry === undefined) {
+        leave(copy, step);
+        steps.pop();
+      } else if (isDirectory(entry.status)) {
+        steps.push(enter(copy, entry, step));
+        keepNear(steps);
+      } else copyName(copy, entry, step.to, below(step, entry));
+      yield;
+    }
   } finally {
-    close(root);
+    closeAll(folders);
+    for (const step of steps) closeAll(step.folders);
   }
 }
 
-function* copyInto(copy: Copy, pieces: readonly number[], to: number, at: string): Generator<void> {
-  for (const entry of mergedEntries(pieces, copy.form)) {
-    const path = at === '' ? entry.name : `${at}/${entry.name}`;
-    if (isDirectory(entry.status)) yield* copyDirectory(copy, entry, to, path);
-    else copyName(copy, entry, to, path);
-    yield;
+const below = ({ path }: Step, { name }: MergedEntry) => (path === '' ? name : `${path}/${name}`);
+
+function enter(copy: Copy, entry: MergedEntry, above: Step): Step {
+  mkdirat(descriptorOf(above.to), bytesOf(entry.name), 0o700);
+  const folders = [...openParts(entry)];
+  try {
+    const to = openFolder(above.to, entry.name);
+    const pieces = [...folders];
+    folders.push(to);
+    return {
+      entry,
+      pieces,
+      to,
+      folders,
+      entries: mergedEntries(pieces, copy.form),
+      next: 0,
+      path: below(above, entry),
+    };
+  } catch (error) {
+    closeAll(folders);
+    throw error;
   }
 }
 
-function* copyDirectory(copy: Copy, entry: MergedEntry, to: number, path: string): Generator<void> {
-  const base = bytesOf(entry.name);
-  mkdirat(to, base, 0o700);
-  const made = openat(to, base, OPEN.RDONLY | OPEN.DIRECTORY | OPEN.NOFOLLOW);
-  try {
-    yield* withParts(entry, function* (pieces) {
-      yield* copyInto(copy, pieces, made, path);
-      finish(copy, entry, pieces[0]!, made, path);
-    });
-  } finally {
-    close(made);
-  }
+/** All that is in it is there. */
+function leave(copy: Copy, { entry, pieces, to, folders, path }: Step): void {
+  if (entry === undefined) return;
+  finish(copy, entry, descriptorOf(pieces[0]!), descriptorOf(to), path);
+  closeAll(folders);
 }
 
 /** Anything but a directory. */
-function copyName(copy: Copy, entry: MergedEntry, to: number, path: string): void {
+function copyName(copy: Copy, entry: MergedEntry, to: Folder, path: string): void {
   const { name, status } = entry;
   const first = status.links > 1 ? copy.links.get(status.identity) : undefined;
   if (first !== undefined) {
-    linkat(copy.root, bytesOf(first), to, bytesOf(name));
+    link(first, { to, name });
     return;
   }
-  if (status.links > 1) copy.links.set(status.identity, path);
-  if ((status.mode & TYPE_MASK) === S.S_IFREG) copyFile(copy, entry, to, path);
-  else copySpecial(copy, entry, to);
+  if ((status.mode & TYPE_MASK) === S.S_IFREG) copyFile(copy, entry, descriptorOf(to), path);
+  else if (!copySpecial(copy, entry, descriptorOf(to))) return;
+  if (status.links > 1) copy.links.set(status.identity, { to, name });
 }
 
-/** What has no data: a symlink, a device, a fifo. */
-function copySpecial(copy: Copy, entry: MergedEntry, to: number): void {
-  const { name, status, dirfd } = entry;
+/** The directory of the first name may have been left long ago. */
+function link(first: { to: Folder; name: string }, second: { to: Folder; name: string }): void {
+  const isOpen = first.to.fd !== -1;
+  try {
+    linkat(descriptorOf(first.to), bytesOf(first.name), descriptorOf(second.to), bytesOf(second.name));
+  } finally {
+    if (!isOpen) closeAll([first.to]);
+  }
+}
+
+/** What has no data: a symlink, a device, a fifo. @returns whether it was made */
+function copySpecial(copy: Copy, entry: MergedEntry, to: number): boolean {
+  const { name, status } = entry;
+  const dirfd = descriptorOf(entry.folder);
   const base = bytesOf(name);
   const type = status.mode & TYPE_MASK;
   if (type === S.S_IFLNK) symlinkat(readlinkat(dirfd, base), to, base);
-  else if (!permitted(() => mknodat(to, base, type, deviceNumber(status.deviceMajor, status.deviceMinor)))) return;
+  else if (!permitted(() => mknodat(to, base, type, deviceNumber(status.deviceMajor, status.deviceMinor))))
+    return false;
   const { uid, gid } = ownerOf(copy, entry);
   lchownat(to, base, uid, gid);
   if (type !== S.S_IFLNK) fchmodat(to, base, status.mode & 0o7777);
@@ -109,11 +155,12 @@ function copySpecial(copy: Copy, entry: MergedEntry, to: number): void {
     if (value !== undefined) permitted(() => lsetxattr(after, attribute, value));
   }
   lutimensat(to, base, status.mtime, status.mtimeNsec);
+  return true;
 }
 
 function copyFile(copy: Copy, entry: MergedEntry, to: number, path: string): void {
   const base = bytesOf(entry.name);
-  const from = openat(entry.dirfd, base, OPEN.RDONLY | OPEN.NOFOLLOW);
+  const from = openat(descriptorOf(entry.folder), base, OPEN.RDONLY | OPEN.NOFOLLOW);
   try {
     const made = openat(to, base, OPEN.WRONLY | OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW, 0o600);
     try {

@@ -1,10 +1,10 @@
 /** What layers on disk have together, as a union would show it, directory by directory and without a mount. Names are bytes.
  *  @see overlayfs.rst, Upper and Lower, whiteouts and opaque directories */
 import { S } from '../spec/linux.ts';
-import { AT_FDCWD, close, OPEN, openat } from '../sys/file.ts';
 import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import { bytesOf } from './entry.ts';
+import { descriptorOf, type Folder, openAll, openFolder } from './folders.ts';
 import { isWhiteout, OPAQUE_XATTR, type UnionForm } from './whiteout.ts';
 
 /** One name of a merged directory. */
@@ -12,15 +12,15 @@ export interface MergedEntry {
   /** Bytes as latin1. */
   name: string;
   /** The directory that it is seen in; the nearest of those that make up a directory. */
-  dirfd: number;
+  folder: Folder;
   status: FileStatus;
   /** Of a directory: the directories that have a part of it, nearest first. */
-  parts: readonly number[];
+  parts: readonly Folder[];
 }
 
 interface Seen {
   entry: MergedEntry | undefined; // none of a name that is hidden
-  parts: number[];
+  parts: Folder[];
   goesOn: boolean;
 }
 
@@ -30,24 +30,25 @@ export const isDirectory = ({ mode }: FileStatus): boolean => (mode & TYPE_MASK)
 export const nameAt = (dirfd: number, name: string): Buffer => bytesOf(`/proc/self/fd/${dirfd}/${name}`);
 
 /** The names that are visible in a merged directory, in the order of their bytes.
- *  @param pieces its parts, nearest first: descriptors that were just opened */
-export function mergedEntries(pieces: readonly number[], form: UnionForm): MergedEntry[] {
+ *  @param pieces its parts, nearest first, just opened */
+export function mergedEntries(pieces: readonly Folder[], form: UnionForm): MergedEntry[] {
   const seen = new Map<string, Seen>();
-  for (const [index, dirfd] of pieces.entries()) {
+  for (const [index, folder] of pieces.entries()) {
+    const dirfd = descriptorOf(folder);
     const isLast = index === pieces.length - 1;
     for (const name of namesIn(dirfd)) {
       const above = seen.get(name);
       if (above?.goesOn === false) continue;
       const status = statAt(dirfd, bytesOf(name));
       if (isDirectory(status)) {
-        const one = above ?? { entry: { name, dirfd, status, parts: [] }, parts: [], goesOn: true };
-        one.parts.push(dirfd);
+        const one = above ?? { entry: { name, folder, status, parts: [] }, parts: [], goesOn: true };
+        one.parts.push(folder);
         one.goesOn = !isLast && !isOpaque(dirfd, name, form);
         seen.set(name, one);
       } else if (above !== undefined) above.goesOn = false;
       else {
         const hidden = isWhiteout(status, form, (attribute) => lgetxattr(nameAt(dirfd, name), attribute));
-        seen.set(name, { entry: hidden ? undefined : { name, dirfd, status, parts: [] }, parts: [], goesOn: false });
+        seen.set(name, { entry: hidden ? undefined : { name, folder, status, parts: [] }, parts: [], goesOn: false });
       }
     }
   }
@@ -60,32 +61,7 @@ function isOpaque(dirfd: number, name: string, form: UnionForm): boolean {
   return lgetxattr(nameAt(dirfd, name), OPAQUE_XATTR[form])?.toString() === 'y';
 }
 
-const DIRECTORY = OPEN.RDONLY | OPEN.DIRECTORY;
-
-/** Runs `work` with the parts of a directory opened; they are closed after it. */
-export function* withParts<T>(
-  { name, parts }: Pick<MergedEntry, 'name' | 'parts'>,
-  work: (pieces: readonly number[]) => Generator<T>,
-): Generator<T> {
-  const pieces: number[] = [];
-  try {
-    for (const dirfd of parts) pieces.push(openat(dirfd, bytesOf(name), DIRECTORY | OPEN.NOFOLLOW));
-    yield* work(pieces);
-  } finally {
-    pieces.forEach(close);
-  }
-}
-
-/** The same for the roots of layers. @param stack directories, nearest first */
-export function* withRoots<T>(
-  stack: readonly string[],
-  work: (pieces: readonly number[]) => Generator<T>,
-): Generator<T> {
-  const pieces: number[] = [];
-  try {
-    for (const path of stack) pieces.push(openat(AT_FDCWD, path, DIRECTORY));
-    yield* work(pieces);
-  } finally {
-    pieces.forEach(close);
-  }
+/** The parts of a directory, opened. */
+export function openParts({ name, parts }: Pick<MergedEntry, 'name' | 'parts'>): Folder[] {
+  return openAll(parts, (parent) => openFolder(parent, name));
 }
