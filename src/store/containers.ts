@@ -84,7 +84,9 @@ export function recordText(record: ContainerRecord): string {
     const rest = { Spec: {}, SkipMountpointCreation: false, Name: '', Driver: '', ...point };
     return [place, mode === '' ? rest : { ...rest, Relabel: mode }];
   });
-  return JSON.stringify({ ...record, MountPoints: Object.fromEntries(points) });
+  // What knows nothing of copies would mount it as what has changed in the layers.
+  const form = record.Driver === 'vfs' ? { FormatVersion: 2 } : {};
+  return JSON.stringify({ ...form, ...record, MountPoints: Object.fromEntries(points) });
 }
 
 /** Docker does not write the status as a word. */

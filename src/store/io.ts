@@ -83,8 +83,8 @@ export function removeTree(path: string): void {
 }
 
 /** What this tsbox knows of the form of its files. One that changes so that an older tsbox would misread it says a higher
- *  `FormatVersion`; without any it is 1, and so are Docker's. */
-const FORMAT = 1;
+ *  `FormatVersion`; without any it is 1, and so are Docker's. 2: a container that is a copy of its layers. */
+const FORMAT = 2;
 
 /** @throws ERR_TSBOX_UNSUPPORTED when a later tsbox has written it: what it means is not guessed */
 function checkFormat(value: unknown, path: string): unknown {

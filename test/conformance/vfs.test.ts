@@ -1,7 +1,7 @@
 /** Copies instead of a union, beside containers of the other drivers. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
@@ -26,6 +26,11 @@ test('vfs: a container stays what it was made, whatever the host would choose; o
   sh(box, 'runs', 'echo x > /x; sleep 1000', '--detach');
   box.ok(['rm', '--force', 'runs'], overlay2);
   box.ok(['create', '--name', 'union', box.image(), 'true'], overlay2);
+  const formOf = (name: string) => {
+    const id = box.ok(['inspect', '--format', '{{.Id}}', name]);
+    return JSON.parse(readFileSync(join(box.dataRoot, 'containers', id, 'config.v2.json'), 'utf8')).FormatVersion;
+  };
+  assert.deepEqual([formOf('copy'), formOf('union')], [2, undefined], 'a tsbox without copies refuses them');
   for (const words of [
     ['start', 'union'],
     ['cp', 'union:/etc/passwd', box.directory],

@@ -8,7 +8,7 @@ import { type Sandbox, sandbox } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 
 const DAMAGE = ['', '{', '[]', '{"ID":1,"State":{"Running":"x"}}'];
-const LATER = '{"FormatVersion":2}';
+const LATER = '{"FormatVersion":9}';
 
 /** Where a container's files are. */
 const places = (box: Sandbox, id: string) => ({
@@ -70,10 +70,10 @@ test('damaged state files', async (t) => {
     for (const path of [kept('config.v2.json'), kept('hostconfig.json'), run('state.json'), kept('health.json')]) {
       await spoiled(path, LATER, async () => {
         const { stderr } = await listed(' {{.Networks}}');
-        assert.match(stderr, /format is version 2, this tsbox knows 1/);
+        assert.match(stderr, /format is version 9, this tsbox knows 2/);
         for (const verb of [['inspect'], ...(path === kept('health.json') ? [] : [['rm', '-f']])]) {
           const said = await box.said([...verb, id]);
-          assert.match(said.stderr, /format is version 2, this tsbox knows 1/, `${verb} ${path}`);
+          assert.match(said.stderr, /format is version 9, this tsbox knows 2/, `${verb} ${path}`);
           assert.equal(said.status, 1);
         }
         assert.equal(readFileSync(path, 'utf8'), LATER);

@@ -36,7 +36,8 @@ descend(high, (level) => {
 
 let names = 0;
 for (const _ of copyMerged([high, low], tree, { form: 'overlay-user' })) names++;
-const differences = () => [...compareTree(tree, [high, low], { form: 'overlay-user' })].filter(({ kind }) => kind !== '=');
+const differences = () =>
+  [...compareTree(tree, [high, low], { form: 'overlay-user' })].filter(({ kind }) => kind !== '=');
 const first = differences();
 descend(tree, () => {});
 const links = statSync('y').ino === statSync(`${tree}/z`).ino;

@@ -12,7 +12,10 @@ test('merged: a tree that is deeper than files may be open is copied and compare
   const depth = 3000;
   const script = 'ulimit -n 120; exec "$@"';
   const words = [process.execPath, join(import.meta.dirname, 'layer-deep.ts'), directory, `${depth}`];
-  const { status, stdout, stderr } = spawnSync('sh', ['-c', script, 'sh', ...words], { encoding: 'utf8', cwd: tmpdir() });
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', script, 'sh', ...words], {
+    encoding: 'utf8',
+    cwd: tmpdir(),
+  });
   assert.equal(status, 0, stderr);
   const bottom = 2 * depth;
   assert.deepEqual(JSON.parse(stdout), {

@@ -124,8 +124,8 @@ test('networks: one that is damaged is named, the others are there all the same'
     assert.deepEqual(told, [`${bad.ID} ERR_TSBOX_DAMAGED`], damage);
     assert.throws(() => readNetwork(store, bad.ID), { code: 'ERR_TSBOX_DAMAGED', message: new RegExp(bad.ID) });
   }
-  writeFileSync(path, text.replace('"FormatVersion":1', '"FormatVersion":2'));
-  assert.throws(() => readNetwork(store, bad.ID), { code: 'ERR_TSBOX_UNSUPPORTED', message: /version 2/ });
+  writeFileSync(path, text.replace('"FormatVersion":1', '"FormatVersion":9'));
+  assert.throws(() => readNetwork(store, bad.ID), { code: 'ERR_TSBOX_UNSUPPORTED', message: /version 9/ });
   assert.equal(deleteNetwork(store, bad), true);
 });
 

@@ -19,7 +19,7 @@ async function world(t: TestContext, text: string) {
 const LIST = ['images', '--all', '--no-trunc', '--format', '{{.ID}} {{.Repository}}'];
 
 test('damaged names: images are listed by their ids, the file is named, and nothing is pruned', async (t) => {
-  for (const text of ['', '{', 'null', '{"Repositories":{"x":{"x:1":2}}}', '{"FormatVersion":2}']) {
+  for (const text of ['', '{', 'null', '{"Repositories":{"x":{"x:1":2}}}', '{"FormatVersion":9}']) {
     const { path, parent, child, tsbox } = await world(t, text);
     const { status, stdout, stderr } = await tsbox(...LIST);
     assert.deepEqual(
@@ -66,10 +66,10 @@ test('damaged names: who gives a name sets the file aside and says so; what has 
 });
 
 test('damaged names: a format to come is refused by who gives a name, and left alone', async (t) => {
-  const { store, path, child, tsbox } = await world(t, '{"FormatVersion":2}');
+  const { store, path, child, tsbox } = await world(t, '{"FormatVersion":9}');
   const { status, stderr } = await tsbox('tag', child.id, 'again');
-  assert.deepEqual([status, /version 2, this tsbox knows 1/.test(stderr)], [1, true], stderr);
-  assert.equal(readFileSync(path, 'utf8'), '{"FormatVersion":2}');
+  assert.deepEqual([status, /version 9, this tsbox knows 2/.test(stderr)], [1, true], stderr);
+  assert.equal(readFileSync(path, 'utf8'), '{"FormatVersion":9}');
   assert.deepEqual(lostReferences(store), []);
 });
 

@@ -10,7 +10,7 @@ import { lock } from '../../src/sys/lock.ts';
 import { inProcess, type Printed } from '../in-process.ts';
 import { makeContainer, makeImage, temporaryStore } from './store-fixture.ts';
 
-const DAMAGE: readonly (string | undefined)[] = ['', '{', '{"ID":1}', '{"FormatVersion":2}', undefined];
+const DAMAGE: readonly (string | undefined)[] = ['', '{', '{"ID":1}', '{"FormatVersion":9}', undefined];
 
 /** A container of which nobody can tell that it has the volume `vv` and the image `used`. */
 async function world(t: TestContext) {
@@ -74,7 +74,7 @@ test('unknown users: what nobody could want is no reason to complain, and with t
 
 test('unknown users: rmi -f takes the image of one that has ended, not of one that runs', async (t) => {
   const { store, tsbox, spoil, ...other } = await world(t);
-  spoil('{"FormatVersion":2}');
+  spoil('{"FormatVersion":9}');
   const running = runs(store, other.id);
   assertNamed(await tsbox('rmi', '-f', 'used'), other, 'by name');
   assertNamed(await tsbox('rmi', '-f', other.image.id), other, 'by id');
@@ -92,7 +92,7 @@ function runs(store: Store, id: string) {
 test('unknown users: ids that may be those of a container that cannot be read are not given to another', async (t) => {
   const { store, id, path } = await world(t);
   const hostConfig = path.replace('config.v2', 'hostconfig');
-  for (const text of ['{', '{"FormatVersion":2}']) {
+  for (const text of ['{', '{"FormatVersion":9}']) {
     writeFileSync(hostConfig, text);
     const give = () => withAutoMaps(store, { UsernsMode: 'auto' } as HostConfig, undefined, () => assert.fail());
     assert.throws(
