@@ -22,6 +22,8 @@ export const verb = command({
     },
     type: { kind: 'string', help: "Look for a 'container', an 'image', a 'network' or a 'volume' only" },
   },
+  // As with ps.
+  ownsFiles: ({ size }) => size,
   async run(context, { format, size, type }, names) {
     if (!isType(type)) throw new UsageError(`${JSON.stringify(type)} is not a type: ${TYPES.join(', ')}`, FLAG_ERROR);
     const engine = await context.engine();

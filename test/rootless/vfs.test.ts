@@ -47,6 +47,10 @@ test('rootless vfs: a start mounts the copy and copies nothing; files that are c
   he.ok(['exec', 'one', 'sh', '-c', write]);
   assert.match(he.ok(['ps', '--size', '--format', '{{.Size}}']), /^1MB \(virtual /);
   assert.match(he.ok(['ps', '--format', '{{.Names}} {{.Size}}']), /^one 1MB /);
+  const state = (...flags: string[]) => JSON.parse(he.ok(['inspect', ...flags, 'one']))[0];
+  const { SizeRw, SizeRootFs, ...same } = state('--size');
+  assert.ok(SizeRw >= 1_000_000 && SizeRootFs > SizeRw, `${SizeRw} ${SizeRootFs}`);
+  assert.deepEqual(same, state());
   he.ok(['stop', '--time', '0', 'one']);
   const upper = upperOf(he, 'one');
   assert.equal(statSync(join(upper, 'closed')).uid, he.starts[0]! + 32);
