@@ -1,4 +1,5 @@
-/* The operation `last`: what only the last one of several has to do. Each has a symlink in a directory, which leads nowhere when it is gone. */
+/* Lists below a step. `last`: what only the last one of several has to do; each has a symlink in a directory, which leads nowhere when it is
+ * gone. `together`: steps of which each needs the one before. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -50,3 +51,5 @@ OPERATION(last) {
   close(fd);
   return error;
 }
+
+OPERATION(together) { return run_below(run, (u32)args[0].number); }

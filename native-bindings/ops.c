@@ -92,6 +92,8 @@ static const struct op table[] = {
     {68, HOST, "last", "ttl", op_last},
     {69, FIRST, "bind_port", "tti", op_bind_port},
     {70, ANY, "port_set", "tii", op_port_set},
+    /* steps of which each needs the one before, in a list that goes on */
+    {71, HOST, "together", "l", op_together},
 };
 
 enum { OPS = sizeof table / sizeof table[0] };

@@ -87,6 +87,7 @@ OPERATION(route_add);
 OPERATION(nft);
 OPERATION(nft_delete);
 OPERATION(last);
+OPERATION(together);
 OPERATION(bind_port);
 
 /* What the monitor ignores and blocks, and whatever the caller did before, is not for the program that comes next. */

@@ -38,7 +38,7 @@ export function planEvents(plan: Plan): StepEvent[] {
     steps.forEach((step, index) => {
       events.push({ list, number: index + 1, depth, step });
       if (step.op === 'spawn') add('init', step.list, 0);
-      else if (step.op === 'outside' || step.op === 'last') add(list, step.list, depth + 1);
+      else if (['outside', 'last', 'together'].includes(step.op) && 'list' in step) add(list, step.list, depth + 1);
     });
   };
   add('setup', plan.setup, 0);

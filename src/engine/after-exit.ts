@@ -9,7 +9,7 @@ import { isErrno, SyscallError, TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { saveContainer } from '../store/change-container.ts';
 import { readContainer, readHostConfig } from '../store/containers.ts';
-import { containerState, ended, foldHeld, readExit, restarting, saveFolded } from '../store/state.ts';
+import { containerState, ended, foldHeld, readExit, restarting, saveFolded, wasStopped } from '../store/state.ts';
 import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
 import { readFollowed, saveFollowed } from '../store/successor.ts';
 import { builtFile } from '../sys/built-file.ts';
@@ -78,7 +78,7 @@ async function decide({ store }: Engine, id: string): Promise<number | 'finished
           exitCode: exit.ExitCode,
           ran: processAge(process.pid) ?? 0,
           restarts: record.RestartCount,
-          manuallyStopped: record.HasBeenManuallyStopped === true,
+          manuallyStopped: wasStopped(store, record),
           delay: succession.Delay,
         });
   if (delay === undefined) {

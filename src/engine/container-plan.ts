@@ -18,7 +18,7 @@ import { readFileInStack } from '../store/lookup.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { needsOwner, shiftedHome } from '../store/shifted.ts';
 import {
-  containerDirectory,
+  exitRecord,
   localLogDirectory,
   logPath,
   mappedPlace,
@@ -314,7 +314,7 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
       removes: hostConfig.AutoRemove,
       ...(log === undefined ? {} : { log: { path: logPath(store, record, log.format), ...log } }),
       ...(record.Config.Tty ? {} : { stdin: stdinMode(record.Config) }),
-      ...(hostConfig.AutoRemove ? {} : { exitRecord: `${containerDirectory(store, record.ID)}/exit.json` }),
+      ...(hostConfig.AutoRemove ? {} : { exitRecord: exitRecord(store, record.ID) }),
       ...(probe === undefined
         ? {}
         : { repeat: { ...repeated(probe), args: ownCommand(engine.options, ['system', 'probe', record.ID]) } }),

@@ -12,7 +12,7 @@ import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteMounts } from '../store/events.ts';
 import { beginHealth, isProbed } from '../store/health.ts';
 import { containerState, DIED, foldHeld, readRun } from '../store/state.ts';
-import { containerDirectory, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
+import { exitRecord, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
 import type { Lock } from '../sys/lock.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
@@ -108,8 +108,8 @@ function recordFailure(engine: Engine, record: ContainerRecord, error: unknown):
     Error: message,
   };
   saveContainer(engine.store, record);
-  rmSync(`${containerDirectory(engine.store, record.ID)}/exit.json`, { force: true });
-  rmSync(memoryEventsFile(engine.store, record.ID), { force: true });
+  const { first, kept } = exitRecord(engine.store, record.ID);
+  for (const file of [first, kept, memoryEventsFile(engine.store, record.ID)]) rmSync(file, { force: true });
 }
 
 /** The plan of an exec: what a command gets there is what the container's own process gets. That is not quite so with a terminal or a user

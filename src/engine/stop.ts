@@ -1,4 +1,5 @@
 /** Signals to containers. */
+import { writeFileSync } from 'node:fs';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { parseSignal } from '../spec/signals.ts';
@@ -6,7 +7,7 @@ import { saveContainer, withContainer } from '../store/change-container.ts';
 import { readContainer, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { containerState, ended, monitorLives, saveFolded } from '../store/state.ts';
-import { runDirectory } from '../store/store.ts';
+import { runDirectory, type Store, stoppedFile } from '../store/store.ts';
 import { callOffSuccession, readFollowed } from '../store/successor.ts';
 import { sendSignal } from '../sys/pidfd.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
@@ -25,12 +26,15 @@ function endsIt(record: ContainerRecord, signal: number): boolean {
   return signal === SIGKILL || StopSignal === '' || parseSignal(StopSignal) === signal;
 }
 
-/** A data root that has become read-only keeps nobody from ending what runs on it. */
-function ifWritable(note: () => void): void {
+const UNWRITABLE = ['EROFS', 'ENOSPC', 'EDQUOT'];
+
+/** A data root that is full or has become read-only keeps nobody from ending what runs on it: then the run root says that somebody has. */
+function noteStopped(store: Store, id: string, save: () => void): void {
   try {
-    note();
+    save();
   } catch (error) {
-    if (!isErrno(error, 'EROFS')) throw error;
+    if (!UNWRITABLE.some((name) => isErrno(error, name))) throw error;
+    writeFileSync(stoppedFile(store, id), '', { mode: 0o600 });
   }
 }
 
@@ -44,7 +48,7 @@ function noteSignal({ store }: Engine, id: string, ends: boolean): boolean {
     const noted = { ...record, HasBeenManuallyStopped: true };
     if (state.Restarting) {
       const waiting = readFollowed(store, id)?.Pid;
-      ifWritable(() => saveFolded(store, { ...noted, State: ended(state, state) }));
+      noteStopped(store, id, () => saveFolded(store, { ...noted, State: ended(state, state) }));
       // One that does not wait yet will find out by itself.
       if (waiting !== undefined) sendSignal(waiting, SIGKILL, () => monitorLives(store, id));
       removeWholeTree(runDirectory(store, id));
@@ -53,7 +57,7 @@ function noteSignal({ store }: Engine, id: string, ends: boolean): boolean {
     // One that is removed at its end, which has no record of its start, has a successor only to be kept, or to be removed by another name.
     if (record.HasBeenStartedBefore) {
       if (ends) callOffSuccession(store, id);
-      if (record.HasBeenManuallyStopped !== true) ifWritable(() => saveContainer(store, noted));
+      if (record.HasBeenManuallyStopped !== true) noteStopped(store, id, () => saveContainer(store, noted));
     }
     return true;
   });

@@ -235,6 +235,7 @@ const SPECIAL: Special = {
     if (show(step.set) === '') return netlink('NFT_MSG_DELTABLE', table);
     return netlink('NFT_MSG_DELSETELEM', table, `NFTA_SET_NAME=${text(step.set)}`, keyText(step.key));
   },
+  together: (step) => steps(step.list),
   last: (step) =>
     `${call('flock', call('open', text(step.lock)), 'LOCK_EX')}, if ${call('rmdir', text(step.directory))}: ${steps(step.list)}`,
   bind_port: (step) => {

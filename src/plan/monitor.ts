@@ -18,8 +18,8 @@ export interface MonitorInput {
   };
   /** Absent when the process has a terminal. */
   stdin?: keyof typeof STDIN;
-  /** Where the exit code is left for whoever comes later; absent for an exec. */
-  exitRecord?: string;
+  /** Where the exit code is left for whoever comes later, at first and on the disk; absent for one that is removed then. */
+  exitRecord?: { first: string; kept: string };
   /** Where and how start and end are told to whoever follows the events. */
   events?: EventPlace;
   /** What is told of each volume when the container has ended. */
@@ -108,9 +108,8 @@ export function monitorSteps(input: MonitorInput, birth: readonly Step[], init: 
 /** The end of the cleanup list. */
 export function monitorCleanup(input: MonitorInput): Step[] {
   const { runDirectory: run, exitRecord, events, volumes = [], successor, end = [] } = input;
-  const exit = text`{"Pid":${hole('pid')},"ExitCode":${hole('exit')},"FinishedAt":"${hole('now')}"}\n`;
   return [
-    ...(exitRecord === undefined ? [] : record(exitRecord, exit, 'how it ended, for whoever asks later')),
+    ...(exitRecord === undefined ? [] : exitSteps(exitRecord)),
     ...(events === undefined ? [] : [eventStep(events, 'die', 'exit')]),
     ...volumes.map((volume) => eventStep(volume, 'unmount', 'none')),
     ...(successor === undefined ? [] : succession(run, successor)),
@@ -122,6 +121,23 @@ export function monitorCleanup(input: MonitorInput): Step[] {
       onError: GONE,
     },
     ...(events !== undefined && input.removes === true ? [eventStep(events, 'destroy', 'none')] : []),
+  ];
+}
+
+/** First in the run root, which can be written as long as there is a container; it stays there when the disk is full or has become read-only.
+ *  Nobody reads it before the steps that follow, or before the monitor's lock is free: that one need not come all at once. */
+function exitSteps({ first, kept }: NonNullable<MonitorInput['exitRecord']>): Step[] {
+  const data = text`{"Pid":${hole('pid')},"ExitCode":${hole('exit')},"FinishedAt":"${hole('now')}"}\n`;
+  const half = `${kept}.new`;
+  const list: Step[] = [
+    { op: 'copy', from: first, to: half, why: 'how it ended, where a reboot does not take it away' },
+    { op: 'rename', from: half, to: kept, why: 'seen whole or not at all' },
+    { op: 'unlink', path: first, why: 'it is on the disk' },
+  ];
+  const flags = ['O_CREAT', 'O_TRUNC'] as const;
+  return [
+    { op: 'write', path: first, data, flags, mode: 0o644, why: 'how it ended, for whoever asks later' },
+    { op: 'together', list, why: 'what cannot be written to the disk stays where it is' },
   ];
 }
 

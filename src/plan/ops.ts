@@ -29,6 +29,7 @@
  * not there. `nft-key.ts` makes keys.
  * last: holding the lock, which is waited for, every symlink in `directory` that leads nowhere is unlinked; if the directory can then be removed,
  * the list is run up to its first error. A directory that is not there or has something left is no error.
+ * together: the list up to its first error.
  * bind_port: the monitor's until `cleanup` is through. EADDRINUSE when somebody has it.
  * join: all of `flags` at once, of the process `pid` if it is a child of `parent`: ESRCH when the number is another process's by now.
  */
@@ -191,6 +192,8 @@ export const OPS = {
     args: { name: 'text', hairpin: 'int', isolated: 'int' },
     see: 'rtnetlink(7), IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED',
   },
+  // steps of which each needs the one before, in a list that goes on
+  together: { number: 71, args: { list: 'list' }, see: 'docs/monitor.md' },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

@@ -223,6 +223,7 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   route_add: (s, c) => net.addRoute(c.text(s.to), c.text(s.via), c.text(s.link)),
   nft: (s, c) => nftables.changeRules(c.text(s.commands)),
   nft_delete: deleteRules,
+  together: (s, c) => c.run(s.list),
   last: (s, c) => whenLast(c.text(s.lock), c.text(s.directory), () => c.run(s.list)),
 };
 

@@ -10,7 +10,7 @@ import { attempt, removeTree, unlessGone } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { checkName, nameConflict, nameTarget, recheckName, releaseName, reserveName } from './names.ts';
 import { retireRwLayer } from './rw-layers.ts';
-import { containerDirectory, REMOVING, runDirectory, type Store, shortId } from './store.ts';
+import { containerDirectory, exitRecord, REMOVING, runDirectory, type Store, shortId, stoppedFile } from './store.ts';
 
 /** Runs `work` while no other process changes or removes this container. Hold it for milliseconds. One that was run with --rm is removed
  *  by its monitor, which waits for nobody. @throws ERR_TSBOX_NOT_FOUND when it is gone, SyscallError */
@@ -97,7 +97,7 @@ export function retireContainer(store: Store, id: string): string[] {
     for (const name of namesOf(store, id)) releaseName(store, name, id);
     return directories;
   });
-  return [...waiting, retired, runDirectory(store, id)];
+  return [...waiting, retired, runDirectory(store, id), exitRecord(store, id).first, stoppedFile(store, id)];
 }
 
 /** Removes a container that does not run, and that nobody starts. Throws as {@link retireContainer}. */

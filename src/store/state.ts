@@ -1,7 +1,7 @@
 /**
  * What a container is doing. Nobody but its monitor knows, so this is put together from what the monitor leaves:
  * `<run-root>/<id>/state.json` from the start to the end, `<run-root>/<id>/lock` locked while the monitor lives, and
- * `containers/<id>/exit.json` at the end; the record's `State` is what was folded in last. A monitor that died without a word (SIGKILL,
+ * `containers/<id>/exit.json` at the end, or `<run-root>/<id>.exit` where the disk does not take it; the record's `State` is what was folded in last. A monitor that died without a word (SIGKILL,
  * a reboot) leaves a state.json, or a record that says "running", with no lock held.
  *
  * Between two runs by a restart policy there is no state.json either: successor.ts says that the monitor is followed by somebody who
@@ -20,7 +20,15 @@ import { saveContainer } from './change-container.ts';
 import { readContainer } from './containers.ts';
 import { noteContainer } from './events.ts';
 import { attempt, readObject, readText } from './io.ts';
-import { containerDirectory, isHexId, memoryEventsFile, runDirectory, type Store } from './store.ts';
+import {
+  containerDirectory,
+  exitRecord,
+  isHexId,
+  memoryEventsFile,
+  runDirectory,
+  type Store,
+  stoppedFile,
+} from './store.ts';
 import { isFollowed, isSuccessionAsked } from './successor.ts';
 
 /** 128 + SIGKILL: what a shell would say of a process whose end nobody saw. */
@@ -33,11 +41,10 @@ export function readRun(store: Store, id: string): RunRecord | undefined {
   return { Pid: value['Pid'], Monitor: Number(value['Monitor'] ?? 0), StartedAt: value['StartedAt'] };
 }
 
-const exitFile = (store: Store, id: string) => `${containerDirectory(store, id)}/exit.json`;
-
 /** The monitor's last word, if it is not folded into the record yet. */
 export function readExit(store: Store, id: string, isLikely = false): ExitRecord | undefined {
-  const value = readObject(exitFile(store, id), isLikely);
+  const { first, kept } = exitRecord(store, id);
+  const value = readObject(kept, isLikely) ?? readObject(first);
   if (typeof value?.['ExitCode'] !== 'number' || typeof value['FinishedAt'] !== 'string') return undefined;
   return { Pid: Number(value['Pid'] ?? 0), ExitCode: value['ExitCode'], FinishedAt: value['FinishedAt'] };
 }
@@ -121,6 +128,11 @@ export function containerState(
   return ended(last, { ...DIED, StartedAt, FinishedAt: now.toISOString(), OOMKilled: false });
 }
 
+/** Has somebody ended its last run, and not the process itself? */
+export function wasStopped(store: Store, record: Pick<ContainerRecord, 'ID' | 'HasBeenManuallyStopped'>): boolean {
+  return record.HasBeenManuallyStopped === true || existsSync(stoppedFile(store, record.ID));
+}
+
 /** Ids of the containers that have a directory in the run root: they run, or are about to, or have lost their monitor. */
 export function runIds(store: Store): Set<string> {
   return new Set(readdirSync(store.runRoot).filter(isHexId));
@@ -166,8 +178,9 @@ export function foldState(store: Store, id: string): ContainerRecord {
 export function foldHeld(store: Store, id: string): ContainerRecord {
   const record = readContainer(store, id);
   const state = containerState(store, record, true);
-  const folded = { ...record, State: state };
-  const isPending = existsSync(exitFile(store, id)) || readRun(store, id) !== undefined || record.State.Running;
+  const folded = { ...record, State: state, HasBeenManuallyStopped: wasStopped(store, record) };
+  const { first, kept } = exitRecord(store, id);
+  const isPending = existsSync(kept) || existsSync(first) || readRun(store, id) !== undefined || record.State.Running;
   if (state.Running || !isPending) return folded;
   saveFolded(store, folded);
   // Its monitor could not tell it any more.
@@ -178,7 +191,8 @@ export function foldHeld(store: Store, id: string): ContainerRecord {
 /** Writes a state that was put together into the record, and takes away what it was put together from. */
 export function saveFolded(store: Store, record: ContainerRecord): void {
   saveContainer(store, record);
-  for (const file of [exitFile(store, record.ID), memoryEventsFile(store, record.ID)])
+  const { first, kept } = exitRecord(store, record.ID);
+  for (const file of [kept, first, memoryEventsFile(store, record.ID), stoppedFile(store, record.ID)])
     attempt(`remove ${file}`, () => rmSync(file, { force: true }));
   for (const file of ['state.json', 'paused']) rmSync(`${runDirectory(store, record.ID)}/${file}`, { force: true });
 }

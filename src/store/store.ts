@@ -84,6 +84,17 @@ export function memoryEventsFile(store: Store, id: string): string {
   return `${containerDirectory(store, id)}/memory.events`;
 }
 
+/** How a container has ended, until that is in its record: on the disk, where a reboot does not take it away, and before; there it stays when
+ *  the disk is full or read-only. */
+export function exitRecord(store: Store, id: string): { first: string; kept: string } {
+  return { first: `${store.runRoot}/${id}.exit`, kept: `${containerDirectory(store, id)}/exit.json` };
+}
+
+/** Somebody has ended it, where its record could not say so. */
+export function stoppedFile(store: Store, id: string): string {
+  return `${store.runRoot}/${id}.stopped`;
+}
+
 /** Lock, socket and state of a running container; on a tmpfs, gone after a reboot. */
 export function runDirectory(store: Store, id: string): string {
   return `${store.runRoot}/${id}`;

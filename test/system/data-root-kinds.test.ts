@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
-import { REPOSITORY, sandbox, TSBOX } from './harness.ts';
+import { REPOSITORY, sandbox, TSBOX, until } from './harness.ts';
 
 const ARCHIVES = join(REPOSITORY, 'rootfs-fixtures/build');
 
@@ -16,6 +16,7 @@ interface Place {
   tsbox(...words: string[]): { status: number | null; stdout: string; stderr: string };
   ok(...words: string[]): string;
   root: string;
+  runRoot: string;
 }
 
 const overlayOn = (root: string): string =>
@@ -43,6 +44,7 @@ async function mounted(t: TestContext, type: string): Promise<Place> {
     });
   const place: Place = {
     root: box.dataRoot,
+    runRoot: box.runRoot,
     command: (...words) => assert.equal(inside(words).status, 0, words.join(' ')),
     tsbox: (...words) => inside([TSBOX, ...words]),
     ok(...words) {
@@ -56,12 +58,30 @@ async function mounted(t: TestContext, type: string): Promise<Place> {
 
 test('read-only data root: what looks at a container works, what changes it says so', async (t) => {
   if (!requires(t, 'root', 'overlay', 'command:unshare')) return;
-  const { tsbox, ok, command, root } = await mounted(t, 'tmpfs');
+  const { tsbox, ok, command, root, runRoot } = await mounted(t, 'tmpfs');
   ok('import', '--change', 'CMD ["sh"]', join(ARCHIVES, 'busybox.tar'), 'image');
   ok('run', '--name', 'ended', 'image', 'touch', '/made');
   ok('run', '--detach', '--name', 'runs', '--volume', 'vv:/v', 'image', 'sh', '-c', 'echo said; sleep 1000');
   ok('run', '--detach', '--restart', 'on-failure', '--name', 'two', 'image', 'sleep', '1000');
   ok('run', '--detach', '--restart', 'on-failure', '--name', 'three', 'image', 'sleep', '1000');
+  const saying = (code: number) => [
+    'image',
+    'sh',
+    '-c',
+    `trap "exit ${code}" TERM; echo ready; while :; do sleep 0.05; done`,
+  ];
+  ok('run', '--detach', '--restart', 'unless-stopped', '--name', 'four', ...saying(4));
+  ok(
+    'run',
+    '--detach',
+    '--name',
+    'five',
+    'image',
+    'sh',
+    '-c',
+    'while [ ! -e /dev/shm/go ]; do sleep 0.05; done; exit 5',
+  );
+  await until('its trap', () => ok('logs', 'four') === 'ready\n');
   command('mount', '--bind', root, root);
   command('mount', '-o', 'remount,bind,ro', root);
   for (const words of [
@@ -102,6 +122,13 @@ test('read-only data root: what looks at a container works, what changes it says
     assert.notEqual(status, 0, words.join(' '));
     assert.match(stderr, /EROFS \(Read-only file system\)[\s\S]*hint: .*read-only/, words.join(' '));
   }
+  // How it has ended stays known, whether somebody has ended it, and that somebody has.
+  tsbox('exec', 'five', 'touch', '/dev/shm/go'); // may be killed by the end that it brings about
+  assert.equal(ok('stop', 'four'), 'four\n');
+  await until('its end', () => ok('ps', '--quiet', '--filter', 'name=five') === '');
+  const ends = () =>
+    ok('inspect', '--format', '{{.State.Status}} {{.State.ExitCode}} [{{.State.Error}}]', 'four', 'five');
+  assert.equal(ends(), 'exited 4 []\nexited 5 []\n');
   // What runs can be ended, and the list says so; two was ended before it could not be removed.
   assert.equal(ok('ps', '--format', '{{.Names}}'), 'three\nruns\n');
   assert.equal(ok('stop', '--time', '0', 'runs'), 'runs\n');
@@ -121,8 +148,16 @@ test('read-only data root: what looks at a container works, what changes it says
   );
   assert.match(status, /^(Exited \(137\) .* ago\n){3}$/);
   command('umount', root);
+  assert.equal(ends(), 'exited 4 []\nexited 5 []\n');
+  assert.doesNotMatch(ok('system', 'start'), /four|five/);
+  assert.equal(ends(), 'exited 4 []\nexited 5 []\n');
   ok('start', 'two');
-  ok('rm', '--force', 'runs', 'ended', 'two', 'three');
+  ok('start', 'four');
+  ok('rm', '--force', 'runs', 'ended', 'two', 'three', 'four', 'five');
+  assert.deepEqual(
+    readdirSync(runRoot).filter((name) => /^[0-9a-f]{64}/.test(name)),
+    [],
+  );
 });
 
 test('data root without extended attributes: what needs them says so, and nothing is left', async (t) => {

@@ -383,7 +383,7 @@ async function observe(t: TestContext, op: OpName, how: 'typescript' | 'executor
 }
 
 const twofold = (Object.keys(OPS) as OpName[]).filter(
-  (op) => !EXECUTOR_ONLY.includes(op) && op !== 'exec' && op !== 'move_mount' && op !== 'last', // `last`: network-ops.test.ts
+  (op) => !EXECUTOR_ONLY.includes(op) && op !== 'exec' && op !== 'move_mount' && !['last', 'together'].includes(op), // these two: network-ops.test.ts
 );
 
 for (const op of twofold) {

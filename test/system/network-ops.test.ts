@@ -153,6 +153,18 @@ for (const [name, runs] of Object.entries(INTERPRETERS)) {
   });
 }
 
+for (const [name, runs] of Object.entries(INTERPRETERS)) {
+  test(`together: a list up to its first error, whatever list it is in (${name})`, async (t) => {
+    if (!requires(t, ...needs)) return;
+    const directory = temporary(t);
+    const make = (file: string): Step => ({ op: 'mkdir', path: join(directory, file), mode: 0o755, why });
+    const together = (...list: Step[]): Step => ({ op: 'together', list, why });
+    assert.equal(await runs(together(make('a'), make('b'))), 0);
+    assert.equal(await runs(together(make('c'), make('no/such'), make('d'))), errnoNumber('ENOENT'));
+    assert.deepEqual(readdirSync(directory).sort(), ['a', 'b', 'c']);
+  });
+}
+
 test('network: last tells which of its steps failed, and waits for the lock', async (t) => {
   if (!requires(t, ...needs)) return;
   const directory = temporary(t);

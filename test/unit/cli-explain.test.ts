@@ -207,6 +207,7 @@ const GOLDEN: [Step, string][] = [
     { op: 'last', lock: '/run/l', directory: '/run/d', list: [{ op: 'setsid', why }], why },
     'flock(open("/run/l"), LOCK_EX), if rmdir("/run/d"): 1 step',
   ],
+  [{ op: 'together', list: [{ op: 'setsid', why }], why }, '1 step'],
   [{ op: 'bind_port', protocol: 'tcp', address: '::', port: 80, why }, 'bind("tcp", [::]:80)'],
   [{ op: 'bind_port', protocol: 'udp', address: '127.0.0.1', port: 53, why }, 'bind("udp", 127.0.0.1:53)'],
   [{ op: 'listen', path: '/run/s', why }, 'listen("/run/s")'],

@@ -67,7 +67,11 @@ function input(overrides: Partial<CompileInput> = {}): CompileInput {
     ]),
     readyMountPoints: new Set(['/proc', '/dev', '/sys', '/sys/fs', '/sys/fs/cgroup', '/etc', '/etc/hosts']),
     rootIsMount: true,
-    monitor: { runDirectory: `/run/tsbox/${ID}`, stdin: 'STDIN_NULL', exitRecord: `/data/containers/${ID}/exit.json` },
+    monitor: {
+      runDirectory: `/run/tsbox/${ID}`,
+      stdin: 'STDIN_NULL',
+      exitRecord: { first: `/run/tsbox/${ID}.exit`, kept: `/data/containers/${ID}/exit.json` },
+    },
     setup: [],
     cleanup: [],
     ...overrides,
