@@ -255,9 +255,9 @@ export async function containerPlan(engine: Engine, input: ContainerPlanInput): 
   const userxattr = !isHostRoot();
   const owner = rootless ? undefined : maps;
   const owners = owner && (await layerOwners(input, store, facts, owner));
-  const inside = rootless ? { inside: { lock: unionLock(store, record.ID) } } : {};
+  const served = { lock: unionLock(store, record.ID), ...(rootless && { inside: true as const }) };
   const driver = driverOf(store, layer);
-  const mount = driver.mountSteps({ ...layer, discard, userxattr, ...inside, ...owners?.layers });
+  const mount = driver.mountSteps({ ...layer, discard, userxattr, ...served, ...owners?.layers });
   const log = logFile(hostConfig.LogConfig, logSubject(record));
   const setup: Step[] = [
     { op: 'umask', mask: 0, why: 'modes below are meant exactly' },

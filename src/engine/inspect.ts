@@ -43,8 +43,7 @@ function inspectContainer(engine: Engine, record: ContainerRecord, size: boolean
   const now = containerState(store, record);
   const { Status, ...state } = now;
   const layer = rwLayer(store, record.ID);
-  if (now.Running && isUnserved(store, record.ID, layer.merged))
-    state.Error = 'the process that serves its files has ended';
+  if (now.Running && isUnserved(store, record.ID)) state.Error = 'the process that serves its files has ended';
   const Health = healthOf(store, record, now);
   const hostConfig = readHostConfig(store, record.ID);
   return {

@@ -106,7 +106,8 @@ async function killStragglers(store: Store, id: string, directories: readonly st
   }
 }
 
-/** What serves the files of a container without root ends when that has ended. Whoever mounts them next may be another driver. */
+/** What serves the files of a container without root ends when that has ended; root's ends when it is unmounted. Whoever mounts them next may
+ *  be another driver. */
 async function unionEnds(store: Store, id: string): Promise<void> {
   const lock = unionLock(store, id);
   for (const end = monotonicMs() + PATIENCE_MS; monotonicMs() < end && isLocked(lock, 'shared'); )
@@ -117,7 +118,7 @@ async function unionEnds(store: Store, id: string): Promise<void> {
 export async function cleanLeftovers(engine: Engine, id: string): Promise<void> {
   const [cgroup, facts] = [containerCgroup(engine.store, id), containerFacts(engine.store, id)];
   await killStragglers(engine.store, id, cgroupDirectories(cgroup, facts));
-  await unionEnds(engine.store, id);
+  if (process.geteuid?.() !== 0) await unionEnds(engine.store, id);
   interpret([
     ...cgroupCleanup(cgroup, facts),
     ...umountSteps(engine, id),

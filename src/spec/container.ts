@@ -202,7 +202,7 @@ export interface RunRecord {
   StartedAt: string;
 }
 
-/** What the monitor writes when it has ended: `containers/<id>/exit.json`. */
+/** What the monitor writes when it has ended: `containers/<id>/exit.json`, or `<run-root>/<id>.exit`. */
 export interface ExitRecord {
   Pid: number;
   ExitCode: number;

@@ -3,11 +3,12 @@
  * ends when it is unmounted.
  */
 import { spawn } from 'node:child_process';
-import { openSync, realpathSync, writeSync } from 'node:fs';
+import { closeSync, openSync, realpathSync, writeSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
-import { bind, check, cstring, OWN } from '../sys/ffi.ts';
+import { bind, check, cstring, OWN, refuse } from '../sys/ffi.ts';
 import { giveBackProgram } from '../sys/give-back.ts';
 import { keepYoungSpaceSmall } from '../sys/heap.ts';
+import { tryLock } from '../sys/lock.ts';
 import { refusal } from '../sys/node-error.ts';
 import { closeOnExecFrom } from '../sys/process.ts';
 import { quickly } from '../sys/quick.ts';
@@ -28,12 +29,19 @@ function run(given: UnionArguments): void {
   keepYoungSpaceSmall();
   const union = openUnion(given);
   const nothing = openSync('/dev/null', 'r+');
+  if (given.lock !== undefined) holdLock(given.lock);
   union.device = given.apart ? DEVICE : mountHere(given);
   if (given.apart) forgetMounts();
   serveOne(union); // INIT: from now on the mount is live
   if (process.env[IN_BACKGROUND] !== undefined) tell(nothing);
   giveBackProgram();
   serve(union);
+}
+
+/** Until this process ends. */
+function holdLock(path: string): void {
+  closeSync(openSync(path, 'a', 0o600));
+  if (tryLock(path) === undefined) throw refuse('flock', `lock ${path}`, 'EAGAIN');
 }
 
 function mountHere(given: UnionArguments): number {

@@ -18,6 +18,8 @@ export interface UnionArguments {
   foreground: boolean;
   /** The process is in a mount namespace of its own: see apart.ts. */
   apart: boolean;
+  /** A file that is kept locked while the union is served, so that others know without touching the mount. */
+  lock: string | undefined;
 }
 
 const USAGE = 'tsbox-union [SOURCE] TARGET -o lowerdir=DIR[:DIR...][,upperdir=DIR,workdir=DIR][,OPTION...]';
@@ -59,6 +61,7 @@ export function parseArguments(argv: readonly string[]): UnionArguments {
     flags: 0,
     foreground: false,
     apart: false,
+    lock: undefined,
   };
   for (let at = 0; at < argv.length; at++) {
     const word = argv[at]!;
@@ -88,6 +91,7 @@ function takeOptions(given: UnionArguments, text: string): void {
     else if (name === 'workdir') given.work = plain(value);
     else if (name === 'userxattr') given.userxattr = true;
     else if (name === 'apart') given.apart = true;
+    else if (name === 'lock') given.lock = plain(value);
     else if (name === 'fsname') given.source = value;
     else others.push(option);
   }

@@ -73,6 +73,46 @@ test('fuse: a union that is killed: whoever needs files is told, nothing waits, 
   box.ok(['rm', '--force', 'one'], { timeout: 10_000 });
 });
 
+test('fuse: a union that stands still holds up nobody who only looks at the container', async (t) => {
+  const box = begin(t);
+  if (box === undefined) return;
+  sh(box, 'one', 'echo said; echo kept > /file; sleep 1000', '--detach', '--volume', 'vv:/v');
+  await until('its word', () => box.ok(['logs', 'one']) === 'said');
+  const [union] = unions(box);
+  process.kill(union!, 'SIGSTOP');
+  try {
+    for (const words of [
+      ['ps', '--all', '--size'],
+      ['inspect', '--size', 'one'],
+      ['logs', 'one'],
+      ['top', 'one'],
+      ['port', 'one'],
+      ['diff', 'one'],
+      ['stats', '--no-stream', 'one'],
+      ['images', '--all'],
+      ['image', 'inspect', box.image()],
+      ['volume', 'ls'],
+      ['volume', 'inspect', 'vv'],
+      ['network', 'ls'],
+      ['network', 'inspect', 'bridge'],
+      ['system', 'df', '--verbose'],
+      ['events', '--since', '1h', '--until', '0s'],
+      ['info'],
+      ['doctor', '--quiet'],
+      ['container', 'prune', '--force'],
+      ['image', 'prune', '--force'],
+      ['rename', 'one', 'two'],
+      ['update', '--restart', 'no', 'two'],
+    ]) {
+      box.tsbox(words, { timeout: 20_000 });
+    }
+    assert.equal(box.ok(['inspect', '--format', '{{.State.Status}} [{{.State.Error}}]', 'two']), 'running []');
+  } finally {
+    process.kill(union!, 'SIGCONT');
+  }
+  await box.quick(['rm', '--force', '--volumes', 'two']);
+});
+
 test('fuse: a process in the container that needs a file ends when the union is killed', async (t) => {
   const box = begin(t);
   if (box === undefined) return;

@@ -132,7 +132,8 @@ test('fuse: without root the monitor starts the union in the user namespace of t
     mountId: 'abc',
     lower: 'l/A',
     userxattr: true,
-    inside: { lock: '/r/id/union.lock' },
+    lock: '/r/id/union.lock',
+    inside: true,
   });
   assert.deepEqual(
     steps.map(({ op }) => op),
@@ -169,7 +170,7 @@ test('vfs: the copy is mounted on its place, without root too; a container of a 
   assert.match(mount?.why ?? '', /Storage driver vfs: a test asks$/);
   assert.throws(() => driver.mountSteps(layer), { code: 'ERR_TSBOX_UNSUPPORTED', message: /made for a union/ });
   assert.throws(() => driver.viewSteps({ home: '/d', lower: 'l/A', place: '/p' }), { code: 'ERR_TSBOX_UNSUPPORTED' });
-  const inside = { userxattr: true, inside: { lock: '/r/id/union.lock' } };
+  const inside = { userxattr: true, lock: '/r/id/union.lock', inside: true as const };
   assert.deepEqual(driver.mountSteps({ ...layer, whole: true, ...inside }), steps);
 });
 

@@ -15,8 +15,10 @@ export interface LayerMount {
   discard?: boolean;
   /** Whoever mounts it is root of a user namespace only: marks in the layers are attributes of the kind that he may set. */
   userxattr?: boolean;
-  /** It is mounted by the container's first process, in the mount namespace of that; what serves the files holds this lock while it lives. */
-  inside?: { lock: Text };
+  /** A file that does not matter where the kernel has the files; a process that serves them keeps it locked while it lives. */
+  lock?: Text;
+  /** It is mounted by the container's first process, in the mount namespace of that. */
+  inside?: true;
   /** The container has a user namespace of its own: its files are on disk with the owners that it sees, and mapped when mounted. */
   mapped?: MappedMount;
   /** The same where the file system cannot map them: copies of the layers have the owners of outside, and so has what is written. */
@@ -82,7 +84,7 @@ export interface Driver {
   /** Takes the tree away again; also when it is not there. `place` is that of a mapped mount: it is empty unless mounting was cut short. */
   umountSteps(mountId: Text, place?: Text): Step[];
   /** The same where the tree was mounted in the container's own mount namespace, and is gone with it.
-   *  @param lock see {@link LayerMount.inside} */
+   *  @param lock see {@link LayerMount.lock} */
   unplaceSteps(mountId: Text, lock: Text): Step[];
   /** Makes the tree of these layers appear, read-only. Changes the working directory. It is gone with its last mount and descriptor. */
   viewSteps(view: LayerView): Step[];

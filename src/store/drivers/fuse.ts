@@ -40,15 +40,16 @@ export function fuseDriver(home: string, program: string, reason: string): Drive
 }
 
 function mountSteps(home: string, program: string, reason: string, layer: LayerMount): Step[] {
-  const { mountId, lower, shifted, mapped, userxattr, inside } = layer;
+  const { mountId, lower, shifted, mapped, userxattr, lock, inside } = layer;
   if (mapped !== undefined) throw new Error('the driver fuse maps no owners');
   const merged = text`${home}/${mountId}/merged`;
   const own = shifted === undefined ? mountId : text`${overlayFromCopies(home)}/${mountId}`;
   const user = userxattr === true ? ',userxattr' : '';
+  const held = lock === undefined || inside === true ? '' : text`,lock=${escaped(lock)}`;
   const union: Text[] = [
     program,
     '-o',
-    text`apart${user},lowerdir=${lower},upperdir=${own}/diff,workdir=${own}/work`,
+    text`apart${user}${held},lowerdir=${lower},upperdir=${own}/diff,workdir=${own}/work`,
     // In full: so it is known from a list of processes whose it is.
     merged,
   ];
@@ -62,7 +63,10 @@ function mountSteps(home: string, program: string, reason: string, layer: LayerM
     },
     { op: 'mkdir', path: merged, mode: 0o700, why: 'a place for the merged tree' },
   ];
-  if (inside !== undefined) return [...place, served(inside.lock, home, merged, union, why)];
+  if (inside === true) {
+    if (lock === undefined) throw new Error('a union inside has a lock');
+    return [...place, served(lock, home, merged, union, why)];
+  }
   return [
     ...place,
     {
@@ -76,6 +80,14 @@ function mountSteps(home: string, program: string, reason: string, layer: LayerM
     { op: 'run', args: union, why, see: 'fuse(4)' },
     { op: 'chdir', path: '/', why: 'nothing but the union holds the layers' },
   ];
+}
+
+/** In a list of options. */
+function escaped(value: Text): Text {
+  const plain = (part: string) => part.replace(/[\\,]/g, '\\$&');
+  return typeof value === 'string'
+    ? plain(value)
+    : value.map((part) => (typeof part === 'string' ? plain(part) : part));
 }
 
 /** The monitor starts it, so that it is no process of the container, and it goes into the user namespace of that: there it may mount, and
