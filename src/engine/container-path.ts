@@ -1,9 +1,8 @@
 /** Paths in a container by a descriptor of its root: whoever swaps symlinks meanwhile leads to another place of the container, never out. */
 import { posix } from 'node:path';
 import { isErrno } from '../errors.ts';
-import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, close, OPEN, openat2, RESOLVE, readlinkat } from '../sys/file.ts';
-import { type FileStatus, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { type FileStatus, statAt } from '../sys/stat.ts';
 
 /** As many symlinks as Go, and so Docker, follows. */
 const LINKS_MAX = 255;
@@ -63,6 +62,3 @@ export function lookInside(root: number, path: string): FileStatus | undefined {
     throw error;
   }
 }
-
-export const isDirectory = ({ mode }: FileStatus): boolean => (mode & TYPE_MASK) === S.S_IFDIR;
-export const isSymlink = ({ mode }: FileStatus): boolean => (mode & TYPE_MASK) === S.S_IFLNK;

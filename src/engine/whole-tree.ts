@@ -6,11 +6,10 @@ import type { Part } from '../layer/diff.ts';
 import { bytesOf } from '../layer/entry.ts';
 import { ownersOutside } from '../layer/owners.ts';
 import type { UnionForm } from '../layer/whiteout.ts';
-import { S } from '../spec/linux.ts';
 import type { RwLayer } from '../store/rw-layers.ts';
 import { AT_FDCWD } from '../sys/file.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
-import { type FileStatus, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { type FileStatus, isDirectory, isRegular, isSymlink, statAt } from '../sys/stat.ts';
 
 /** How layers say that something is gone, on disk: without root by attributes that root of a user namespace may set. */
 export const unionForm = (): UnionForm => (isHostRoot() ? 'overlay' : 'overlay-user');
@@ -46,8 +45,7 @@ export function changedBytes(layer: RwLayer): number {
   return bytes;
 }
 
-const typeOf = ({ mode }: FileStatus) => mode & TYPE_MASK;
-const hasBytes = (status: FileStatus) => typeOf(status) === S.S_IFREG || typeOf(status) === S.S_IFLNK;
+const hasBytes = (status: FileStatus) => isRegular(status) || isSymlink(status);
 const parentOf = (path: string) => path.slice(0, Math.max(0, path.lastIndexOf('/')));
 
 /** What a commit takes: what differs, and what was touched since the copy was made and looks as before, as an overlay has it. Of a file with
@@ -64,10 +62,10 @@ export function partToCommit(layer: RwLayer, exclude: (path: string) => boolean)
     if (status === undefined) gone.push(path);
     else if (exclude(bytesOf(path).toString())) mountParents.add(parentOf(path));
     else {
-      const isDirectory = typeOf(status) === S.S_IFDIR;
-      if (!isDirectory && status.links > 1) names.set(status.identity, [...(names.get(status.identity) ?? []), path]);
+      const isTree = isDirectory(status);
+      if (!isTree && status.links > 1) names.set(status.identity, [...(names.get(status.identity) ?? []), path]);
       if (kind !== '=') only.add(path);
-      else if (isLater(status, since)) (isDirectory ? touched : only).add(path);
+      else if (isLater(status, since)) (isTree ? touched : only).add(path);
     }
   }
   for (const group of names.values())

@@ -21,11 +21,11 @@ import {
   symlinkat,
 } from '../sys/file.ts';
 import { isNamespaceRoot } from '../sys/own-ids.ts';
-import { TYPE_MASK } from '../sys/stat.ts';
+import { isDirectory, isRegular, TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, fsetxattr, lgetxattr, llistxattr, lsetxattr } from '../sys/xattr.ts';
 import { bytesOf, quoted } from './entry.ts';
 import { closeAll, descriptorOf, type Folder, keepNear, openAll, openFolder, openRoot } from './folders.ts';
-import { isDirectory, type MergedEntry, mergedEntries, nameAt, openParts } from './merged.ts';
+import { type MergedEntry, mergedEntries, nameAt, openParts } from './merged.ts';
 import { type Owners, shiftXattr } from './owners.ts';
 import { isOverlayXattr, type UnionForm } from './whiteout.ts';
 
@@ -122,7 +122,7 @@ function copyName(copy: Copy, entry: MergedEntry, to: Folder, path: string): voi
     link(first, { to, name });
     return;
   }
-  if ((status.mode & TYPE_MASK) === S.S_IFREG) copyFile(copy, entry, descriptorOf(to), path);
+  if (isRegular(status)) copyFile(copy, entry, descriptorOf(to), path);
   else if (!copySpecial(copy, entry, descriptorOf(to))) return;
   if (status.links > 1) copy.links.set(status.identity, { to, name });
 }

@@ -2,7 +2,7 @@
 import { TsboxError } from '../errors.ts';
 import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, close, OPEN, openat, readlinkat } from '../sys/file.ts';
-import { statAt, TYPE_MASK } from '../sys/stat.ts';
+import { isDirectory, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, lgetxattr, llistxattr } from '../sys/xattr.ts';
 import { baseOf, bytesOf, parentOf, quoted } from './entry.ts';
 import { createOutput, type Output } from './output.ts';
@@ -103,7 +103,7 @@ export async function* writeResource(
 
 function* resourceItems({ dirfd, base, name }: Resource, enter: (path: string) => boolean): Generator<Item> {
   const status = statAt(dirfd, base);
-  if ((status.mode & TYPE_MASK) !== S.S_IFDIR) {
+  if (!isDirectory(status)) {
     yield { path: name, base, dirfd, status, fd: -1 };
     return;
   }

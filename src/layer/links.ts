@@ -14,7 +14,7 @@ import {
   pwriteAll,
   symlinkat,
 } from '../sys/file.ts';
-import { statAt, TYPE_MASK } from '../sys/stat.ts';
+import { isDirectory, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { baseOf, bytesOf, damaged, parentOf, pathOf, quoted, type TarEntry } from './entry.ts';
 import { attributesOf, type Found, type LowerView, linkTarget, openFound, openLowers, rootNames } from './lowers.ts';
 import type { MetadataWriter } from './metadata.ts';
@@ -140,7 +140,7 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
     const found = target.isHidden(path) ? undefined : below.find(path);
     if (found === undefined) throw damaged(name, `the hard link's file ${quoted(path)} is not there`);
     try {
-      if ((found.status.mode & TYPE_MASK) === S.S_IFDIR) throw toDirectory(name, path);
+      if (isDirectory(found.status)) throw toDirectory(name, path);
       copyFile(found, target.directory(parentOf(path), name), bytesOf(baseOf(path)), path, metadata);
     } finally {
       close(found.fd);
@@ -151,7 +151,7 @@ export function createLinker(target: Target, metadata: MetadataWriter): Linker {
     const found = below.find(path);
     if (found === undefined) return;
     try {
-      if ((found.status.mode & TYPE_MASK) !== S.S_IFDIR) return;
+      if (!isDirectory(found.status)) return;
       const readable = openFound(found);
       target.makeDirectory(path, attributesOf(found, readable, path));
       close(readable);

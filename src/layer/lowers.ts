@@ -1,8 +1,7 @@
 /** Looks into the layers below, as overlayfs would merge them, for what a layer links to or hides without having it. */
 import { isErrno } from '../errors.ts';
-import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, close, OPEN, openat, openat2, readlinkat } from '../sys/file.ts';
-import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { type FileStatus, isDirectory, namesIn, statAt } from '../sys/stat.ts';
 import { fgetxattr, flistxattr, lgetxattr } from '../sys/xattr.ts';
 import { bytesOf, parentOf } from './entry.ts';
 import type { Attributes } from './metadata.ts';
@@ -21,10 +20,6 @@ export interface LowerView {
   /** What the merged lower layers have at `path`, a symlink itself; undefined too when the layer on top of them keeps it from being seen. */
   find(path: string): Found | undefined;
   close(): void;
-}
-
-function isDirectory(status: FileStatus): boolean {
-  return (status.mode & TYPE_MASK) === S.S_IFDIR;
 }
 
 function tryOpen(root: number, path: string): Found | undefined {

@@ -1,7 +1,6 @@
 /** What layers on disk have together, as a union would show it, directory by directory and without a mount. Names are bytes.
  *  @see overlayfs.rst, Upper and Lower, whiteouts and opaque directories */
-import { S } from '../spec/linux.ts';
-import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { type FileStatus, isDirectory, namesIn, statAt } from '../sys/stat.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import { bytesOf } from './entry.ts';
 import { descriptorOf, type Folder, openAll, openFolder } from './folders.ts';
@@ -23,8 +22,6 @@ interface Seen {
   parts: Folder[];
   goesOn: boolean;
 }
-
-export const isDirectory = ({ mode }: FileStatus): boolean => (mode & TYPE_MASK) === S.S_IFDIR;
 
 /** For the calls that know no directory descriptor; the last component is not followed. */
 export const nameAt = (dirfd: number, name: string): Buffer => bytesOf(`/proc/self/fd/${dirfd}/${name}`);

@@ -2,10 +2,9 @@
 import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
-import { S } from '../spec/linux.ts';
 import { printable } from '../sys/ffi.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, close, OPEN, openat, openat2, RESOLVE } from '../sys/file.ts';
-import { statAt, TYPE_MASK } from '../sys/stat.ts';
+import { isRegular, statAt } from '../sys/stat.ts';
 import { crc64Bytes, newCrc64, updateCrc64 } from './crc64.ts';
 import { bytesOf, damaged } from './entry.ts';
 import { createOutput, type Output } from './output.ts';
@@ -92,7 +91,7 @@ function openFile(root: number, name: string, size: number): number {
     );
   }
   const status = statAt(fd, '', AT_EMPTY_PATH);
-  if ((status.mode & TYPE_MASK) === S.S_IFREG && status.size === size) return fd;
+  if (isRegular(status) && status.size === size) return fd;
   close(fd);
   throw changed(name);
 }

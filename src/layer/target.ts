@@ -4,9 +4,8 @@
  * the end (permissions, times) is set when everything is in it.
  */
 import { isErrno } from '../errors.ts';
-import { S } from '../spec/linux.ts';
 import { AT_REMOVEDIR, close, lutimensat, mkdirat, OPEN, openat, openat2, RESOLVE, unlinkat } from '../sys/file.ts';
-import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { isDirectory, isRegular, isSymlink, namesIn, statAt } from '../sys/stat.ts';
 import { fgetxattr, fremovexattr, fsetxattr } from '../sys/xattr.ts';
 import { baseOf, bytesOf, damaged, parentOf, quoted, type TarEntry } from './entry.ts';
 import type { Attributes, MetadataWriter } from './metadata.ts';
@@ -72,10 +71,6 @@ export interface TargetOptions {
   settle(path?: string): void;
   /** Closes a directory once such files are made. */
   closeLater(fd: number): void;
-}
-
-function isDirectory(status: FileStatus): boolean {
-  return (status.mode & TYPE_MASK) === S.S_IFDIR;
 }
 
 /** Opens the directory `dir` as the target of a layer. */
@@ -156,7 +151,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
       if (isDirectory(status)) return undefined;
       const hidden = whiteouts.has(path);
       if (!hidden && (made === undefined || made.has(path))) {
-        const what = (status.mode & TYPE_MASK) === S.S_IFLNK ? 'a symbolic link' : 'not a directory';
+        const what = isSymlink(status) ? 'a symbolic link' : 'not a directory';
         throw damaged(entry, `its parent ${quoted(path)} is ${what}`);
       }
       clear(dirfd, path);
@@ -207,7 +202,7 @@ export function openTarget(dir: string | Buffer, options: TargetOptions): Target
       pending.delete(path);
     } else {
       const ours = made === undefined || made.has(path);
-      if (ours && (status.mode & TYPE_MASK) === S.S_IFREG) onLoss(path, dirfd, base, status.size);
+      if (ours && isRegular(status)) onLoss(path, dirfd, base, status.size);
       unlinkat(dirfd, base);
       whiteouts.delete(path);
     }

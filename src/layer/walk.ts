@@ -1,9 +1,8 @@
 /** Walks a directory tree by descriptors, names in the order of their bytes, a directory before what is in it. Symlinks are not
  *  followed, and no tree is too deep: only the nearest directories stay open. */
 import { isErrno, TsboxError } from '../errors.ts';
-import { S } from '../spec/linux.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, close, OPEN, openat } from '../sys/file.ts';
-import { type FileStatus, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { type FileStatus, isDirectory, namesIn, statAt } from '../sys/stat.ts';
 import { bytesOf, quoted } from './entry.ts';
 
 /** Something in the tree. */
@@ -69,7 +68,7 @@ function openFrame(dirfd: number, base: string | Buffer, path: string, flags: nu
 function look(dirfd: number, path: string, base: Buffer): { item: Item; inside?: Frame } | undefined {
   try {
     const status = statAt(dirfd, base);
-    if ((status.mode & TYPE_MASK) !== S.S_IFDIR) return { item: { path, base, dirfd, status, fd: -1 } };
+    if (!isDirectory(status)) return { item: { path, base, dirfd, status, fd: -1 } };
     const inside = openFrame(dirfd, base, path, OPEN_DIRECTORY);
     return { item: { path, base, dirfd, status, fd: inside.fd }, inside };
   } catch (error) {

@@ -1,4 +1,5 @@
 /** What a file is, and what a directory has, relative to a descriptor; names are bytes as latin1. @see statx(2), getdents(2) */
+import { S } from '../spec/linux.ts';
 import { bind, check, printable } from './ffi.ts';
 import { AT_SYMLINK_NOFOLLOW, type Path, pathArgument } from './file.ts';
 
@@ -35,6 +36,11 @@ export interface FileStatus {
   /** Is something mounted at this name? False with a kernel that does not tell (before 5.8). */
   isMountRoot: boolean;
 }
+
+const typeOf = ({ mode }: Pick<FileStatus, 'mode'>) => mode & TYPE_MASK;
+export const isDirectory = (status: Pick<FileStatus, 'mode'>): boolean => typeOf(status) === S.S_IFDIR;
+export const isRegular = (status: Pick<FileStatus, 'mode'>): boolean => typeOf(status) === S.S_IFREG;
+export const isSymlink = (status: Pick<FileStatus, 'mode'>): boolean => typeOf(status) === S.S_IFLNK;
 
 const bytes = Buffer.alloc(STATX_BYTES);
 const view = new DataView(bytes.buffer, bytes.byteOffset, STATX_BYTES);
