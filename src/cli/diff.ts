@@ -11,10 +11,12 @@ export const verb = command({
     const engine = await context.engine();
     const { containerChanges } = await import('../engine/changes-of-container.ts');
     const { print } = await import('./output.ts');
-    const lines = containerChanges(engine, name!).map(({ kind, path }) =>
-      Buffer.concat([Buffer.from(`${kind} `), path, Buffer.from('\n')]),
+    const { goText } = await import('./go-json.ts');
+    print(
+      containerChanges(engine, name!)
+        .map(({ kind, path }) => `${kind} ${goText(path)}\n`)
+        .join(''),
     );
-    print(Buffer.concat(lines));
     return 0;
   },
 });

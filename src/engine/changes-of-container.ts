@@ -5,13 +5,12 @@ import { bytesOf } from '../layer/entry.ts';
 import { ownersOutside } from '../layer/owners.ts';
 import { walkTree } from '../layer/walk.ts';
 import { isWhiteout } from '../layer/whiteout.ts';
-import { S } from '../spec/linux.ts';
 import { requireContainer } from '../store/containers.ts';
 import { type Child, childOf, type Piece, rootPieces, type Stack } from '../store/lookup.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { AT_FDCWD } from '../sys/file.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
-import { type FileStatus, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { type FileStatus, isDirectory, statAt } from '../sys/stat.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import type { Engine } from './open.ts';
 import { treeChanges, unionForm } from './whole-tree.ts';
@@ -41,9 +40,6 @@ export function containerChanges({ store }: Engine, name: string): Change[] {
 
 const parent = (path: string) => path.slice(0, Math.max(0, path.lastIndexOf('/')));
 const base = (path: string) => path.slice(path.lastIndexOf('/') + 1);
-const isDirectory = ({ mode }: FileStatus) => (mode & TYPE_MASK) === S.S_IFDIR;
-/** Names as the store's own lookups take them. */
-const text = (name: string) => bytesOf(name).toString();
 
 function changesOf(layer: RwLayer): Kinds {
   if (layer.whole === true) {
@@ -55,7 +51,7 @@ function changesOf(layer: RwLayer): Kinds {
   /** Of the directories that were met: what the layers below have there. */
   const pieces = new Map<string, readonly Piece[]>([['', rootPieces(below)]]);
   for (const { path, status } of walkTree(layer.upper, () => true)) {
-    const child = childOf(below, pieces.get(parent(path)) ?? [], text(base(path)));
+    const child = childOf(below, pieces.get(parent(path)) ?? [], base(path));
     if (isWhiteout(status, form, (name) => lgetxattr(host(layer, path), name))) {
       if (child !== undefined) found.set(path, 'D');
       continue;
@@ -69,7 +65,7 @@ function changesOf(layer: RwLayer): Kinds {
   return found;
 }
 
-const host = (layer: RwLayer, path: string) => Buffer.from(`${layer.upper}/${path}`, 'latin1');
+const host = (layer: RwLayer, path: string) => Buffer.concat([Buffer.from(`${layer.upper}/`), bytesOf(path)]);
 
 function isOpaque(layer: RwLayer, path: string): boolean {
   const name = `${isHostRoot() ? 'trusted' : 'user'}.overlay.opaque`;
@@ -79,13 +75,14 @@ function isOpaque(layer: RwLayer, path: string): boolean {
 /** What the layers below have in an opaque directory is gone, unless the container has something of that name. */
 function hideBelow(below: Stack, { pieces }: Child, layer: RwLayer, path: string, found: Kinds): void {
   const own = new Set(readdirSync(host(layer, path), 'latin1'));
-  for (const name of new Set(pieces.flatMap((piece) => readdirSync(piece.host, 'latin1')))) {
-    if (!own.has(name) && childOf(below, pieces, text(name)) !== undefined) found.set(`${path}/${name}`, 'D');
+  for (const name of new Set(pieces.flatMap((piece) => readdirSync(bytesOf(piece.host), 'latin1')))) {
+    if (!own.has(name) && childOf(below, pieces, name) !== undefined) found.set(`${path}/${name}`, 'D');
   }
 }
 
 function differs(layer: RwLayer, path: string, status: FileStatus, { found }: Child): boolean {
   const owners = layer.owners && ownersOutside(layer.owners);
-  if (statusDiffers(status, statAt(AT_FDCWD, found.host), owners)) return true;
-  return capabilityOf(host(layer, path)) !== capabilityOf(found.host, owners);
+  const before = bytesOf(found.host);
+  if (statusDiffers(status, statAt(AT_FDCWD, before), owners)) return true;
+  return capabilityOf(host(layer, path)) !== capabilityOf(before, owners);
 }

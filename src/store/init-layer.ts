@@ -7,6 +7,7 @@
  * of the image that gets a new entry is copied up with its mode, owner and attributes, as the kernel does.
  */
 import { chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { bytesOf } from '../layer/entry.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { maySetOwners } from '../sys/own-ids.ts';
 import { lgetxattr, llistxattr, lsetxattr } from '../sys/xattr.ts';
@@ -43,7 +44,9 @@ interface InitEntry {
 const RECIPE_VERSION = 1;
 export type InitRecipe = readonly InitEntry[];
 
-function copiedUp(path: string, { found: { stat, host } }: Child): InitEntry {
+function copiedUp(path: string, { found }: Child): InitEntry {
+  const { stat } = found;
+  const host = bytesOf(found.host);
   const entry: InitEntry = { path, kind: 'directory', mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
   const names = llistxattr(host).filter((name) => !/^(?:trusted|user)\.overlay\./.test(name));
   if (names.length === 0) return entry;

@@ -14,6 +14,7 @@ import {
   type Stats,
 } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
+import { bytesOf } from '../layer/entry.ts';
 import { printable, refuse } from '../sys/ffi.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { lgetxattr } from '../sys/xattr.ts';
@@ -39,25 +40,27 @@ export interface Found {
 
 /** A directory in one layer. */
 export interface Piece {
+  /** On the host, bytes as latin1. */
   host: string;
   layer: number;
 }
 
 /** What a name is in a merged directory. */
 export interface Child {
+  /** Where it is, by {@link bytesOf}. */
   found: Piece & { stat: Stats };
   /** For a directory: its pieces that are visible, nearest first. Whether one is opaque is asked only when a search passes it. */
   pieces: Piece[];
 }
 
 /** Of both forms: a device 0:0, or an empty file that says so. */
-function isWhiteout(stat: Stats, host: string): boolean {
+function isWhiteout(stat: Stats, host: Buffer): boolean {
   if (stat.isCharacterDevice()) return stat.rdev === 0;
   return stat.isFile() && stat.size === 0 && ownXattr(host, 'whiteout') !== undefined;
 }
 
 /** What overlayfs has written beside a file, which in a running container may be gone by now. */
-function ownXattr(host: string, name: string): Buffer | undefined {
+function ownXattr(host: Buffer, name: string): Buffer | undefined {
   try {
     return lgetxattr(host, `${isHostRoot() ? 'trusted' : 'user'}.overlay.${name}`);
   } catch (error) {
@@ -67,7 +70,7 @@ function ownXattr(host: string, name: string): Buffer | undefined {
 }
 
 /** What stands at a path of the host; a symlink itself. In a running container a directory may have become a file meanwhile. */
-function lookAt(host: string): Stats | undefined {
+function lookAt(host: Buffer): Stats | undefined {
   try {
     return lstatSync(host, { throwIfNoEntry: false });
   } catch (error) {
@@ -79,25 +82,29 @@ function lookAt(host: string): Stats | undefined {
 /** Does the directory hide what is below it? Layer roots and what tsbox makes for a container's start never do. */
 function hidesBelow(stack: Stack, { host, layer }: Piece): boolean {
   const root = stack[layer] ?? '';
-  if (host.length === root.length || root.endsWith('-init/diff')) return false;
-  return ownXattr(host, 'opaque')?.toString('latin1') === 'y';
+  if (host.length === Buffer.byteLength(root) || root.endsWith('-init/diff')) return false;
+  return ownXattr(bytesOf(host), 'opaque')?.toString('latin1') === 'y';
 }
 
 /** The pieces of the stack's own root. */
 export function rootPieces(stack: Stack): Piece[] {
-  return stack.map((host, layer) => ({ host, layer }));
+  return stack.map((host, layer) => ({ host: latin1(host), layer }));
 }
 
-/** Looks for one name in a merged directory; a symlink is found itself. */
+const latin1 = (text: string) => Buffer.from(text).toString('latin1');
+const textOf = (name: string) => bytesOf(name).toString();
+
+/** Looks for one name in a merged directory; a symlink is found itself. @param name bytes as latin1 */
 export function childOf(stack: Stack, directory: readonly Piece[], name: string): Child | undefined {
   let found: Child['found'] | undefined;
   const pieces: Piece[] = [];
   for (const [index, piece] of directory.entries()) {
     const host = `${piece.host}/${name}`;
-    const stat = lookAt(host);
+    const path = bytesOf(host);
+    const stat = lookAt(path);
     if (stat !== undefined) {
       if (!stat.isDirectory()) {
-        if (found === undefined && !isWhiteout(stat, host))
+        if (found === undefined && !isWhiteout(stat, path))
           return { found: { host, layer: piece.layer, stat }, pieces };
         break;
       }
@@ -121,7 +128,7 @@ interface Level {
 export function resolveInStack(stack: Stack, path: string, follow = true): Found | undefined {
   const root = rootPieces(stack);
   const trail: Level[] = [];
-  const rest = path.split('/').reverse();
+  const rest = latin1(path).split('/').reverse();
   let links = 0;
   while (rest.length > 0) {
     const name = rest.pop()!;
@@ -136,7 +143,7 @@ export function resolveInStack(stack: Stack, path: string, follow = true): Found
     if (stat.isSymbolicLink() && (follow || rest.length > 0)) {
       links++;
       if (links > LINKS_MAX) throw refuse('open', `look for ${printable(path)} in the image`, 'ELOOP');
-      const target = readlinkSync(host);
+      const target = readlinkSync(bytesOf(host), 'latin1');
       if (target.startsWith('/')) trail.length = 0;
       rest.push(...target.split('/').reverse());
     } else if (!stat.isDirectory() && rest.length > 0) return undefined;
@@ -144,7 +151,8 @@ export function resolveInStack(stack: Stack, path: string, follow = true): Found
   }
   const last = trail.at(-1);
   if (last === undefined) return rootOf(stack);
-  return { path: `/${trail.map((level) => level.name).join('/')}`, ...last.child.found };
+  const { host, layer, stat } = last.child.found;
+  return { path: textOf(`/${trail.map((level) => level.name).join('/')}`), host: textOf(host), layer, stat };
 }
 
 function rootOf(stack: Stack): Found | undefined {
