@@ -5,7 +5,8 @@ import { UNSERVED_HINT } from '../runtime/failure.ts';
 interface Row {
   /** Names of the system calls; any when absent. */
   readonly calls?: readonly string[];
-  readonly errno: string;
+  /** Any when absent. */
+  readonly errno?: string;
   /** What the message must look like. */
   readonly when?: RegExp;
   /** Only for a caller who is not root. */
@@ -14,7 +15,6 @@ interface Row {
 }
 
 const NAMESPACES = ['unshare', 'clone', 'setns', 'fork', 'spawn'];
-const FEW_PROCESSES = 'The limit of processes is reached: see "ulimit -u" and pids.max of the cgroup.';
 const MOUNTS = ['mount', 'umount', 'umount2', 'mount_setattr', 'open_tree', 'move_mount', 'pivot_root'];
 const EXEC = ['execve', 'exec'];
 const FILES = [
@@ -133,9 +133,12 @@ const TABLE: readonly Row[] = [
     errno: 'EINVAL',
     hint: 'This kernel was built without one of the namespaces; see /proc/self/ns.',
   },
-  { calls: [...NAMESPACES, 'posix_spawn', 'run', 'log', 'spawnSync'], errno: 'EAGAIN', hint: FEW_PROCESSES },
-  // A program of the host's own word for it.
-  { calls: ['run'], errno: 'EPERM', when: /Resource temporarily unavailable/, hint: FEW_PROCESSES },
+  // EAGAIN in words: a program of the host that does not get a process says it in its own.
+  {
+    calls: [...NAMESPACES, 'posix_spawn', 'run', 'log', 'spawnSync'],
+    when: /Resource temporarily unavailable/,
+    hint: 'The limit of processes is reached: see "ulimit -u" and pids.max of the cgroup.',
+  },
   {
     calls: EXEC,
     errno: 'ENOEXEC',
@@ -213,7 +216,7 @@ export function hintFor(error: Error, uid: number): string | undefined {
     if (name === undefined) continue;
     const row = TABLE.find(
       ({ calls, errno, when, notRoot }) =>
-        errno === name.errno &&
+        (errno === undefined || errno === name.errno) &&
         (calls === undefined || calls.includes(name.call)) &&
         (when === undefined || when.test(error.message)) &&
         (notRoot === undefined || uid !== 0),

@@ -10,6 +10,7 @@ import { bind, check, cstring, printable, refuse } from './ffi.ts';
 import { pause } from './pause.ts';
 
 const P = 'const void *';
+const EPERM = 1;
 
 export interface SpawnOptions {
   path: string;
@@ -54,27 +55,33 @@ export function waitPid(pid: number, block: boolean): number | undefined {
   return waitpid(pid, status, block ? 0 : WNOHANG) === pid ? status.readInt32LE(0) : undefined;
 }
 
-/** Runs a program of the host to its end; by its name as a shell would find it. What it prints goes to standard error.
- *  @throws SyscallError ENOENT when it is not there, EPERM when it does not end with 0 */
+const memfdCreate = bind('int', 'memfd_create', ['const void *', 'unsigned int']);
+const MFD_CLOEXEC = 1;
+
+/** Runs a program of the host to its end; by its name as a shell would find it.
+ *  @throws SyscallError ENOENT when it is not there, EPERM when it does not end with 0, with the first line that it has printed, and its hint
+ *  where the next one is that */
 export function runProgram(args: readonly string[]): void {
   const [name = ''] = args;
   const places = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
   const path = name.includes('/') ? name : places.map((place) => `${place}/${name}`).find((one) => existsSync(one));
   if (path === undefined) throw refuse('run', `run ${printable(name)}`, 'ENOENT');
   const env = [`PATH=${places.join(':')}`];
-  const status = waitPid(
-    spawnProcess({
-      path,
-      args,
-      env,
-      descriptors: [
-        [2, 1],
-        [2, 2],
-      ],
-    }),
-    true,
-  );
-  if (status !== 0) throw refuse('run', `run ${printable(args.join(' '))}`, 'EPERM');
+  // A file and no pipe: what the program leaves in the background may keep it open.
+  const said = check(memfdCreate(cstring('said'), MFD_CLOEXEC), 'memfd_create', () => 'make a file in memory');
+  try {
+    const descriptors = [
+      [said, 1],
+      [said, 2],
+    ] as const;
+    if (waitPid(spawnProcess({ path, args, env, descriptors }), true) === 0) return;
+    const [detail = '', next = ''] = readFileSync(`/proc/self/fd/${said}`, 'utf8').split('\n');
+    const what = `run ${printable(args.join(' '))}${detail === '' ? '' : `: ${printable(detail)}`}`;
+    const hint = /^hint: (.*)/.exec(next)?.[1];
+    throw new SyscallError('run', what, errnoOf(EPERM), hint === undefined ? {} : { hint });
+  } finally {
+    closeSync(said);
+  }
 }
 
 const socketpairCall = bind('int', 'socketpair', ['int', 'int', 'int', 'void *']);
