@@ -25,6 +25,7 @@ import { argInteger } from '../plan/wire.ts';
 import { errnoNumber, errnoOf } from '../spec/errno.ts';
 import { AT, CLONE, type FlagSet, flagBits, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O } from '../spec/linux.ts';
 import { attachDeviceProgram } from '../sys/bpf.ts';
+import { monotonicMs } from '../sys/clock.ts';
 import { refuse } from '../sys/ffi.ts';
 import { whenLast } from '../sys/last.ts';
 import * as mounts from '../sys/mount.ts';
@@ -255,7 +256,7 @@ function errnoNameOf(error: unknown): string | undefined {
 function runStep(step: Step, context: Context): void {
   const runner = RUNNERS[step.op] as Runner<OpName> | undefined;
   if (runner === undefined) throw new Error(`${step.op} belongs to the executor`);
-  const deadline = Date.now() + RETRY_MS;
+  const deadline = monotonicMs() + RETRY_MS;
   for (;;) {
     try {
       runner(step as never, context);
@@ -264,7 +265,7 @@ function runStep(step: Step, context: Context): void {
       const name = errnoNameOf(error);
       const action = name === undefined ? undefined : step.onError?.[name];
       if (action === 'skip') return;
-      if (action !== 'retry' || Date.now() > deadline) throw error;
+      if (action !== 'retry' || monotonicMs() > deadline) throw error;
       pause(5);
     }
   }
