@@ -17,23 +17,54 @@ static bool is_text(const char *word) {
   return !lost;
 }
 
-static bool read_flag(struct call *call, const char *word) {
-  if (strcmp(word, "--interactive") == 0) call->input = true;
-  else if (strcmp(word, "--detach") == 0) call->detach = true;
-  else if (word[1] == '-') return false;
-  else
-    for (word++; *word != 0; word++) {
-      if (*word == 'i') call->input = true;
-      else if (*word == 'd') call->detach = true;
-      else return false;
-    }
+/* One without a value is the caller's own, or none. */
+static bool take_variable(struct call *call, const char *text) {
+  const char *equals = strchr(text, '=');
+  if (equals == NULL || equals == text || call->count == VARIABLES_MOST || !is_text(text)) return false;
+  call->variables[call->count++] = text;
+  return true;
+}
+
+static bool take_workdir(struct call *call, const char *path) {
+  call->workdir = path;
+  return path[0] == '/' && is_text(path);
+}
+
+static char letter_of(const char *word) {
+  static const struct {
+    const char *word;
+    char letter;
+  } known[] = {{"--interactive", 'i'}, {"--detach", 'd'}, {"--tty", 't'}, {"--env", 'e'}, {"--workdir", 'w'}};
+  for (size_t index = 0; index < sizeof known / sizeof *known; index++)
+    if (strcmp(word, known[index].word) == 0) return known[index].letter;
+  return 0;
+}
+
+/* `rest`: letters behind this one, which would be its value. */
+static bool read_letter(struct call *call, char letter, const char *rest, char ***words) {
+  if (letter == 'i') call->input = true;
+  else if (letter == 'd') call->detach = true;
+  else if (letter == 't') call->tty = true;
+  else if ((letter == 'e' || letter == 'w') && rest[0] == 0 && (*words)[1] != NULL) {
+    const char *text = *++*words;
+    return letter == 'e' ? take_variable(call, text) : take_workdir(call, text);
+  } else return false;
+  return true;
+}
+
+/* The flags of one word; `words` is led to the last one that belongs to it. */
+static bool read_flag(struct call *call, char ***words) {
+  const char *word = **words;
+  if (word[1] == '-') return read_letter(call, letter_of(word), "", words);
+  for (word++; *word != 0; word++)
+    if (!read_letter(call, *word, word + 1, words)) return false;
   return true;
 }
 
 bool call_parse(struct call *call, char **words) {
-  *call = (struct call){0};
+  *call = (struct call){.all = words};
   for (; *words != NULL && (*words)[0] == '-' && (*words)[1] != 0; words++)
-    if (!read_flag(call, *words)) return false;
+    if (!read_flag(call, &words)) return false;
   if (words[0] == NULL || words[1] == NULL) return false;
   call->container = *words++;
   call->words = words;

@@ -142,12 +142,13 @@ static char *next_line(struct lines *lines) {
   return line;
 }
 
-/* What stands behind the word that the next line must begin with. */
-static char *value(struct lines *lines, const char *word) {
-  char *line = next_line(lines);
+/* What stands behind the word that a line must begin with; NULL when it does not. */
+static char *behind(char *line, const char *word) {
   size_t length = strlen(word);
   return line != NULL && strncmp(line, word, length) == 0 && line[length] == ' ' ? line + length + 1 : NULL;
 }
+
+static char *value(struct lines *lines, const char *word) { return behind(next_line(lines), word); }
 
 static bool read_number(const char **text, size_t *number) {
   char *end;
@@ -157,24 +158,64 @@ static bool read_number(const char **text, size_t *number) {
   return (*end == ' ' || *end == 0) && *number < MOST;
 }
 
-/* The places must be in the plan, and be what they are said to be: an empty vector, and a number. */
-static bool places(struct kept *kept, const char *text) {
-  static const u8 empty[] = {'s', 0, 0, 0, 0};
-  if (!read_number(&text, &kept->step) || !read_number(&text, &kept->arguments) || !read_number(&text, &kept->stdin)) return false;
-  if (kept->step + 8 > kept->arguments || kept->arguments + sizeof empty > kept->plan_size) return false;
-  if (kept->stdin + 1 + sizeof(i64) > kept->plan_size || kept->plan[kept->stdin] != 'i') return false;
-  return memcmp(kept->plan + kept->arguments, empty, sizeof empty) == 0;
+enum { STEP_HEAD = 8, NUMBER = 1 + sizeof(i64), LENGTH = 1 + sizeof(u32) };
+
+/* The letter of a kind and the length or the count behind it. */
+static bool has_kind(const struct form *form, size_t at, char kind, u32 *length) {
+  if (at + LENGTH > form->size || form->bytes[at] != (u8)kind) return false;
+  memcpy(length, form->bytes + at + 1, sizeof *length);
+  return true;
+}
+
+/* A text with its NUL. */
+static bool has_text(const struct form *form, size_t at, size_t *end) {
+  u32 length;
+  if (!has_kind(form, at, 't', &length) || length >= form->size - at - LENGTH) return false;
+  *end = at + LENGTH + length + 1;
+  return strnlen((const char *)form->bytes + at + LENGTH, length + 1) == length;
+}
+
+static bool has_number(const struct form *form, size_t at) { return at + NUMBER <= form->size && form->bytes[at] == 'i'; }
+
+/* The places must be in the plan, in this order, and be what they are said to be: a text, an empty vector, one of texts, and numbers. */
+static bool places(struct form *form, const char *text, size_t numbers) {
+  size_t *const all[] = {&form->chdir, &form->path, &form->exec, &form->words, &form->variables, &form->last};
+  u32 none;
+  for (size_t index = 0; index < sizeof all / sizeof *all; index++)
+    if (!read_number(&text, all[index])) return false;
+  if (form->chdir + STEP_HEAD > form->path || !has_text(form, form->path, &form->path_end)) return false;
+  if (form->path_end > form->exec || form->exec + STEP_HEAD > form->words) return false;
+  if (!has_kind(form, form->words, 's', &none) || none != 0 || form->variables != form->words + LENGTH) return false;
+  if (!has_kind(form, form->variables, 's', &form->count)) return false;
+  form->variables_end = form->variables + LENGTH;
+  for (u32 index = 0; index < form->count; index++)
+    if (!has_text(form, form->variables_end, &form->variables_end)) return false;
+  for (size_t index = 0; index < numbers; index++)
+    if (!has_number(form, form->last + index * NUMBER)) return false;
+  return true;
+}
+
+/* The two last lines, and what stands behind them. */
+static bool forms(struct kept *kept, struct lines *lines, const char *plain) {
+  const char *terminal = value(lines, "terminal");
+  if (terminal == NULL || !read_number(&plain, &kept->plain.size) || !read_number(&terminal, &kept->terminal.size)) return false;
+  if (kept->plain.size + kept->terminal.size != (size_t)(lines->end - lines->at)) return false;
+  kept->plain.bytes = (u8 *)lines->at;
+  kept->terminal.bytes = kept->plain.bytes + kept->plain.size;
+  if (!places(&kept->plain, plain, 1) || !places(&kept->terminal, terminal, 2)) return false;
+  return !kept->home_last || (kept->plain.count > 0 && kept->terminal.count > 0);
 }
 
 bool kept_parse(struct kept *kept, char *bytes, size_t size) {
   struct lines lines = {.at = bytes, .end = bytes + size};
   const char *version = value(&lines, "TSBXEXEC");
-  if (version == NULL || strcmp(version, "1") != 0) return false;
+  if (version == NULL || strcmp(version, "2") != 0) return false;
   if ((kept->container = value(&lines, "container")) == NULL || !is_id(kept->container)) return false;
   if ((kept->name = value(&lines, "name")) == NULL) return false;
   if ((kept->id = value(&lines, "id")) == NULL || !is_id(kept->id)) return false;
-  const char *where = value(&lines, "places");
-  if (where == NULL) return false;
+  const char *home = value(&lines, "home");
+  if (home == NULL) return false;
+  kept->home_last = strcmp(home, "last") == 0;
   if ((kept->executor = value(&lines, "executor")) == NULL) return false;
   if ((kept->events = value(&lines, "events")) == NULL) return false;
   if ((kept->event = value(&lines, "event")) == NULL) return false;
@@ -182,13 +223,12 @@ bool kept_parse(struct kept *kept, char *bytes, size_t size) {
   if ((kept->bounding = value(&lines, "bounding")) == NULL) return false;
   kept->facts = lines.at;
   char *line;
+  const char *plain;
   do {
     kept->facts_end = lines.at;
     if ((line = next_line(&lines)) == NULL) return false;
-  } while (strncmp(line, "plan ", 5) != 0);
-  const char *length = line + 5;
-  kept->plan = (u8 *)lines.at;
-  return read_number(&length, &kept->plan_size) && kept->plan_size <= (size_t)(lines.end - lines.at) && places(kept, where);
+  } while ((plain = behind(line, "plan")) == NULL);
+  return forms(kept, &lines, plain);
 }
 
 static i64 nanoseconds(struct timespec time) { return time.tv_sec * 1000000000 + time.tv_nsec; }

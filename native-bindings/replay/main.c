@@ -36,7 +36,7 @@ static bool prepare(struct launch *launch, struct kept *kept, const struct call 
   if (bytes == NULL || !kept_parse(kept, bytes, size) || !is_for(kept, call->container) || !facts_hold(kept)) return false;
   make_id(id);
   fill_id(kept, id);
-  u8 *plan = fill_words(kept, call->words, call->input, &size);
+  u8 *plan = fill_call(kept, call, &size);
   return plan != NULL && launch_prepare(launch, kept, plan, size) == 0;
 }
 
@@ -65,17 +65,17 @@ static int become(char **words) {
 
 /* Errors are numbers here. Node knows the texts. `before`: how many words the command and MAIN are. */
 static int explain(char **node, size_t before, const struct call *call, char *report) {
-  char verb[] = "exec-failed", detached[] = "--detach", none[] = "{}";
-  size_t count = 0;
-  while (call->words[count] != NULL) count++;
-  char **words = calloc(before + count + 5, sizeof *words);
+  char verb[] = "exec-failed", none[] = "{}";
+  char **container = call->words - 1;
+  size_t flags = (size_t)(container - call->all), count = 0;
+  while (container[count] != NULL) count++;
+  char **words = calloc(before + flags + count + 3, sizeof *words);
   if (words == NULL) return EXIT_START;
   memcpy(words, node, before * sizeof *words);
-  char **next = words + before;
-  *next++ = verb;
-  if (call->detach) *next++ = detached;
-  *next++ = report[0] == 0 ? none : report;
-  memcpy(next, call->words - 1, (count + 1) * sizeof *words); /* the container stands before its command */
+  words[before] = verb;
+  memcpy(words + before + 1, call->all, flags * sizeof *words);
+  words[before + 1 + flags] = report[0] == 0 ? none : report;
+  memcpy(words + before + 2 + flags, container, count * sizeof *words);
   return become(words);
 }
 
@@ -96,8 +96,11 @@ int main(int argc, char **argv) {
   if (argv + argc <= node) return EXIT_START;
   char **words = node_alone ? NULL : words_behind(node);
   if (words == NULL || *words == NULL || strcmp(*words, "exec") != 0 || !has_streams()) return become(node);
-  if (!call_parse(&call, words + 1) || !prepare(&launch, &kept, &call)) return become(node);
-  if (!call.detach) hold_signals();
+  if (!call_parse(&call, words + 1)) return become(node);
+  bool typed = call.tty && call.input && !call.detach;
+  call.own = typed && isatty(STDIN_FILENO);
+  if ((typed && !call.own) || !prepare(&launch, &kept, &call)) return become(node);
+  if (!call.detach) hold_signals(&call);
   launch_tell(&launch, &kept, call.words);
   if (launch_start(&launch) != 0) {
     if (!call.detach) release_signals();

@@ -4,7 +4,7 @@
 
 #include "../base.h"
 
-enum { ID_DIGITS = 64 };
+enum { ID_DIGITS = 64, VARIABLES_MOST = 64 };
 
 /* Makes as many tasks as Node needs, which end at once. 0 or an errno. */
 int tasks_try(void);
@@ -13,8 +13,24 @@ int tasks_try(void);
 struct call {
   bool detach;
   bool input;
+  bool tty;
+  bool own;   /* what is typed on our terminal goes to the command key by key; main() finds out */
+  char **all; /* flags, container and command; ends with NULL */
   const char *container;
-  char **words; /* the command; ends with NULL */
+  char **words; /* the command */
+  const char *workdir; /* NULL: the container's */
+  const char *variables[VARIABLES_MOST]; /* NAME=value */
+  size_t count;
+};
+
+/* A plan whose command is empty, and places in it. Those of texts and vectors have an end. */
+struct form {
+  u8 *bytes;
+  size_t size;
+  size_t chdir, path, path_end; /* the step, and its path */
+  size_t exec, words, variables, variables_end;
+  u32 count;   /* of its variables */
+  size_t last; /* a number: how standard input is served; with a terminal, its rows, and then its columns */
 };
 
 /* A kept plan. The texts point into what was read, and end with NUL. */
@@ -29,9 +45,8 @@ struct kept {
   const char *bounding;
   const char *facts;      /* one after the other, each with its NUL */
   const char *facts_end;
-  u8 *plan;
-  size_t plan_size;
-  size_t step, arguments, stdin; /* places in it */
+  bool home_last; /* HOME is the last variable, and stays behind those that are added */
+  struct form plain, terminal;
 };
 
 /* false for anything that only Node understands. `words` are those behind `exec`. */
@@ -44,10 +59,10 @@ bool kept_parse(struct kept *kept, char *bytes, size_t size);
 /* Is everything as it was when the plan was compiled, for this caller too? */
 bool facts_hold(const struct kept *kept);
 
-/* Gives the exec this number, in the plan and in its events. */
+/* Gives the exec this number, in its plans and in its events. */
 void fill_id(struct kept *kept, const char id[ID_DIGITS]);
-/* The plan with the command in it, to be freed. NULL when there is no memory. */
-u8 *fill_words(const struct kept *kept, char *const *words, bool input, size_t *size);
+/* The plan with what was asked for in it, to be freed. NULL when there is no memory. */
+u8 *fill_call(const struct kept *kept, const struct call *call, size_t *size);
 
 /* What has to be there before anything is told or started; all of it close-on-exec. */
 struct launch {
@@ -75,9 +90,26 @@ struct end {
 /* Serves the streams until the end, or until the command runs when it is detached. */
 void serve(int socket, const struct call *call, struct end *end);
 
-/* Signals are for the command: held back from here on. */
-void hold_signals(void);
+/* Signals are for the command, or tell of our terminal: held back from here on. */
+void hold_signals(const struct call *call);
 /* Back to what it was, before another program takes our place. */
 void release_signals(void);
 /* A descriptor that the signals can be read from. */
-int signal_source(void);
+int signal_source(const struct call *call);
+
+/* The terminal that shows the output, or else the one that is typed on. false when neither is one or knows its size. */
+bool window_size(u16 *rows, u16 *columns);
+/* Raw mode: what is typed comes key by key. */
+void raw_begin(void);
+/* The modes that it had before; nothing when it was not taken. */
+void raw_end(void);
+/* The shell that has put us into the foreground again has set its own. */
+void raw_again(void);
+
+/* Looks in what is typed for the two keys that leave the command running. */
+struct keys {
+  bool first; /* has been typed, and is held back */
+};
+/* Copies to `to`, which has room for one byte more, what is to be passed on; `detached`: both keys were typed, the rest does not count.
+ * Returns how many bytes there are. */
+size_t keys_scan(struct keys *keys, u8 *to, const u8 *typed, size_t length, bool *detached);

@@ -17,17 +17,25 @@ enum { CHUNK = 65536, PATIENCE = 3, EXIT_LOST = 1, EXIT_SIGPIPE = 128 + SIGPIPE 
 /* Those that a caller may want to send to the process. The others stop, wake or debug us, or cannot be caught. */
 static const int proxied[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGABRT, SIGUSR1, SIGUSR2,
                               SIGALRM, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU};
+/* Those that end us when the terminal is ours to set back; and the last one is told when we are continued. */
+static const int of_owner[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCONT};
 static sigset_t before;
 
-static sigset_t proxied_set(void) {
+static void add_all(sigset_t *set, const int *numbers, size_t count) {
+  for (size_t index = 0; index < count; index++) sigaddset(set, numbers[index]);
+}
+
+static sigset_t wanted_set(const struct call *call) {
   sigset_t set;
   sigemptyset(&set);
-  for (size_t index = 0; index < sizeof proxied / sizeof *proxied; index++) sigaddset(&set, proxied[index]);
+  if (call->own) add_all(&set, of_owner, sizeof of_owner / sizeof *of_owner);
+  else add_all(&set, proxied, sizeof proxied / sizeof *proxied);
+  if (call->tty) sigaddset(&set, SIGWINCH);
   return set;
 }
 
-void hold_signals(void) {
-  sigset_t set = proxied_set();
+void hold_signals(const struct call *call) {
+  sigset_t set = wanted_set(call);
   sigprocmask(SIG_BLOCK, &set, &before);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -37,8 +45,8 @@ void release_signals(void) {
   sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-int signal_source(void) {
-  sigset_t set = proxied_set();
+int signal_source(const struct call *call) {
+  sigset_t set = wanted_set(call);
   return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -58,12 +66,17 @@ struct session {
   bool muted; /* nobody reads our standard error any more */
   bool detached; /* what the command says at once may come together with the news that it runs, and is for nobody */
   /* standard input */
-  bool input;    /* there may be more of it */
-  u8 *chunk;     /* a frame of it that is on its way to the monitor */
+  bool input; /* there may be more of it */
+  bool own;   /* it is a terminal that is read key by key */
+  struct keys keys;
+  u8 *chunk; /* a frame that is on its way to the monitor */
   size_t start, length;
+  bool resized; /* another is to follow */
+  bool left;    /* nothing is to follow: the user has left the command to itself */
 };
 
 static void complain(const char *text) {
+  raw_end();
   ssize_t written = write(STDERR_FILENO, text, strlen(text));
   (void)written;
 }
@@ -115,7 +128,10 @@ static int number_in(const char *report, const char *name) {
 static void take_report(struct session *session, enum frame_type type) {
   struct end *end = session->end;
   session->report[session->have] = 0;
-  if (type == FRAME_STARTED) session->pid = number_in(session->report, "\"pid\":");
+  if (type == FRAME_STARTED) {
+    session->pid = number_in(session->report, "\"pid\":");
+    if (session->own) raw_begin();
+  }
   else if (type == FRAME_EXIT) end->code = number_in(session->report, "\"code\":");
   else if (type == FRAME_FAILED && session->pid == 0 && end->report[0] == 0) strcpy(end->report, session->report);
   if (type == FRAME_EXIT) session->over = true;
@@ -178,15 +194,34 @@ static void take_frames(struct session *session) {
 
 /* An empty one is the end. A terminal that has gone away reports EIO: there is nothing more to read. */
 static void read_input(struct session *session) {
-  ssize_t got = read(STDIN_FILENO, session->chunk + HEADER_SIZE, CHUNK);
+  u8 typed[CHUNK];
+  u8 *to = session->chunk + HEADER_SIZE;
+  ssize_t got = read(STDIN_FILENO, session->own ? typed : to, CHUNK);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) {
     got = 0;
     session->input = false;
   }
-  frame_header(session->chunk, FRAME_STDIN, (u32)got);
+  size_t length = (size_t)got;
+  if (session->own && got > 0) {
+    length = keys_scan(&session->keys, to, typed, (size_t)got, &session->left);
+    if (session->left && length == 0) leave(session, 0);
+    if (length == 0) return; /* an empty frame would be the end */
+  }
+  frame_header(session->chunk, FRAME_STDIN, (u32)length);
   session->start = 0;
-  session->length = HEADER_SIZE + (size_t)got;
+  session->length = HEADER_SIZE + length;
+}
+
+static void tell_size(struct session *session) {
+  u16 rows, columns;
+  session->resized = false;
+  if (!window_size(&rows, &columns)) return;
+  const u8 size[] = {(u8)(rows >> 8), (u8)rows, (u8)(columns >> 8), (u8)columns};
+  frame_header(session->chunk, FRAME_RESIZE, sizeof size);
+  memcpy(session->chunk + HEADER_SIZE, size, sizeof size);
+  session->start = 0;
+  session->length = HEADER_SIZE + sizeof size;
 }
 
 static void send_input(struct session *session) {
@@ -199,6 +234,7 @@ static void send_input(struct session *session) {
   }
   session->start += (size_t)sent;
   session->length -= (size_t)sent;
+  if (session->left && session->length == 0) leave(session, 0);
 }
 
 /* A process that has just ended cannot get a signal any more; its exit code is on its way. */
@@ -206,6 +242,10 @@ static void take_signal(struct session *session, int source) {
   struct signalfd_siginfo info;
   if (read(source, &info, sizeof info) != sizeof info) return;
   int number = (int)info.ssi_signo;
+  if (number == SIGWINCH) session->resized = true;
+  else if (number == SIGCONT) raw_again();
+  else if (session->own) leave(session, 128 + number);
+  if (number == SIGWINCH || session->own) return;
   bool urgent = number == SIGINT || number == SIGTERM;
   if (urgent && ++session->impatience >= PATIENCE) {
     complain("tsbox: got 3 signals, leaving; the process goes on\n");
@@ -221,22 +261,24 @@ static void turn(struct session *session, int source) {
   struct pollfd all[] = {
       {.fd = session->socket, .events = wanted},
       {.fd = session->pid > 0 ? source : -1, .events = POLLIN},
-      {.fd = session->input && session->length == 0 ? STDIN_FILENO : -1, .events = POLLIN},
+      {.fd = session->input && session->length == 0 && (!session->own || session->pid > 0) ? STDIN_FILENO : -1, .events = POLLIN},
   };
   if (poll(all, 3, -1) < 0) return;
   if (all[0].revents & ~POLLOUT) take_frames(session);
   if (!session->over && all[1].revents != 0) take_signal(session, source);
-  if (!session->over && all[2].revents != 0) read_input(session);
+  if (!session->over && session->resized && session->length == 0) tell_size(session);
+  if (!session->over && all[2].revents != 0 && session->length == 0) read_input(session);
   if (!session->over && session->length > 0) send_input(session);
 }
 
 void serve(int socket, const struct call *call, struct end *end) {
-  static u8 chunk[HEADER_SIZE + CHUNK];
+  static u8 chunk[HEADER_SIZE + CHUNK + 1];
   struct session session = {.socket = socket, .end = end, .chunk = chunk, .input = call->input && !call->detach,
-                            .detached = call->detach};
-  int source = call->detach ? -1 : signal_source();
+                            .detached = call->detach, .own = call->own};
+  int source = call->detach ? -1 : signal_source(call);
   *end = (struct end){0};
   while (!session.over && !(call->detach && session.pid > 0)) turn(&session, source);
+  raw_end();
   /* What could not be started has an exit code all the same; what is to be said of it is more. */
   if (session.pid == 0) end->failed = true;
   close(socket);

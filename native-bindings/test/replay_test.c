@@ -2,6 +2,7 @@
  * again. The argument is the number of thousands of mutations. */
 #include <unistd.h>
 
+#include "monitor.h"
 #include "ops.h"
 #include "replay/replay.h"
 #include "test.h"
@@ -43,15 +44,24 @@ static u16 number_of(const char *name) {
   return 0;
 }
 
-/* stdio and spawn; nothing at the end; exec with a variable that has the id in it. */
-static void write_plan(struct writer *writer, size_t places[3]) {
+enum { CHDIR, PATH, EXEC, WORDS, VARIABLES, LAST, PLACES };
+
+static void text(struct writer *writer, const char *word) {
+  number(writer, 't', 1);
+  number(writer, strlen(word), 4);
+  raw(writer, word, strlen(word) + 1);
+}
+
+/* stdio and spawn; nothing at the end; chdir, a pty if there is to be a terminal, exec with variables, one of which has the id in it. */
+static void write_plan(struct writer *writer, bool terminal, size_t places[PLACES]) {
+  writer->length = 0;
   raw(writer, "TSBXPLAN", 8);
   number(writer, PLAN_VERSION, 4);
   number(writer, 0, 4);
   number(writer, 3, 4);
   number(writer, 2, 4);
   size_t at = step(writer, number_of("stdio"));
-  places[2] = writer->length;
+  places[LAST] = writer->length;
   number(writer, 'i', 1);
   number(writer, 0, 8);
   end_step(writer, at);
@@ -60,68 +70,113 @@ static void write_plan(struct writer *writer, size_t places[3]) {
   number(writer, 2, 4);
   end_step(writer, at);
   number(writer, 0, 4);
-  number(writer, 1, 4);
-  places[0] = at = step(writer, OP_EXEC);
-  places[1] = writer->length;
+  number(writer, terminal ? 3 : 2, 4);
+  places[CHDIR] = at = step(writer, number_of("chdir"));
+  places[PATH] = writer->length;
+  text(writer, "/old");
+  end_step(writer, at);
+  if (terminal) {
+    at = step(writer, number_of("pty"));
+    text(writer, "/dev/pts/ptmx");
+    places[LAST] = writer->length;
+    for (int value = 0; value < 2; value++) {
+      number(writer, 'i', 1);
+      number(writer, 0, 8);
+    }
+    end_step(writer, at);
+  }
+  places[EXEC] = at = step(writer, OP_EXEC);
+  places[WORDS] = writer->length;
   number(writer, 's', 1);
   number(writer, 0, 4);
+  places[VARIABLES] = writer->length;
   number(writer, 's', 1);
-  number(writer, 1, 4);
-  number(writer, 't', 1);
-  number(writer, ID_DIGITS, 4);
-  raw(writer, id, ID_DIGITS + 1);
+  number(writer, 3, 4);
+  text(writer, id);
+  text(writer, "A=1");
+  text(writer, "HOME=/home");
   end_step(writer, at);
 }
 
+static int form_line(char *line, size_t room, const char *word, const struct writer *plan, const size_t places[PLACES]) {
+  return snprintf(line, room, "%s %zu %zu %zu %zu %zu %zu %zu\n", word, plan->length, places[CHDIR], places[PATH], places[EXEC],
+                  places[WORDS], places[VARIABLES], places[LAST]);
+}
+
 static void write_file(struct writer *file) {
-  static struct writer plan;
+  static struct writer plan, terminal;
   char head[2048];
-  size_t places[3];
-  plan.length = file->length = 0;
-  write_plan(&plan, places);
+  size_t places[PLACES], terminal_places[PLACES];
+  file->length = 0;
+  write_plan(&plan, false, places);
+  write_plan(&terminal, true, terminal_places);
   int length = snprintf(head, sizeof head,
-                        "TSBXEXEC 1\ncontainer %s\nname one\nid %s\nplaces %zu %zu %zu\nexecutor /bin/false\nevents /tmp/events\n"
+                        "TSBXEXEC 2\ncontainer %s\nname one\nid %s\nhome last\nexecutor /bin/false\nevents /tmp/events\n"
                         "event {\"action\":\"\nevent \",\"execID\":\"%s\",\"time\":\"\nbounding 0\nabsent /no such/file\n"
-                        "link none /proc/self/exe\nplan %zu\n",
-                        other, id, places[0], places[1], places[2], id, plan.length);
+                        "link none /proc/self/exe\n",
+                        other, id, id);
+  length += form_line(head + length, sizeof head - (size_t)length, "plan", &plan, places);
+  length += form_line(head + length, sizeof head - (size_t)length, "terminal", &terminal, terminal_places);
   CHECK(length > 0 && (size_t)length < sizeof head);
   raw(file, head, (size_t)length);
   raw(file, plan.bytes, plan.length);
+  raw(file, terminal.bytes, terminal.length);
 }
 
 static bool begins(struct reader *reader, const char *word) {
-  struct arg text;
-  plan_text(reader, &text);
-  return !reader->bad && text.count == strlen(word) && memcmp(text.bytes, word, text.count) == 0;
+  struct arg next;
+  plan_text(reader, &next);
+  return !reader->bad && next.count == strlen(word) && memcmp(next.bytes, word, next.count) == 0;
+}
+
+static void texts(struct reader *reader, const struct arg *arg, const char *const *words, size_t count) {
+  CHECK(arg->count == count);
+  reader->at = arg->bytes;
+  for (size_t index = 0; index < count; index++) CHECK(begins(reader, words[index]));
+}
+
+/* What is filled in is a plan again, with this in it. */
+static void filled_with(const struct kept *kept, const struct call *call, const char *path, const char *const *variables, size_t count) {
+  struct plan plan;
+  struct plan_fault fault;
+  struct step one;
+  size_t size, words = 0;
+  u32 steps;
+  u8 *filled = fill_call(kept, call, &size);
+  CHECK(filled != NULL && plan_check(&plan, filled, size, &fault));
+  struct reader reader = plan_list(&plan, 0, &steps);
+  plan_step(&reader, &one);
+  CHECK(one.arg[0].number == (call->tty || !call->input ? 0 : STDIN_ONCE));
+  reader = plan_list(&plan, 2, &steps);
+  CHECK(steps == (call->tty ? 3 : 2));
+  plan_step(&reader, &one);
+  CHECK(one.arg[0].count == strlen(path) && memcmp(one.arg[0].bytes, path, strlen(path)) == 0);
+  for (; steps > 1; steps--) plan_step(&reader, &one);
+  while (call->words[words] != NULL) words++;
+  texts(&reader, &one.arg[0], (const char *const *)call->words, words);
+  texts(&reader, &one.arg[1], variables, count);
+  free(filled);
 }
 
 static void whole(const struct writer *file) {
   char *words[] = {(char[]){"sh"}, (char[]){""}, (char[]){"a b"}, NULL};
   struct kept kept;
-  struct plan plan;
-  struct plan_fault fault;
-  struct step exec;
-  size_t size;
-  u32 steps;
   char *bytes = (char *)exact(file->bytes, file->length);
   CHECK(kept_parse(&kept, bytes, file->length));
   CHECK(strcmp(kept.name, "one") == 0 && strcmp(kept.executor, "/bin/false") == 0 && strcmp(kept.container, other) == 0);
   CHECK(!facts_hold(&kept));
   fill_id(&kept, other);
   CHECK(strstr(kept.event_end, other) != NULL && strstr(kept.event_end, id) == NULL);
-  u8 *filled = fill_words(&kept, words, true, &size);
-  CHECK(filled != NULL && plan_check(&plan, filled, size, &fault));
-  struct reader reader = plan_list(&plan, 0, &steps);
-  plan_step(&reader, &exec);
-  CHECK(exec.arg[0].number == 2);
-  reader = plan_list(&plan, 2, &steps);
-  plan_step(&reader, &exec);
-  CHECK(exec.arg[0].count == 3 && exec.arg[1].count == 1);
-  reader.at = exec.arg[0].bytes;
-  for (int index = 0; index < 3; index++) CHECK(begins(&reader, words[index]));
-  reader.at = exec.arg[1].bytes;
-  CHECK(begins(&reader, other));
-  free(filled);
+  struct call call = {.input = true, .words = words};
+  filled_with(&kept, &call, "/old", (const char *[]){other, "A=1", "HOME=/home"}, 3);
+  call = (struct call){.words = words, .workdir = "/a longer one", .variables = {"B=2", "A=", "B=3=4"}, .count = 3};
+  filled_with(&kept, &call, "/a longer one", (const char *[]){other, "A=", "B=3=4", "HOME=/home"}, 4);
+  call = (struct call){.tty = true, .words = words, .workdir = "/", .variables = {"HOME=/", "A1=1"}, .count = 2};
+  filled_with(&kept, &call, "/", (const char *[]){other, "A=1", "HOME=/", "A1=1"}, 4);
+  kept.home_last = false;
+  filled_with(&kept, &call, "/", (const char *[]){other, "A=1", "HOME=/", "A1=1"}, 4);
+  call.variables[0] = "C=";
+  filled_with(&kept, &call, "/", (const char *[]){other, "A=1", "HOME=/home", "C=", "A1=1"}, 5);
   free(bytes);
 }
 
@@ -144,9 +199,13 @@ static bool use(const u8 *from, size_t length) {
   if (parsed) {
     facts_hold(&kept);
     fill_id(&kept, other);
-    u8 *plan = fill_words(&kept, words, false, &size);
-    CHECK(plan != NULL && size > kept.plan_size && strlen(kept.event) + strlen(kept.event_end) < length);
-    free(plan);
+    CHECK(strlen(kept.event) + strlen(kept.event_end) < length);
+    for (int tty = 0; tty < 2; tty++) {
+      struct call call = {.tty = tty == 1, .words = words, .workdir = "/", .variables = {"A=2", "B=1"}, .count = 2};
+      u8 *plan = fill_call(&kept, &call, &size);
+      CHECK(plan != NULL && size > 0);
+      free(plan);
+    }
   }
   free(bytes);
   return parsed;
@@ -182,8 +241,14 @@ static void calls(void) {
   struct call call;
   CHECK(parses(&call, "one true") && !call.input && !call.detach && strcmp(call.container, "one") == 0);
   CHECK(parses(&call, "-i one sh -c -x") && call.input && strcmp(call.words[2], "-x") == 0);
-  CHECK(parses(&call, "-di --interactive --detach one a") && call.input && call.detach);
-  static const char *const others[] = {"", "one", "-i", "-i one", "-t one sh", "-it one sh", "-u 0 one id", "-i=true one a",
+  CHECK(parses(&call, "-di --interactive --detach one a") && call.input && call.detach && !call.tty);
+  CHECK(parses(&call, "-it one sh") && call.input && call.tty);
+  CHECK(parses(&call, "-te A=1 --env B= -w /a --workdir /b one sh -e C=1") && call.tty && call.count == 2);
+  CHECK(strcmp(call.variables[0], "A=1") == 0 && strcmp(call.variables[1], "B=") == 0 && strcmp(call.workdir, "/b") == 0);
+  CHECK(strcmp(call.container, "one") == 0 && strcmp(call.words[0], "sh") == 0 && strcmp(call.all[0], "-te") == 0);
+  static const char *const others[] = {"", "one", "-i", "-i one", "-u 0 one id", "-e A one id", "-e =1 one id", "-eA=1 one id",
+                                       "-e", "-e A=1", "-ei A=1 one id=", "--env=A=1 one id", "-e A=\xff one a", "-w a one id", "-w/ one id",
+                                       "--tty=true one a", "--priv", "-i=true one a",
                                        "--interactive=false one a", "-- one a", "--help one a", "one \xff", "one a\xc3"};
   for (size_t index = 0; index < sizeof others / sizeof *others; index++) CHECK(!parses(&call, others[index]));
   /* A character that lies across the border of two pieces. */
@@ -195,11 +260,29 @@ static void calls(void) {
   CHECK(parses(&call, line));
 }
 
+static void keys(void) {
+  static const struct {
+    const char *typed, *passed; /* a bar: two reads */
+    bool detached;
+  } all[] = {{"abc", "abc", false}, {"a\x10|\x11z", "a", true}, {"\x10\x10\x11", "\x10", true}, {"\x10|b\x11", "\x10" "b\x11", false},
+             {"\x10|\x10|c", "\x10\x10" "c", false}, {"\x11\x10", "\x11", false}};
+  for (size_t index = 0; index < sizeof all / sizeof *all; index++) {
+    struct keys state = {0};
+    u8 passed[32];
+    size_t length = 0;
+    bool detached = false;
+    for (const char *at = all[index].typed; *at != 0 && !detached; at += strcspn(at, "|"), at += *at == '|')
+      length += keys_scan(&state, passed + length, (const u8 *)at, strcspn(at, "|"), &detached);
+    CHECK(detached == all[index].detached && length == strlen(all[index].passed) && memcmp(passed, all[index].passed, length) == 0);
+  }
+}
+
 int main(int argc, char **argv) {
   static struct writer file;
   write_file(&file);
   whole(&file);
   damaged(&file, argc > 1 ? atoi(argv[1]) : 50);
   calls();
+  keys();
   return 0;
 }

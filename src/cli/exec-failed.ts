@@ -1,6 +1,6 @@
 /** `tsbox exec-failed`: what tsbox-replay, which has no texts, calls when a step has failed. Not for people; not in the help. */
 import { command } from './command.ts';
-import { starting } from './exec.ts';
+import { EXEC_FLAGS, execRequest, starting } from './exec.ts';
 
 export const verb = command({
   usage: '[OPTIONS] REPORT CONTAINER COMMAND [ARG...]',
@@ -8,11 +8,11 @@ export const verb = command({
   count: [3, Number.POSITIVE_INFINITY],
   stopAtArgument: true,
   failure: 1,
-  flags: { detach: { kind: 'bool', short: 'd', help: 'Nobody would have waited for its end' } },
-  async run(context, { detach }, [report = '', container = '', ...words]) {
+  flags: EXEC_FLAGS,
+  async run(context, flags, [report = '', container = '', ...words]) {
     const engine = await context.engine();
     const { explainExec } = await import('../engine/exec.ts');
-    const request = { container, command: words, env: [], tty: false, openStdin: false, detach };
-    return starting(detach, explainExec(engine, request, JSON.parse(report)));
+    const request = execRequest(flags, container, words);
+    return starting(flags.detach, explainExec(engine, request, JSON.parse(report)));
   },
 });

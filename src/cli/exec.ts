@@ -1,11 +1,45 @@
 /** `tsbox exec` */
+
+import type { ExecRequest } from '../engine/api.ts';
 import { TsboxError } from '../errors.ts';
-import { UsageError } from './args.ts';
+import { type FlagTable, type FlagValues, UsageError } from './args.ts';
 import { command } from './command.ts';
 import { environment } from './container-flags.ts';
 import { DETACH_KEYS_FLAG } from './container-life.ts';
 import { parseDetachKeys } from './detach.ts';
 import { fileLines, LIFE_FLAGS } from './life-flags.ts';
+
+export const EXEC_FLAGS = {
+  ...DETACH_KEYS_FLAG,
+  detach: { kind: 'bool', short: 'd', help: 'Leave the command running' },
+  env: { kind: 'list', short: 'e', help: "Set an environment variable (NAME=value, or NAME for the caller's own)" },
+  'env-file': LIFE_FLAGS['env-file'],
+  interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
+  privileged: { kind: 'bool', help: 'Give the command all capabilities' },
+  tty: { kind: 'bool', short: 't', help: 'Give the command a terminal' },
+  user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
+  workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
+} as const satisfies FlagTable;
+
+/** What flags and words ask for; of a terminal's size they know nothing. */
+export function execRequest(
+  flags: FlagValues<typeof EXEC_FLAGS>,
+  container: string,
+  words: readonly string[],
+): ExecRequest {
+  return {
+    container,
+    command: words,
+    // As for a container: files count before what was given by itself.
+    env: [...flags['env-file'].flatMap(linesOf), ...environment(flags.env)],
+    tty: flags.tty,
+    openStdin: flags.interactive,
+    detach: flags.detach,
+    privileged: flags.privileged,
+    ...(flags.workdir !== undefined && { workdir: flags.workdir }),
+    ...(flags.user !== undefined && { user: flags.user }),
+  };
+}
 
 export const verb = command({
   usage: '[OPTIONS] CONTAINER COMMAND [ARG...]',
@@ -13,17 +47,7 @@ export const verb = command({
   count: [2, Number.POSITIVE_INFINITY],
   stopAtArgument: true,
   failure: 1,
-  flags: {
-    ...DETACH_KEYS_FLAG,
-    detach: { kind: 'bool', short: 'd', help: 'Leave the command running' },
-    env: { kind: 'list', short: 'e', help: "Set an environment variable (NAME=value, or NAME for the caller's own)" },
-    'env-file': LIFE_FLAGS['env-file'],
-    interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
-    privileged: { kind: 'bool', help: 'Give the command all capabilities' },
-    tty: { kind: 'bool', short: 't', help: 'Give the command a terminal' },
-    user: { kind: 'string', short: 'u', help: 'User, and group if wanted: name|uid[:group|gid]' },
-    workdir: { kind: 'string', short: 'w', help: 'Working directory in the container' },
-  },
+  flags: EXEC_FLAGS,
   async run(context, flags, [container, ...words]) {
     const attachment = {
       tty: flags.tty,
@@ -36,19 +60,7 @@ export const verb = command({
     const size = flags.tty && !flags.detach ? terminalSize() : undefined;
     const engine = await context.engine();
     const { execContainer } = await import('../engine/exec.ts');
-    const request = {
-      container: container!,
-      command: words,
-      // As for a container: files count before what was given by itself.
-      env: [...flags['env-file'].flatMap(linesOf), ...environment(flags.env)],
-      tty: flags.tty,
-      openStdin: flags.interactive,
-      detach: flags.detach,
-      privileged: flags.privileged,
-      ...(flags.workdir !== undefined && { workdir: flags.workdir }),
-      ...(flags.user !== undefined && { user: flags.user }),
-      ...(size !== undefined && { size }),
-    };
+    const request = { ...execRequest(flags, container!, words), ...(size !== undefined && { size }) };
     if (flags.detach) {
       (await starting(true, execContainer(engine, request))).detach();
       return 0;

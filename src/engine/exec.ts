@@ -33,7 +33,7 @@ function execProcess(
   engine: Engine,
   record: ContainerRecord,
   hostConfig: HostConfig,
-  request: ExecRequest,
+  request: Asked,
   capabilities: readonly string[],
 ): OciProcess {
   const user = lookUpUser(
@@ -56,10 +56,17 @@ function execProcess(
   };
 }
 
+/** Of a request: what its process is made of. */
+type Asked = Omit<ExecRequest, 'container' | 'openStdin' | 'detach'>;
+
+const NOTHING: Asked = { command: [], env: [], tty: false };
+
 /** What a command gets in a container that runs, and what the plan is compiled from. */
 interface Entrance {
   record: ContainerRecord;
   input: Omit<EnterInput, 'events' | 'stdin'>;
+  /** That of a command which is given nothing of its own. */
+  plain(): Entrance['input'];
 }
 
 /** @throws ERR_TSBOX_CONFLICT when the container does not run */
@@ -95,7 +102,8 @@ async function entrance(engine: Engine, request: ExecRequest): Promise<Entrance>
     namespaces: [...(maps === undefined ? [] : ['user' as const]), ...namespaceFiles(hostConfig)],
     ...(maps === undefined ? {} : { maps }),
   };
-  return { record, input };
+  const plain = () => ({ ...input, process: execProcess(engine, record, hostConfig, NOTHING, own) });
+  return { record, input, plain };
 }
 
 function execPlan(
@@ -111,13 +119,14 @@ function execPlan(
   });
 }
 
-/** Would tsbox-replay take this one? */
-function isPlain({ tty, env, user, workdir, privileged }: ExecRequest): boolean {
-  return !tty && env.length === 0 && user === undefined && workdir === undefined && privileged !== true;
+/** Would tsbox-replay take one like this? */
+function isUsual({ user, privileged }: ExecRequest): boolean {
+  return user === undefined && privileged !== true;
 }
 
 /** As a rule there was no plan that could have been used, or this would not be Node. */
-function keepForNext({ store }: Engine, { record, input }: Entrance, since: Date): void {
+function keepForNext({ store }: Engine, { record, plain }: Entrance, since: Date): void {
+  const input = plain();
   const replay = compileReplay(store, record, input);
   if (replay === undefined) return;
   // Root of the host sees the tree where it is mounted, others only by a process in it.
@@ -140,7 +149,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   const planFile = `${runDirectory(engine.store, record.ID)}/exec-${randomHex(6)}.plan`;
   try {
     const { client, pid } = await launch(plan, { planFile });
-    if (isPlain(request)) keepForNext(engine, found, since);
+    if (isUsual(request)) keepForNext(engine, found, since);
     return session(record.ID, pid, client);
   } finally {
     rmSync(planFile, { force: true });

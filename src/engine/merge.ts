@@ -99,14 +99,8 @@ export function commandLine(config: Pick<ContainerConfig, 'Entrypoint' | 'Cmd'>)
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** The environment of a process: PATH, HOSTNAME and, with a terminal, TERM as defaults, then the configured variables over them, then
- *  HOME when nobody set it. */
-export function processEnv(
-  config: ContainerConfig,
-  home: string,
-  extra: readonly string[] = [],
-  tty = config.Tty,
-): string[] {
+/** The environment of a process without what only its user knows. */
+function variablesOf(config: ContainerConfig, extra: readonly string[], tty: boolean): Map<string | undefined, string> {
   const variables = new Map<string | undefined, string>();
   const set = (variable: string) => void variables.set(nameOf(variable), variable);
   set(`PATH=${DEFAULT_PATH}`);
@@ -116,6 +110,21 @@ export function processEnv(
     if (variable.includes('=')) set(variable);
     else variables.delete(variable);
   }
-  if (!variables.has('HOME')) set(`HOME=${home}`);
+  return variables;
+}
+
+/** The environment of a process: PATH, HOSTNAME and, with a terminal, TERM as defaults, then the configured variables over them, then
+ *  HOME when nobody set it. */
+export function processEnv(
+  config: ContainerConfig,
+  home: string,
+  extra: readonly string[] = [],
+  tty = config.Tty,
+): string[] {
+  const variables = variablesOf(config, extra, tty);
+  if (!variables.has('HOME')) variables.set('HOME', `HOME=${home}`);
   return [...variables.values()];
 }
+
+/** Does the container say nothing of HOME? Then it stands behind all other variables. */
+export const homeIsDefault = (config: ContainerConfig): boolean => !variablesOf(config, [], false).has('HOME');

@@ -1,5 +1,5 @@
 /**
- * Keeps the plan of a plain `exec` in the run directory of a container, for tsbox-replay, which runs it without Node. It is compiled
+ * Keeps the plan of an `exec`, with and without a terminal, in the run directory of a container, for tsbox-replay, which runs it without Node. It is compiled
  * from files that may change while the container runs, so it names them and their looks: with one difference it counts for nothing, and
  * `exec` starts Node, which keeps another one. Nothing depends on its being there.
  */
@@ -15,6 +15,7 @@ import { mainScript } from '../sys/built-file.ts';
 import { pwriteAll } from '../sys/file.ts';
 import { tryLock } from '../sys/lock.ts';
 import { randomHex } from '../sys/random.ts';
+import { homeIsDefault, processEnv } from './merge.ts';
 
 const replayFile = (store: Store, id: string) => `${runDirectory(store, id)}/exec.replay`;
 
@@ -26,7 +27,7 @@ export function makeReplay(store: Store, id: string): void {
   writeFileSync(replayFile(store, id), '', { mode: 0o600 });
 }
 
-/** @param input that of an exec; its command and whose namespaces it joins do not matter
+/** @param input that of an exec without a terminal that changes nothing; its command and whose namespaces it joins do not matter
  *  @returns undefined where no plan is kept: when it depends on the cgroup of who calls */
 export function compileReplay(
   store: Store,
@@ -36,9 +37,20 @@ export function compileReplay(
   if (input.facts.hierarchies.some(({ delegated }) => delegated === true)) return undefined;
   const execID = randomHex(32);
   const events = eventPlace(store, record, { execID });
-  const process = { ...input.process, args: [] };
-  const plan = compileEnter({ ...input, process, events, stdin: 'STDIN_NULL' });
-  return beginReplay({ id: record.ID, name: record.Name.slice(1), execID, executor: executorPath(), events, plan });
+  const process = { ...input.process, args: [], terminal: false };
+  const homeIsLast = homeIsDefault(record.Config);
+  const home = homeIsLast ? process.env!.at(-1)!.slice('HOME='.length) : '';
+  const shown = { ...process, terminal: true, env: processEnv(record.Config, home, [], true) };
+  return beginReplay({
+    id: record.ID,
+    name: record.Name.slice(1),
+    execID,
+    executor: executorPath(),
+    events,
+    homeIsLast,
+    plan: compileEnter({ ...input, process, events, stdin: 'STDIN_NULL' }),
+    terminal: compileEnter({ ...input, process: shown, events }),
+  });
 }
 
 /** Thrown and caught in here: what was read may have changed since. */

@@ -1,11 +1,15 @@
 /** `-t` in a real terminal: what a person types and sees. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
-import { type Sandbox, sandbox, until } from './harness.ts';
+import { REPOSITORY, type Sandbox, sandbox, until } from './harness.ts';
 import { type Terminal, terminal } from './tmux.ts';
+
+/** `exec` that must do without Node. */
+const REPLAYED = `${join(REPOSITORY, 'native-bindings/build/tsbox-replay')} /bin/false -- main exec`;
 
 /** A container with a shell whose prompt is `inside# `, and `tsbox` in the outer shell's PATH. */
 const SHELL = ['-e', 'PS1=inside#\\ '];
@@ -159,29 +163,45 @@ test('terminal: detach, attach, exec', async (t) => {
     await tty.see(/outside\$ *$/);
     restored();
   });
-  await t.test('exec -it: a terminal beside it, with its own size', async () => {
+  for (const exec of ['tsbox exec', REPLAYED]) {
+    await t.test(`${exec} -it: a terminal beside it, with its own size`, () => besides(exec));
+    await t.test(`${exec} -it: Ctrl-P Ctrl-Q leaves it running`, () => leaves(exec));
+  }
+  async function besides(exec: string): Promise<void> {
     await wipe();
-    tty.type('tsbox exec -it stay sh');
+    tty.type(`${exec} -it stay sh`);
     await tty.see(/\/ #/);
     tty.type('tty; stty size');
     await tty.see(/^\/dev\/pts\/1\n24 80$/m);
     await resize(tty, 60, 15);
     await resize(tty, 80, 24);
+    tty.press('C-p');
+    tty.type('');
+    tty.type('echo one ctrl-p is typed');
+    await tty.see(/one ctrl-p is typed\n/);
+    tty.clear();
+    tty.type('sleep 1000; echo code $?');
+    await new Promise((wake) => setTimeout(wake, 200));
+    tty.press('C-c');
+    await tty.see(/\^C/);
     tty.type('exit 4');
     await tty.see(/outside\$ *$/);
     tty.type('echo code $?');
     await tty.see(/^code 4$/m);
     restored();
-  });
-  await t.test('exec -it: Ctrl-P Ctrl-Q leaves it running', async () => {
+  }
+  async function leaves(exec: string): Promise<void> {
     await wipe();
-    tty.type('tsbox exec -it stay sleep 555');
+    tty.type(`${exec} -it stay sleep 555`);
     await until('sleep', () => box.tsbox(['exec', 'stay', 'pidof', 'sleep']).status === 0);
     tty.press('C-p', 'C-q');
     await tty.see(/outside\$ *$/);
     restored();
-    assert.equal(box.tsbox(['exec', 'stay', 'pidof', 'sleep']).status, 0);
-  });
+    tty.type('echo code $?');
+    await tty.see(/^code 0$/m);
+    box.ok(['exec', 'stay', 'sh', '-c', 'kill -9 $(pidof sleep)']);
+    await until('no sleep', () => box.tsbox(['exec', 'stay', 'pidof', 'sleep']).status === 1);
+  }
   await t.test('start -ai of a container with a terminal', async () => {
     await box.quick(['stop', '-t', '0', 'stay']);
     await wipe();
@@ -246,5 +266,58 @@ test('terminal: restored whatever happens', async (t) => {
   await t.test('output of a terminal is all there', () => {
     const { stdout } = box.tsbox(['run', '--rm', '-t', image, 'seq', '1', '20000']);
     assert.equal(stdout, [...Array(20_000).keys()].map((n) => `${n + 1}\r\n`).join(''));
+  });
+});
+
+test('terminal: restored whatever happens to an exec without Node', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:tmux')) return;
+  const box = sandbox(t);
+  const id = box.ok(['run', '-d', '--network', 'none', '--name', 'one', box.image(), 'sleep', '1000']);
+  const { tty, wipe, restored } = await outside(t, box);
+  const start = async (command: string) => {
+    await wipe();
+    tty.type(
+      `bash -c 'echo $$ > ${join(box.directory, 'exec.pid')}; exec ${REPLAYED} -it one ${command}'; echo code $?`,
+    );
+  };
+  for (const [signal, code] of [
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+    ['SIGINT', 130],
+    ['SIGQUIT', 131],
+  ] as const) {
+    await t.test(`${signal}: the command goes on`, async () => {
+      await start('cat');
+      await until('raw mode', () => / -icanon/.test(tty.settings()));
+      process.kill(clientPid(box, 'exec'), signal);
+      await tty.see(new RegExp(`code ${code}`));
+      restored();
+      box.ok(['exec', 'one', 'killall', 'cat']);
+    });
+  }
+  await t.test('continued by a shell that has set its own modes: it is raw again', async () => {
+    await start('sh');
+    await tty.see(/\/ #/);
+    const path = readlinkSync(`/proc/${clientPid(box, 'exec')}/fd/0`);
+    assert.equal(spawnSync('stty', ['-F', path, 'icanon', 'echo']).status, 0);
+    assert.match(tty.settings(), / icanon/);
+    process.kill(clientPid(box, 'exec'), 'SIGCONT');
+    await until('raw mode', () => / -icanon/.test(tty.settings()));
+    tty.type('stty size; exit 6');
+    await tty.see(/24 80\n(.*\n)*code 6/);
+    restored();
+  });
+  await t.test('a command that is not there', async () => {
+    await wipe();
+    tty.type('tsbox exec -it one nope; echo code $?');
+    await tty.see(/code 127/);
+    restored();
+  });
+  await t.test('the container is killed', async () => {
+    await start('sh');
+    await tty.see(/\/ #/);
+    await box.quick(['kill', id]);
+    await tty.see(/code 137/);
+    restored();
   });
 });

@@ -87,6 +87,9 @@ test('exec replay: streams, exit codes, and what is told of a step that fails', 
   failure(1, '-d', 'one', 'nope');
   failure(126, 'one', '/etc/passwd');
   failure(127, 'one', '');
+  failure(127, '-t', '-e', 'PATH=/nowhere', 'one', 'sleep');
+  failure(126, '-w', '/nope', 'one', 'pwd');
+  failure(1, '-dtw', '/nope', 'one', 'pwd');
   for (let times = 0; times < 20; times++) {
     const said = replay(box, '-d', 'one', 'sh', '-c', 'echo gone; touch /tmp/done');
     assert.deepEqual(said, { status: 0, stdout: '', stderr: '' }, 'nobody reads what it says, however soon');
@@ -160,11 +163,24 @@ test('exec replay: the command gets what it gets by Node, and the plan of the st
     bound: ['--security-opt', 'no-new-privileges', '--ulimit', 'nofile=100:200', '--oom-score-adj', '77', '--init'],
     free: ['--privileged', '--pid', 'host', '--label', 'a=1 < 2', '--hostname', 'h'],
   };
+  const asked = [
+    ['-t'],
+    ['-e', 'A=2', '-e', 'C=x y=z', '-w', '/tmp'],
+    ['-te', 'TERM=vt100', '-e', 'HOME=/x', '-e', 'PATH=/bin:/usr/bin'],
+    ['--env', 'HOSTNAME=', '--workdir', '/'],
+  ];
   for (const [name, flags] of Object.entries(kinds)) {
     const id = box.ok(['run', '-d', '--network', 'none', '--name', name, ...flags, box.image(), 'sleep', '1000']);
     const quick = replay(box, name, 'sh', '-c', LOOK);
     assert.match(quick.stdout, /CapBnd/);
     assert.deepEqual(quick, byNode(box, name, 'sh', '-c', LOOK), name);
+    for (const more of asked) {
+      for (const words of [['env'], ['sh', '-c', `${LOOK}\ntty; stty -a`]]) {
+        const one = replay(box, ...more, name, ...words);
+        assert.deepEqual(one, byNode(box, ...more, name, ...words), [...more, name].join(' '));
+        assert.match(one.stdout, /PATH=/);
+      }
+    }
     const kept = () => {
       const bytes = readFileSync(keptFile(box, id)).toString('latin1');
       return bytes.replaceAll(/^id (\w+)$/m.exec(bytes)![1]!, 'ID');
@@ -175,12 +191,17 @@ test('exec replay: the command gets what it gets by Node, and the plan of the st
     assert.equal(byNode(box, name, 'true').status, 0);
     assert.equal(kept(), first, name);
     taken(box, name);
+    truncateSync(keptFile(box, id));
+    assert.equal(byNode(box, '-te', 'HOME=/x', '-w', '/tmp', name, 'true').status, 0);
+    assert.equal(kept(), first, 'what was asked for does not count');
   }
   const id = box.ok(['run', '-dt', '--network', 'none', '--name', 'terminal', box.image(), 'sleep', '1000']);
   assert.equal(readFileSync(keptFile(box, id), 'utf8'), '', 'a terminal has another environment');
   left(box, 'terminal', 'true');
-  const slow = byNode(box, 'terminal', 'sh', '-c', LOOK);
-  assert.deepEqual(replay(box, 'terminal', 'sh', '-c', LOOK), slow);
+  for (const flags of [[], ['-t']]) {
+    const slow = byNode(box, ...flags, 'terminal', 'sh', '-c', LOOK);
+    assert.deepEqual(replay(box, ...flags, 'terminal', 'sh', '-c', LOOK), slow);
+  }
 });
 
 test('exec replay: a container that was changed is left to Node, once', async (t) => {
@@ -239,8 +260,16 @@ test('exec replay: flags, roots and files that it does not understand or believe
   const file = keptFile(box, id);
   const whole = readFileSync(file);
   for (const words of [
-    ['-e', 'A=1', 'one', 'true'],
-    ['-it', 'one', 'sh'],
+    ['-e', 'A', 'one', 'true'],
+    ['-e', '=1', 'one', 'true'],
+    ['-eA=1', 'one', 'true'],
+    ['--env=A=1', 'one', 'true'],
+    ['-w', 'a', 'one', 'true'],
+    ['-w/', 'one', 'true'],
+    ['-u', '0', 'one', 'true'],
+    ['--privileged', 'one', 'true'],
+    ['--detach-keys', 'a', '-t', 'one', 'true'],
+    ['-it', 'one', 'sh'], // without a terminal
     ['--', 'one', 'true'],
     ['one'],
     ['-i'],
@@ -272,8 +301,9 @@ test('exec replay: flags, roots and files that it does not understand or believe
     text.slice(0, 300),
     text.slice(0, -1),
     `\0\0\0\0\0\0\0\0${text.slice(8)}`,
-    text.replace('TSBXEXEC 1', 'TSBXEXEC 2'),
-    text.replace(/^places .*$/m, 'places 999999 999999 999999'),
+    text.replace('TSBXEXEC 2', 'TSBXEXEC 3'),
+    text.replace(/^(plan \d+) .*$/m, '$1 999999 999999 999999 999999 999999 999999'),
+    text.replace(/^terminal .*$/m, (line) => line.replace(/ \d+$/, ' 9')),
     text.replace(/^same (\d+)/m, 'same 1$1'),
     text.replace(/^bounding .*$/m, 'bounding 0'),
     text.replace(/^link mnt/m, 'link net'),
