@@ -37,6 +37,7 @@ function build(root: string): void {
 }
 
 test('write: GNU tar unpacks the tree that was packed', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const [from, to] = [scratch(t), scratch(t)];
   build(from);
   const bytes = await collect(writeTree(from));
@@ -46,6 +47,7 @@ test('write: GNU tar unpacks the tree that was packed', async (t) => {
 });
 
 test('write: unpacked and packed again it is the same, byte for byte', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const [from, to] = [scratch(t), scratch(t)];
   build(from);
   const bytes = await collect(writeTree(from));
@@ -67,6 +69,7 @@ test('write: names come in the order of their bytes, whatever the order in the d
 });
 
 test('write: the tar package reads it', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const root = scratch(t);
   build(root);
   const bytes = await collect(writeTree(root));

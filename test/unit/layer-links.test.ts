@@ -4,6 +4,7 @@ import { linkSync, lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSy
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { reassembleLayer } from '../../src/layer/tar-split-read.ts';
+import { requires } from '../requires.ts';
 import { apply, archive, asRoot, collect, type Made, run, scratch, snapshot } from './layer-support.ts';
 
 const link = (name: string, linkname: string): Made => ({ name, type: 'link', linkname });
@@ -137,6 +138,7 @@ test('links: a target beside the layer is not reached by a link in a lower layer
 });
 
 test('links: a directory that no entry describes looks as it does in the layers below', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const lower = scratch(t);
   const below = archive(
     { name: 'tmp/', mode: 0o1777, mtime: 1_234_567_890, mtimeNsec: 5, xattrs: new Map([['user.x', Buffer.from('y')]]) },

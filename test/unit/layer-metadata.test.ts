@@ -34,6 +34,7 @@ async function same(t: TestContext, bytes: Buffer): Promise<string> {
 }
 
 test('metadata: times before 1970, after 2038 and 2446, with nanoseconds, of everything', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const times = [-1, -(2 ** 31), -(2 ** 33), 0, 2 ** 31, 2 ** 32, 15_032_385_536, 2 ** 40];
   const made: Made[] = times.flatMap((mtime, at): Made[] => [
     { name: `d${at}/`, mtime, mtimeNsec: at },
@@ -55,7 +56,7 @@ function modeOf({ type, name }: Made): number {
 }
 
 test('metadata: owners up to the last that there is', async (t) => {
-  if (!requires(t, 'root')) return;
+  if (!requires(t, 'root', 'command:getfattr')) return;
   const ids = [2 ** 21 - 1, 2 ** 21, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 2];
   const made = ids.map((id, at): Made => ({ name: `f${at}`, uid: id, gid: ids[ids.length - 1 - at]! }));
   const link: Made = { name: 's', type: 'symlink', linkname: 'x', uid: 2 ** 31, gid: 5 };
@@ -64,7 +65,7 @@ test('metadata: owners up to the last that there is', async (t) => {
 });
 
 test('metadata: set-user-ID, set-group-ID and sticky bits outlast the change of owner', async (t) => {
-  if (!requires(t, 'root')) return;
+  if (!requires(t, 'root', 'command:getfattr')) return;
   const owner = { uid: 1234, gid: 4321 };
   const modes = [0o4755, 0o2755, 0o1755, 0o7777, 0o6000];
   const made = modes.flatMap((mode, at): Made[] => [
@@ -105,6 +106,7 @@ test('metadata: directories that nobody may enter or write, with all they have',
 });
 
 test('metadata: values of attributes are bytes: NUL, line feed, "=", nothing at all, 60 KB', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const values: [string, Buffer][] = [
     ['user.nul', Buffer.from([0, 0, 1, 0])],
     ['user.line', Buffer.from('a\nb=c\n')],
@@ -131,7 +133,7 @@ test('metadata: values of attributes are bytes: NUL, line feed, "=", nothing at 
 });
 
 test('metadata: capabilities of both versions, with owner and set-user-ID bit', async (t) => {
-  if (!requires(t, 'root')) return;
+  if (!requires(t, 'root', 'command:getfattr')) return;
   const made = [
     ['two', '0100000200200000000000000000000000000000'],
     ['three', '0100000300200000000000000000000000000000a0860100'],
@@ -185,6 +187,7 @@ test('metadata: access lists in the ways that GNU tar, star and libarchive write
 });
 
 test('metadata: an access list that cannot be is left out, and said', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const bytes = Buffer.concat([
     withAcl('name', ['access', 'user::rwx,user:nobody-knows:r-x,group::r--,mask::r-x,other::---']),
     withAcl('none', ['access', 'everyone@:rwxpdDaARWcCos:fd:allow']),
@@ -225,7 +228,7 @@ test('metadata: a default ACL of the directory that is unpacked into does not re
 });
 
 test('metadata: devices with the largest numbers, and those of an overlay', async (t) => {
-  if (!requires(t, 'root')) return;
+  if (!requires(t, 'root', 'command:getfattr')) return;
   const target = await same(
     t,
     archive(

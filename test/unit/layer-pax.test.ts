@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TarEntry } from '../../src/layer/entry.ts';
 import { createTarReader } from '../../src/layer/read.ts';
+import { requires } from '../requires.ts';
 import { apply, archive, entryBytes, extendedHeader, patch, paxRecord, run, scratch } from './layer-support.ts';
 
 function entries(bytes: Buffer, piece = bytes.length): TarEntry[] {
@@ -164,6 +165,7 @@ test('pax: times with and without fractions, before 1970, and far away', () => {
 });
 
 test('pax: what libarchive says of attributes', async (t) => {
+  if (!requires(t, 'command:getfattr')) return;
   const value = Buffer.from([0, 0x0a, 0x3d, 0xff]);
   const key = 'user.a%3Db%25'; // its own encoding of user.a=b%
   const both = Buffer.concat([
