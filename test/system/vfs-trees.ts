@@ -17,6 +17,7 @@ import type { RwLayer } from '../../src/store/rw-layers.ts';
 import { mount, umount } from '../../src/sys/mount.ts';
 import { isHostRoot } from '../../src/sys/own-ids.ts';
 import { quickly } from '../../src/sys/quick.ts';
+import { lgetxattr } from '../../src/sys/xattr.ts';
 import { carryOut, describe, type Side } from '../union/calls.ts';
 import { openRoot, planFor } from '../union/differential.ts';
 import { attributes, snapshot } from '../unit/layer-support.ts';
@@ -121,8 +122,21 @@ function ownAttributes(directory: string): string {
   return attributes(directory).replace(/^# file: \.\n(.+\n)*\n?/, '');
 }
 
+/** Which files have capabilities. */
+function capable(directory: string, found: Record<string, string>): Set<string> {
+  const has = (name: string) =>
+    lgetxattr(Buffer.from(`${directory}/${name}`, 'latin1'), 'security.capability') !== undefined;
+  return new Set(Object.keys(found).filter((name) => found[name]!.startsWith('1') && has(name)));
+}
+
+/** What is to be seen in a directory. */
+interface View {
+  lines: Record<string, string>;
+  capable: ReadonlySet<string>;
+}
+
 /** What `diff` should say, worked out from the lines: kind, path. */
-function wantedChanges(before: Record<string, string>, after: Record<string, string>): string[] {
+function wantedChanges({ lines: before, capable: was }: View, { lines: after, capable: is }: View): string[] {
   const isDirectory = (line: string) => line.startsWith('4');
   const facts = (line: string) => {
     const [mode, owner, time, ...rest] = line.split(' ');
@@ -135,7 +149,11 @@ function wantedChanges(before: Record<string, string>, after: Record<string, str
     after[name] === undefined && (parent(name) === '.' || isDirectory(after[parent(name)] ?? ''));
   return [
     ...Object.keys(after).flatMap((name) =>
-      before[name] === undefined ? [`A ${name}`] : facts(before[name]) === facts(after[name]!) ? [] : [`C ${name}`],
+      before[name] === undefined
+        ? [`A ${name}`]
+        : facts(before[name]) === facts(after[name]!) && was.has(name) === is.has(name)
+          ? []
+          : [`C ${name}`],
     ),
     ...Object.keys(before)
       .filter(isGone)
@@ -157,12 +175,10 @@ async function check(seed: number, directory: string): Promise<string[]> {
     withOverlay(directory, stack, layer, (at) => change(at, seed * LAYERS + number));
     stack.unshift(layer);
   }
-  const [before, beforeAttributes] = withOverlay(
-    directory,
-    stack,
-    undefined,
-    (at) => [lines(at), ownAttributes(at)] as const,
-  );
+  const [before, beforeAttributes, beforeCapable] = withOverlay(directory, stack, undefined, (at) => {
+    const found = lines(at);
+    return [found, ownAttributes(at), capable(at, found)] as const;
+  });
   const own = join(directory, 'container');
   const upper = join(own, 'diff');
   mkdirSync(upper, { recursive: true });
@@ -189,7 +205,10 @@ async function check(seed: number, directory: string): Promise<string[]> {
     const found = [...treeChanges(layer)]
       .filter(({ kind }) => kind !== '=')
       .map(({ kind, path }) => `${kind} ./${path}`);
-    const wanted = wantedChanges(before, after);
+    const wanted = wantedChanges(
+      { lines: before, capable: beforeCapable },
+      { lines: after, capable: capable(upper, after) },
+    );
     say('diff', [
       ...wanted.filter((one) => !found.includes(one)).map((one) => `lacks ${one}`),
       ...found.filter((one) => !wanted.includes(one)).map((one) => `has ${one}`),
