@@ -1,9 +1,10 @@
 /** Small files of the store, and refusals of the kernel in tsbox's own words. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { TsboxError } from '../errors.ts';
+import { isErrno, TsboxError } from '../errors.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { refusal as nodeRefusal } from '../sys/node-error.ts';
 import { removeAsNamespaceRoot } from '../sys/own-ids.ts';
+import { runProgram } from '../sys/process.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
 
 const HINTS: Readonly<Record<string, string>> = {
@@ -75,9 +76,13 @@ export function removeTree(path: string): void {
     try {
       removeWholeTree(path);
     } catch (error) {
+      const isRoot = process.geteuid?.() === 0;
+      // Node has a descriptor open for each level; rm(1) has few.
+      const isDeep = isErrno(error, 'EMFILE');
+      if (isRoot && isDeep) return runProgram(['rm', '-rf', '--one-file-system', '--', path]);
       // An ordinary user's container has left files of his subordinate ids.
-      const denied = ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');
-      if (!denied || process.geteuid?.() === 0 || !removeAsNamespaceRoot(path)) throw error;
+      const isDenied = isErrno(error, 'EACCES') || isErrno(error, 'EPERM');
+      if (isRoot || !(isDeep || isDenied) || !removeAsNamespaceRoot(path)) throw error;
     }
   });
 }

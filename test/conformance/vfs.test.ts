@@ -173,6 +173,31 @@ test('vfs: create and start are interrupted in the copy: no half of it is left, 
   box.ok(['start', '--attach', 'made']);
 });
 
+test('vfs: a tree that is deeper than files may be open: made, compared, committed, copied, removed', (t) => {
+  const box = begin(t);
+  if (box === undefined) return;
+  sh(box, 'deep', 'for i in $(seq 1200); do mkdir d; cd d; done; echo x > bottom');
+  const few = (...words: string[]) => {
+    const script = ['-c', 'ulimit -n 500; exec "$@"', 'sh', TSBOX, ...words];
+    const { status, stdout, stderr } = spawnSync('sh', script, { encoding: 'utf8', env: box.env, maxBuffer: 1 << 26 });
+    assert.equal(status, 0, `${words.join(' ')}: ${stderr}`);
+    return stdout.trimEnd();
+  };
+  assert.equal(few('diff', 'deep').split('\n').at(-1), `A ${'/d'.repeat(1200)}/bottom`);
+  assert.match(few('ps', '--all', '--size'), / 2B \(virtual/);
+  few('commit', 'deep', 'deep:image');
+  few('create', '--name', 'copy', 'deep:image', 'sh', '-c', 'for i in $(seq 1200); do cd d; done; cat bottom');
+  assert.equal(few('diff', 'copy'), '');
+  assert.equal(few('start', '--attach', 'copy'), 'x');
+  few('export', '--output', '/dev/null', 'copy');
+  few('rm', 'deep', 'copy');
+  few('rmi', 'deep:image');
+  assert.deepEqual(
+    readdirSync(join(box.dataRoot, 'overlay2')).filter((name) => name.includes('removing')),
+    [],
+  );
+});
+
 test('vfs: a full disk: create says so and leaves nothing', (t) => {
   const box = begin(t);
   if (box === undefined) return;
