@@ -30,11 +30,16 @@ static bool take_workdir(struct call *call, const char *path) {
   return path[0] == '/' && is_text(path);
 }
 
+static bool take_user(struct call *call, const char *user) {
+  call->user = user;
+  return user[0] != 0 && is_text(user);
+}
+
 static char letter_of(const char *word) {
   static const struct {
     const char *word;
     char letter;
-  } known[] = {{"--interactive", 'i'}, {"--detach", 'd'}, {"--tty", 't'}, {"--env", 'e'}, {"--workdir", 'w'}};
+  } known[] = {{"--interactive", 'i'}, {"--detach", 'd'}, {"--tty", 't'}, {"--env", 'e'}, {"--user", 'u'}, {"--workdir", 'w'}};
   for (size_t index = 0; index < sizeof known / sizeof *known; index++)
     if (strcmp(word, known[index].word) == 0) return known[index].letter;
   return 0;
@@ -45,9 +50,9 @@ static bool read_letter(struct call *call, char letter, const char *rest, char *
   if (letter == 'i') call->input = true;
   else if (letter == 'd') call->detach = true;
   else if (letter == 't') call->tty = true;
-  else if ((letter == 'e' || letter == 'w') && rest[0] == 0 && (*words)[1] != NULL) {
+  else if (letter != 0 && strchr("euw", letter) != NULL && rest[0] == 0 && (*words)[1] != NULL) {
     const char *text = *++*words;
-    return letter == 'e' ? take_variable(call, text) : take_workdir(call, text);
+    return letter == 'e' ? take_variable(call, text) : letter == 'u' ? take_user(call, text) : take_workdir(call, text);
   } else return false;
   return true;
 }
@@ -62,7 +67,7 @@ static bool read_flag(struct call *call, char ***words) {
 }
 
 bool call_parse(struct call *call, char **words) {
-  *call = (struct call){.all = words};
+  *call = (struct call){.all = words, .user = ""};
   for (; *words != NULL && (*words)[0] == '-' && (*words)[1] != 0; words++)
     if (!read_flag(call, &words)) return false;
   if (words[0] == NULL || words[1] == NULL) return false;

@@ -116,14 +116,15 @@ static bool is_locked(const char *path) {
   return locked;
 }
 
-char *kept_read(const char *container, size_t *size) {
+char *kept_read(const char *container, bool own_user, size_t *size) {
   char id[ID_DIGITS + 1], path[PATH_MAX], data[PATH_MAX], run[PATH_MAX];
   const char *remap = getenv("TSBOX_USERNS_REMAP");
   if ((remap != NULL && remap[0] != 0) || !find_roots(data, run)) return NULL;
   if (is_id(container)) strcpy(id, container);
   else if (!id_of_name(id, data, container)) return NULL;
   if (!join(path, (const char *const[]){run, "/", id, "/lock", NULL}) || !is_locked(path)) return NULL;
-  if (!join(path, (const char *const[]){run, "/", id, "/exec.replay", NULL})) return NULL;
+  const char *name = own_user ? "/exec.replay" : "/exec-user.replay";
+  if (!join(path, (const char *const[]){run, "/", id, name, NULL})) return NULL;
   return read_own(path, size);
 }
 
@@ -199,7 +200,8 @@ static bool places(struct form *form, const char *text, size_t numbers) {
 static bool forms(struct kept *kept, struct lines *lines, const char *plain) {
   const char *terminal = value(lines, "terminal");
   if (terminal == NULL || !read_number(&plain, &kept->plain.size) || !read_number(&terminal, &kept->terminal.size)) return false;
-  if (kept->plain.size + kept->terminal.size != (size_t)(lines->end - lines->at)) return false;
+  /* Behind them there may be what is left of a longer file. */
+  if (kept->plain.size + kept->terminal.size > (size_t)(lines->end - lines->at)) return false;
   kept->plain.bytes = (u8 *)lines->at;
   kept->terminal.bytes = kept->plain.bytes + kept->plain.size;
   if (!places(&kept->plain, plain, 1) || !places(&kept->terminal, terminal, 2)) return false;
@@ -213,6 +215,7 @@ bool kept_parse(struct kept *kept, char *bytes, size_t size) {
   if ((kept->container = value(&lines, "container")) == NULL || !is_id(kept->container)) return false;
   if ((kept->name = value(&lines, "name")) == NULL) return false;
   if ((kept->id = value(&lines, "id")) == NULL || !is_id(kept->id)) return false;
+  if ((kept->user = value(&lines, "user")) == NULL) return false;
   const char *home = value(&lines, "home");
   if (home == NULL) return false;
   kept->home_last = strcmp(home, "last") == 0;

@@ -24,16 +24,17 @@ static void make_id(char id[ID_DIGITS + 1]) {
   id[ID_DIGITS] = 0;
 }
 
-static bool is_for(const struct kept *kept, const char *container) {
-  return strcmp(kept->container, container) == 0 || strcmp(kept->name, container) == 0;
+static bool is_for(const struct kept *kept, const struct call *call) {
+  bool container = strcmp(kept->container, call->container) == 0 || strcmp(kept->name, call->container) == 0;
+  return container && strcmp(kept->user, call->user) == 0;
 }
 
 /* Up to here nothing has happened that anybody could see. */
 static bool prepare(struct launch *launch, struct kept *kept, const struct call *call) {
   char id[ID_DIGITS + 1];
   size_t size;
-  char *bytes = kept_read(call->container, &size);
-  if (bytes == NULL || !kept_parse(kept, bytes, size) || !is_for(kept, call->container) || !facts_hold(kept)) return false;
+  char *bytes = kept_read(call->container, call->user[0] == 0, &size);
+  if (bytes == NULL || !kept_parse(kept, bytes, size) || !is_for(kept, call) || !facts_hold(kept)) return false;
   make_id(id);
   fill_id(kept, id);
   u8 *plan = fill_call(kept, call, &size);

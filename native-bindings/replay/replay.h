@@ -18,6 +18,7 @@ struct call {
   char **all; /* flags, container and command; ends with NULL */
   const char *container;
   char **words; /* the command */
+  const char *user;    /* empty: the container's */
   const char *workdir; /* NULL: the container's */
   const char *variables[VARIABLES_MOST]; /* NAME=value */
   size_t count;
@@ -38,6 +39,7 @@ struct kept {
   const char *container;
   const char *name;
   char *id; /* ID_DIGITS bytes and a NUL */
+  const char *user; /* as it was asked for; empty: the container's */
   const char *executor;
   const char *events;
   const char *event;      /* what a line of the journal has before the action */
@@ -52,8 +54,9 @@ struct kept {
 /* false for anything that only Node understands. `words` are those behind `exec`. */
 bool call_parse(struct call *call, char **words);
 
-/* Reads the file that is kept for this container. NULL when there is none, or somebody is writing it, or it is not the caller's own. */
-char *kept_read(const char *container, size_t *size);
+/* Reads the file that is kept for this container and its own user, or another one. NULL when there is none, or somebody is writing it, or
+ * it is not the caller's own. */
+char *kept_read(const char *container, bool own_user, size_t *size);
 /* Takes it apart, in place; false when it is not whole. */
 bool kept_parse(struct kept *kept, char *bytes, size_t size);
 /* Is everything as it was when the plan was compiled, for this caller too? */

@@ -111,7 +111,7 @@ static void write_file(struct writer *file) {
   write_plan(&plan, false, places);
   write_plan(&terminal, true, terminal_places);
   int length = snprintf(head, sizeof head,
-                        "TSBXEXEC 2\ncontainer %s\nname one\nid %s\nhome last\nexecutor /bin/false\nevents /tmp/events\n"
+                        "TSBXEXEC 2\ncontainer %s\nname one\nid %s\nuser a:b\nhome last\nexecutor /bin/false\nevents /tmp/events\n"
                         "event {\"action\":\"\nevent \",\"execID\":\"%s\",\"time\":\"\nbounding 0\nabsent /no such/file\n"
                         "link none /proc/self/exe\n",
                         other, id, id);
@@ -121,6 +121,17 @@ static void write_file(struct writer *file) {
   raw(file, head, (size_t)length);
   raw(file, plan.bytes, plan.length);
   raw(file, terminal.bytes, terminal.length);
+}
+
+/* In place of a longer file. */
+static void with_rest(struct writer *file) {
+  struct kept kept;
+  static struct writer longer;
+  longer = *file;
+  raw(&longer, "rest", 4);
+  char *bytes = (char *)exact(longer.bytes, longer.length);
+  CHECK(kept_parse(&kept, bytes, longer.length));
+  free(bytes);
 }
 
 static bool begins(struct reader *reader, const char *word) {
@@ -163,7 +174,7 @@ static void whole(const struct writer *file) {
   struct kept kept;
   char *bytes = (char *)exact(file->bytes, file->length);
   CHECK(kept_parse(&kept, bytes, file->length));
-  CHECK(strcmp(kept.name, "one") == 0 && strcmp(kept.executor, "/bin/false") == 0 && strcmp(kept.container, other) == 0);
+  CHECK(strcmp(kept.name, "one") == 0 && strcmp(kept.executor, "/bin/false") == 0 && strcmp(kept.container, other) == 0 && strcmp(kept.user, "a:b") == 0);
   CHECK(!facts_hold(&kept));
   fill_id(&kept, other);
   CHECK(strstr(kept.event_end, other) != NULL && strstr(kept.event_end, id) == NULL);
@@ -246,7 +257,8 @@ static void calls(void) {
   CHECK(parses(&call, "-te A=1 --env B= -w /a --workdir /b one sh -e C=1") && call.tty && call.count == 2);
   CHECK(strcmp(call.variables[0], "A=1") == 0 && strcmp(call.variables[1], "B=") == 0 && strcmp(call.workdir, "/b") == 0);
   CHECK(strcmp(call.container, "one") == 0 && strcmp(call.words[0], "sh") == 0 && strcmp(call.all[0], "-te") == 0);
-  static const char *const others[] = {"", "one", "-i", "-i one", "-u 0 one id", "-e A one id", "-e =1 one id", "-eA=1 one id",
+  CHECK(call.user[0] == 0 && parses(&call, "-iu 0:0 one id") && call.input && strcmp(call.user, "0:0") == 0);
+  static const char *const others[] = {"", "one", "-i", "-i one", "-u0 one id", "-u \xff one id", "-iu", "-e A one id", "-e =1 one id", "-eA=1 one id",
                                        "-e", "-e A=1", "-ei A=1 one id=", "--env=A=1 one id", "-e A=\xff one a", "-w a one id", "-w/ one id",
                                        "--tty=true one a", "--priv", "-i=true one a",
                                        "--interactive=false one a", "-- one a", "--help one a", "one \xff", "one a\xc3"};
@@ -281,6 +293,7 @@ int main(int argc, char **argv) {
   static struct writer file;
   write_file(&file);
   whole(&file);
+  with_rest(&file);
   damaged(&file, argc > 1 ? atoi(argv[1]) : 50);
   calls();
   keys();

@@ -59,13 +59,11 @@ function execProcess(
 /** Of a request: what its process is made of. */
 type Asked = Omit<ExecRequest, 'container' | 'openStdin' | 'detach'>;
 
-const NOTHING: Asked = { command: [], env: [], tty: false };
-
 /** What a command gets in a container that runs, and what the plan is compiled from. */
 interface Entrance {
   record: ContainerRecord;
   input: Omit<EnterInput, 'events' | 'stdin'>;
-  /** That of a command which is given nothing of its own. */
+  /** That of a command which is given nothing of its own but a user. */
   plain(): Entrance['input'];
 }
 
@@ -102,7 +100,9 @@ async function entrance(engine: Engine, request: ExecRequest): Promise<Entrance>
     namespaces: [...(maps === undefined ? [] : ['user' as const]), ...namespaceFiles(hostConfig)],
     ...(maps === undefined ? {} : { maps }),
   };
-  const plain = () => ({ ...input, process: execProcess(engine, record, hostConfig, NOTHING, own) });
+  const { user } = request;
+  const nothing: Asked = { command: [], env: [], tty: false, ...(user !== undefined && { user }) };
+  const plain = () => ({ ...input, process: execProcess(engine, record, hostConfig, nothing, own) });
   return { record, input, plain };
 }
 
@@ -121,13 +121,13 @@ function execPlan(
 
 /** Would tsbox-replay take one like this? */
 function isUsual({ user, privileged }: ExecRequest): boolean {
-  return user === undefined && privileged !== true;
+  return user !== '' && privileged !== true;
 }
 
 /** As a rule there was no plan that could have been used, or this would not be Node. */
-function keepForNext({ store }: Engine, { record, plain }: Entrance, since: Date): void {
+function keepForNext({ store }: Engine, { record, plain }: Entrance, user: string | undefined, since: Date): void {
   const input = plain();
-  const replay = compileReplay(store, record, input);
+  const replay = compileReplay(store, record, input, user);
   if (replay === undefined) return;
   // Root of the host sees the tree where it is mounted, others only by a process in it.
   const root = isHostRoot() ? rwLayer(store, record.ID).merged : `/proc/${input.pid}/root`;
@@ -149,7 +149,7 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
   const planFile = `${runDirectory(engine.store, record.ID)}/exec-${randomHex(6)}.plan`;
   try {
     const { client, pid } = await launch(plan, { planFile });
-    if (isUsual(request)) keepForNext(engine, found, since);
+    if (isUsual(request)) keepForNext(engine, found, request.user, since);
     return session(record.ID, pid, client);
   } finally {
     rmSync(planFile, { force: true });

@@ -1,7 +1,8 @@
 /**
- * Keeps the plan of an `exec`, with and without a terminal, in the run directory of a container, for tsbox-replay, which runs it without Node. It is compiled
- * from files that may change while the container runs, so it names them and their looks: with one difference it counts for nothing, and
- * `exec` starts Node, which keeps another one. Nothing depends on its being there.
+ * Keeps the plan of an `exec`, with and without a terminal, in the run directory of a container, for tsbox-replay, which runs it without
+ * Node. It is compiled from files that may change while the container runs, so it names them and their looks: with one difference it
+ * counts for nothing, and `exec` starts Node, which keeps another one. Nothing depends on its being there. There are two: one for the
+ * container's user, and one for the user that was last asked for.
  */
 import { closeSync, lstatSync, openSync, readlinkSync, writeFileSync } from 'node:fs';
 import { compileEnter, type EnterInput } from '../plan/enter.ts';
@@ -17,22 +18,27 @@ import { tryLock } from '../sys/lock.ts';
 import { randomHex } from '../sys/random.ts';
 import { homeIsDefault, processEnv } from './merge.ts';
 
-const replayFile = (store: Store, id: string) => `${runDirectory(store, id)}/exec.replay`;
+const FILES = ['exec.replay', 'exec-user.replay'] as const;
+
+const replayFile = (store: Store, id: string, user: string) =>
+  `${runDirectory(store, id)}/${FILES[user === '' ? 0 : 1]}`;
 
 /** A change and a look at it within this time may leave no trace: the kernel's clock for files ticks every 1 to 10 ms. */
 const BLUR_NS = 20_000_000n;
 
-/** Makes the file, empty. Before the container's process is there: nobody makes a file in a run directory that is being removed. */
+/** Makes the files, empty. Before the container's process is there: nobody makes a file in a run directory that is being removed. */
 export function makeReplay(store: Store, id: string): void {
-  writeFileSync(replayFile(store, id), '', { mode: 0o600 });
+  for (const name of FILES) writeFileSync(`${runDirectory(store, id)}/${name}`, '', { mode: 0o600 });
 }
 
 /** @param input that of an exec without a terminal that changes nothing; its command and whose namespaces it joins do not matter
+ *  @param user as it was asked for; empty for the container's own
  *  @returns undefined where no plan is kept: when it depends on the cgroup of who calls */
 export function compileReplay(
   store: Store,
   record: ContainerRecord,
   input: Omit<EnterInput, 'events' | 'stdin'>,
+  user = '',
 ): Replay | undefined {
   if (input.facts.hierarchies.some(({ delegated }) => delegated === true)) return undefined;
   const execID = randomHex(32);
@@ -47,6 +53,7 @@ export function compileReplay(
     execID,
     executor: executorPath(),
     events,
+    user,
     homeIsLast,
     plan: compileEnter({ ...input, process, events, stdin: 'STDIN_NULL' }),
     terminal: compileEnter({ ...input, process: shown, events }),
@@ -101,7 +108,7 @@ export function keepReplay(store: Store, replay: Replay, seen: Seen): void {
   try {
     const bytes = finishReplay(replay, seen, capabilityMask(seen.capabilities), factsOf(store, replay.id, seen));
     if (bytes === undefined) return;
-    const path = replayFile(store, replay.id);
+    const path = replayFile(store, replay.id, replay.user);
     const held = tryLock(path);
     if (held === undefined) return; // somebody else is about to
     try {

@@ -6,6 +6,7 @@
  *   container ID
  *   name NAME                              without its slash
  *   id EXEC-ID                             64 digits: wherever they stand in the plans and in the event, others are filled in
+ *   user USER                              as it was asked for; empty for the container's own
  *   home last                              HOME is the last variable, and stays behind those that are added; or `home given`
  *   executor PATH
  *   events PATH                            the journal
@@ -43,6 +44,8 @@ export interface ReplayInput {
   executor: string;
   /** Those of its `exec_create`, `execID` among the attributes. */
   events: EventPlace;
+  /** As it was asked for; empty for the container's own. */
+  user: string;
   /** Is HOME the last variable, which nobody has set? */
   homeIsLast: boolean;
   /** Its command is empty, its standard input STDIN_NULL; whose namespaces it joins may be open yet. */
@@ -60,6 +63,7 @@ interface Form {
 /** Encoded as far as it can be before the container runs. */
 export interface Replay {
   readonly id: string;
+  readonly user: string;
   readonly head: readonly string[];
   readonly plan: Form;
   readonly terminal: Form;
@@ -90,18 +94,19 @@ function formLine(word: string, { bytes, places }: Form, last: string): string {
 
 /** Encodes them. Pure, and nothing of it depends on the process that is joined. */
 export function beginReplay(input: ReplayInput): Replay {
-  const { id, name, execID, executor, events } = input;
+  const { id, user, name, execID, executor, events } = input;
   const head = [
     `${REPLAY_MAGIC} ${VERSION}`,
     `container ${id}`,
     `name ${name}`,
     `id ${execID}`,
+    `user ${user}`,
     `home ${input.homeIsLast ? 'last' : 'given'}`,
     `executor ${executor}`,
     `events ${events.path}`,
     ...eventPieces(events).map((piece) => `event ${piece}`),
   ];
-  return { id, head, plan: encode(input.plan), terminal: encode(input.terminal) };
+  return { id, user, head, plan: encode(input.plan), terminal: encode(input.terminal) };
 }
 
 /** @throws Error (a bug) when the plans are not those of `exec`

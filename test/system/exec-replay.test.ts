@@ -254,6 +254,35 @@ test('exec replay: a container that was changed is left to Node, once', async (t
   });
 });
 
+test('exec replay: the user that was last asked for has a plan too, until users change', (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const { box } = running(t, '-e', 'A=1', '--group-add', '50');
+  const asked = [
+    ['-u', 'tester'],
+    ['-tu', '33:44', '-e', 'B=2'],
+    ['--user', 'root', '-w', '/tmp'],
+    ['-u', '4711'],
+  ];
+  for (const flags of asked) {
+    const words = [...flags, 'one', 'sh', '-c', LOOK];
+    left(box, ...words);
+    const slow = byNode(box, ...words);
+    assert.match(slow.stdout, /CapBnd/);
+    assert.deepEqual(replay(box, ...words), slow);
+    assert.deepEqual(replay(box, ...words), slow, 'as often as one likes');
+    taken(box, 'one');
+  }
+  const user = ['-u', '4711'];
+  assert.equal(byNode(box, ...user, '--privileged', 'one', 'true').status, 0);
+  assert.match(replay(box, ...user, 'one', 'grep', 'CapEff', '/proc/self/status').stdout, /\t0+\n$/);
+  const [quick, slow] = [box.tsbox(['exec', ...user, 'one', 'nope']), byNode(box, ...user, 'one', 'nope')];
+  assert.deepEqual([quick.status, quick.stderr], [slow.status, slow.stderr]);
+  byNode(box, 'one', 'sh', '-c', 'echo "new:x:4711:0::/new:/bin/sh" >> /etc/passwd');
+  left(box, ...user, 'one', 'env');
+  assert.match(byNode(box, ...user, 'one', 'env').stdout, /HOME=\/new\n/);
+  assert.equal(byNode(box, '-u', 'nobody-there', 'one', 'true').status, 126);
+});
+
 test('exec replay: flags, roots and files that it does not understand or believe are left to Node', (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const { box, id } = running(t);
@@ -266,7 +295,9 @@ test('exec replay: flags, roots and files that it does not understand or believe
     ['--env=A=1', 'one', 'true'],
     ['-w', 'a', 'one', 'true'],
     ['-w/', 'one', 'true'],
-    ['-u', '0', 'one', 'true'],
+    ['-u', '0', 'one', 'true'], // of whom there is no plan yet
+    ['-u', '', 'one', 'true'],
+    ['-u0', 'one', 'true'],
     ['--privileged', 'one', 'true'],
     ['--detach-keys', 'a', '-t', 'one', 'true'],
     ['-it', 'one', 'sh'], // without a terminal
