@@ -138,6 +138,52 @@ function pivot(): Step {
   };
 }
 
+const KEEP_TO_ITSELF: Step = {
+  op: 'mount',
+  source: '',
+  target: '/',
+  type: '',
+  flags: ['MS_REC', 'MS_SLAVE'],
+  data: '',
+  why: 'mounts made from here on do not show on the host, but below a bind that was asked to be shared',
+  see: 'mount_namespaces(7), shared subtrees',
+};
+
+/** Where tsbox itself is in a chroot(2): its root need not be a mount, and pivot_root would change it alone, not the root of the mount
+ *  namespace, into which `exec` comes, and a process that leaves the container's root as one leaves a chroot. So it goes there first; the
+ *  new root, whose path ends with the chroot, it has in hand. */
+function enterFromChroot(path: string, slot: number): Step[] {
+  return [
+    {
+      op: 'open_tree',
+      slot,
+      path,
+      flags: ['OPEN_TREE_CLONE', 'AT_RECURSIVE'],
+      why: 'take hold of the new root',
+    },
+    {
+      op: 'tree_setattr',
+      slot,
+      at: ['AT_RECURSIVE'],
+      set: [],
+      clear: [],
+      propagation: ['MS_SLAVE'],
+      why: 'what is mounted in there does not show on the host',
+    },
+    {
+      op: 'setns',
+      path: '/proc/self/ns/mnt',
+      type: ['CLONE_NEWNS'],
+      why: 'tsbox is in a chroot: out of it, to the root of the mount namespace, which is to become the container’s',
+      see: 'setns(2)',
+    },
+    KEEP_TO_ITSELF,
+    { op: 'move_mount', slot, target: '/', flags: [], why: 'the new root lies on the old one' },
+    { op: 'chdir', path: '/..', why: 'stand in what lies on the root' },
+    pivot(),
+  ];
+}
+
 const LEAVE_OLD_ROOT: Step = {
   op: 'umount',
   target: '.',
@@ -256,18 +302,9 @@ export function compileInit(input: Omit<CompileInput, 'monitor' | 'setup' | 'cle
     ...namespaceSteps(config),
     ...mappedOpen(mounts.mapped),
     ...(early ? [] : open),
-    {
-      op: 'mount',
-      source: '',
-      target: '/',
-      type: '',
-      flags: ['MS_REC', 'MS_SLAVE'],
-      data: '',
-      why: 'mounts made from here on do not show on the host, but below a bind that was asked to be shared',
-      see: 'mount_namespaces(7), shared subtrees',
-    },
-    ...(input.inside ?? []),
-    ...enterRoot(config, input.rootIsMount, maps, early),
+    ...(facts.chrooted === true && maps === undefined
+      ? enterFromChroot(config.root.path, slot + masks.open.length + 1)
+      : [KEEP_TO_ITSELF, ...(input.inside ?? []), ...enterRoot(config, input.rootIsMount, maps, early)]),
     ...mounts.views,
     LEAVE_OLD_ROOT,
     ...mounts.system,

@@ -74,4 +74,6 @@ export interface HostFacts {
   cgroup?: CgroupFacts;
   /** Names of the capabilities in the caller's bounding set. */
   capabilities: readonly string[];
+  /** The caller, root, may be in a chroot(2). */
+  chrooted?: true;
 }

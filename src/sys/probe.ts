@@ -66,11 +66,25 @@ export function withHierarchies(facts: HostFacts, hierarchies: readonly CgroupHi
   return { ...rest, hierarchies, cgroupMode: cgroupMode(hierarchies) };
 }
 
+/** Is the root none that a mount namespace begins with: no mount at all, a part of a file system, or not the first process's? All of them
+ *  can be without a chroot(2), too: the answer is for who goes to where his mount namespace begins, and then is where he was. */
+function isChrooted(mountinfo: string): boolean {
+  const root = /^\d+ \d+ \S+ (\S+) \/ /m.exec(mountinfo)?.[1];
+  if (root !== '/') return true;
+  try {
+    const [own, first] = ['/', '/proc/1/root/'].map((path) => statSync(path, { bigint: true }));
+    return own!.ino !== first!.ino || own!.dev !== first!.dev;
+  } catch {
+    return false; // not for us to see
+  }
+}
+
 /** `usable` leaves out the cgroup hierarchies in which an ordinary user can make nothing: what is left is a cgroup that was handed over.
  *  The facts that every start needs: four small files and, with version 1 cpusets, two more. */
 export function hostFacts(what: 'usable' | 'there' = 'usable'): HostFacts {
   const uid = process.geteuid?.() ?? 0;
-  const there = parseHierarchies(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
+  const there = parseHierarchies(mountinfo);
   const hierarchies = uid === 0 || what === 'there' ? there : usableOf(there);
   const status = readFileSync('/proc/self/status', 'utf8');
   const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
@@ -82,6 +96,7 @@ export function hostFacts(what: 'usable' | 'there' = 'usable'): HostFacts {
     hostMode: cgroupMode(there),
     hierarchies,
     capabilities: CAPABILITIES.filter((_, number) => (bounding & (1n << BigInt(number))) !== 0n),
+    ...(uid === 0 && isChrooted(mountinfo) && { chrooted: true }),
   };
   if (cpuset === undefined) return facts;
   const read = (name: string) => readFileSync(`${cpuset.mount}/${name}`, 'utf8').trim();
