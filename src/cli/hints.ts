@@ -11,7 +11,8 @@ interface Row {
   readonly when?: RegExp;
   /** Only for a caller who is not root. */
   readonly notRoot?: true;
-  readonly hint: string;
+  /** Absent: nothing is known, and the wider rows below would be wrong. */
+  readonly hint?: string;
 }
 
 const NAMESPACES = ['unshare', 'clone', 'setns', 'fork', 'spawn'];
@@ -139,6 +140,8 @@ const TABLE: readonly Row[] = [
     when: /Resource temporarily unavailable/,
     hint: 'The limit of processes is reached: see "ulimit -u" and pids.max of the cgroup.',
   },
+  // Not the kernel's word: a program of the host has failed.
+  { calls: ['run'], errno: 'EPERM' },
   {
     calls: EXEC,
     errno: 'ENOEXEC',

@@ -1,5 +1,5 @@
 /** tsbox as an ordinary user: where things are, what the host does not let him do, and work in a user namespace of his. */
-import { lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { SyscallError, TsboxError } from '../errors.ts';
 import { asNamespaceRoot, helperProblem, ownMaps } from '../sys/own-ids.ts';
 import { execve, spawnProcess, waitPid } from '../sys/process.ts';
@@ -128,8 +128,20 @@ export function rootlessHint(call: string, errno: string, message: string, read:
   return undefined;
 }
 
+function hasTun(): boolean {
+  try {
+    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** By what pasta or slirp4netns said. */
 function carrierHint(message: string): string | undefined {
+  if (/failed to (get netlink|open tun) socket/i.test(message) && hasTun()) {
+    return 'pasta(1) does that in a process of its own and does not say why it has none: see "ulimit -u" and pids.max of the cgroup.';
+  }
   if (/\btun\b/i.test(message)) {
     return 'The network without root needs /dev/net/tun. As root: modprobe tun; chmod 0666 /dev/net/tun';
   }

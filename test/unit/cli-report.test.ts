@@ -27,6 +27,9 @@ const HINTS: [string, string, string, number, RegExp | undefined][] = [
   ['open', 'EACCES', 'open /x', 0, undefined],
   ['open', 'ENOENT', 'open /x', 0, undefined],
   ['prctl', 'EINVAL', 'prctl', 0, /seccomp/],
+  ['fork', 'EAGAIN', 'spawn', 0, /pids\.max/],
+  ['run', 'EPERM', 'run x: start y: EAGAIN (Resource temporarily unavailable)', 1000, /pids\.max/],
+  ['run', 'EPERM', 'run x: it has failed', 1000, undefined],
 ];
 
 for (const [call, errno, what, uid, expected] of HINTS) {
