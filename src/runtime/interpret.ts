@@ -32,6 +32,7 @@ import * as mounts from '../sys/mount.ts';
 import * as net from '../sys/netlink.ts';
 import * as nftables from '../sys/nftables.ts';
 import { makeNode } from '../sys/node.ts';
+import { propagateAll } from '../sys/own-mounts.ts';
 import { pause } from '../sys/pause.ts';
 import { joinNamespaces } from '../sys/pidfd.ts';
 import * as processes from '../sys/process.ts';
@@ -179,7 +180,10 @@ const RUNNERS: { [Name in OpName]?: Runner<Name> } = {
   rmdir: (s, c) => rmdirSync(c.text(s.path)),
   remove_tree: (s, c) => removeWholeTree(c.text(s.path), { mustExist: true }),
   rename: (s, c) => renameSync(c.text(s.from), c.text(s.to)),
-  mount: (s, c) => mounts.mount(c.text(s.source), c.text(s.target), c.text(s.type), bits(MS, s.flags), c.text(s.data)),
+  mount: (s, c) =>
+    s.target === '/' && s.source === '' && s.type === ''
+      ? propagateAll(bits(MS, s.flags))
+      : mounts.mount(c.text(s.source), c.text(s.target), c.text(s.type), bits(MS, s.flags), c.text(s.data)),
   umount: (s, c) => mounts.umount(c.text(s.target), bits(MNT, s.flags)),
   mount_setattr: setattr,
   open_tree: (s, c) => fillSlot(c, s.slot, mounts.openTree(c.text(s.path), bits(AT, s.flags))),

@@ -6,6 +6,7 @@ import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { AT, CLONE, MNT, MS } from '../spec/linux.ts';
 import { mount, moveTree, openTree, pivotRoot, umount } from '../sys/mount.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
+import { propagateAll } from '../sys/own-mounts.ts';
 import { unescapeMount } from '../sys/probe.ts';
 import { setns, unshare } from '../sys/process.ts';
 import { mountFuse } from './mount.ts';
@@ -28,7 +29,7 @@ export function mountApart(given: UnionArguments): Apart {
     umount(given.target, MNT.MNT_DETACH);
   };
   unshare(CLONE.CLONE_NEWNS);
-  mount('', '/', '', MS.MS_REC | MS.MS_PRIVATE, '');
+  propagateAll(MS.MS_REC | MS.MS_PRIVATE);
   return { device, undo };
 }
 

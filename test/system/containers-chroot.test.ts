@@ -18,13 +18,17 @@ const tree = (isMount: boolean): string => `
     elif [ -d "$path" ]; then mkdir "$tree$path"; mount --rbind "$path" "$tree$path"; fi
   done`;
 
-for (const isMount of [false, true]) {
+for (const [isMount, driver] of [
+  [false, 'overlay2'],
+  [true, 'overlay2'],
+  [false, 'fuse'],
+] as const) {
   const kind = isMount ? 'a mount' : 'a directory of a mount';
-  test(`chroot: in one whose root is ${kind}, exec comes into the container, and nobody out of it`, (t) => {
+  test(`chroot: (${driver}) in one whose root is ${kind}, exec comes into the container, and nobody out of it`, (t) => {
     if (!requires(t, 'root', 'overlay')) return;
     const box = sandbox(t);
     const image = box.image();
-    const options = `--data-root ${box.dataRoot} --run-root ${box.runRoot}`;
+    const options = `--data-root ${box.dataRoot} --run-root ${box.runRoot} --storage-driver ${driver}`;
     // Who is root in a chroot can leave it, to where the mount namespace begins: exec comes there.
     const script = `${tree(isMount)}
       tsbox() { chroot "$tree" ${TSBOX} ${options} "$@"; }
@@ -33,6 +37,7 @@ for (const isMount of [false, true]) {
       tsbox exec one ls -d /mine
       tsbox exec one sh -c 'grep -c " / / " /proc/self/mountinfo; grep -c /tree /proc/self/mountinfo || true'
       tsbox exec -e A=b one sh -c 'ls -d /mine; echo $A'
+      tsbox cp /etc/hostname one:/copied; tsbox exec one ls /copied; tsbox cp one:/copied - | tar -t
       tsbox rm -f one`;
     const { stdout, stderr, status } = spawnSync(
       'unshare',
@@ -40,6 +45,6 @@ for (const isMount of [false, true]) {
       { encoding: 'utf8' },
     );
     assert.equal(status, 0, stderr);
-    assert.equal(stdout, '/mine\n1\n0\n/mine\nb\none\n', stderr);
+    assert.equal(stdout, '/mine\n1\n0\n/mine\nb\n/copied\ncopied\none\n', stderr);
   });
 }
