@@ -9,7 +9,7 @@ import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { resolveInStack } from '../store/lookup.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { containerDirectory, type Store } from '../store/store.ts';
-import { readVolume, requireVolume, volumeDirectory } from '../store/volumes.ts';
+import { readVolume, releasedFile, releasedNames, requireVolume, volumeDirectory } from '../store/volumes.ts';
 import type { Lock } from '../sys/lock.ts';
 import { hostFacts } from '../sys/probe.ts';
 import { isMountedForUse, mountVolume, unmountUnused, volumeSource } from './local-volume.ts';
@@ -92,13 +92,15 @@ export interface UsedVolumes {
 
 /** Mounts the volumes that are mounts, and holds all of them until the container runs, so that nobody fills or unmounts them meanwhile.
  *  @throws ERR_TSBOX_NOT_FOUND for a volume that is gone */
-export async function useVolumes({ store }: Engine, record: ContainerRecord): Promise<UsedVolumes> {
+export async function useVolumes(engine: Engine, record: ContainerRecord): Promise<UsedVolumes> {
+  const { store } = engine;
   const names = volumesOf(record);
   const held: Lock[] = [];
   const release = () => {
     for (const lock of held) lock.release();
   };
   if (names.length === 0) return { record, release };
+  if (releasedNames(store).length > 0) (await import('./volumes.ts')).releaseForgotten(engine);
   try {
     for (const name of names) {
       const volume = requireVolume(store, name);
@@ -162,6 +164,11 @@ export function releaseSteps(engine: Engine, record: ContainerRecord, autoRemove
   if (removed.length + mounted.length === 0) return [];
   const remove = removed.flatMap((name) => ['--remove', name]);
   return [
+    ...removed.map((name): Step => {
+      const why = 'whoever uses volumes next removes it, should there be no process for that now';
+      const path = releasedFile(engine.store, name);
+      return { op: 'write', path, data: '', flags: ['O_CREAT'], mode: 0o600, why };
+    }),
     {
       op: 'run',
       args: ownCommand(engine.options, ['volume-release', ...remove, record.ID, ...mounted]),

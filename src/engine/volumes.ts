@@ -1,4 +1,5 @@
 /** `volume create|ls|inspect|rm|prune`: what there is of volumes, who uses them, and their end. */
+import { rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { hasLabel } from '../spec/labels.ts';
 import {
@@ -13,7 +14,16 @@ import { treeBytes } from '../store/freed.ts';
 import { removeTree } from '../store/io.ts';
 import { withStore } from '../store/lock.ts';
 import type { Store } from '../store/store.ts';
-import { isLeased, leaseNewVolume, readVolume, requireVolume, retireVolume, volumeNames } from '../store/volumes.ts';
+import {
+  isLeased,
+  leaseNewVolume,
+  readVolume,
+  releasedFile,
+  releasedNames,
+  requireVolume,
+  retireVolume,
+  volumeNames,
+} from '../store/volumes.ts';
 import { randomHex } from '../sys/random.ts';
 import { unmountForRemoval } from './local-volume.ts';
 import type { Engine } from './open.ts';
@@ -123,22 +133,40 @@ export function removeVolume({ store }: Engine, name: string): void {
   removeTree(retireUnused(store, name));
 }
 
-/** Removes those of the volumes that nobody uses any more; what is gone or in use by now is left out. */
-export function releaseVolumes(engine: Engine, names: readonly string[]): void {
+/** Removes those of the volumes that nobody uses any more; what is gone or in use by now is left out. @returns what it has removed */
+export function releaseVolumes(engine: Engine, names: readonly string[]): string[] {
+  const removed: string[] = [];
   for (const name of names) {
     try {
       removeVolume(engine, name);
+      removed.push(name);
     } catch (error) {
       const expected = ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_CONFLICT'];
       if (!(error instanceof TsboxError) || !expected.includes(error.code)) throw error;
     }
+    rmSync(releasedFile(engine.store, name), { force: true });
   }
+  return removed;
+}
+
+/** Does what the end of containers of `--rm` has found no process for. @returns what was removed, and what refused it */
+export function releaseForgotten(engine: Engine): Pick<Pruned<string[]>, 'removed' | 'errors'> {
+  const done: { removed: string[]; errors: TsboxError[] } = { removed: [], errors: [] };
+  for (const name of releasedNames(engine.store)) {
+    try {
+      done.removed.push(...releaseVolumes(engine, [name]));
+    } catch (error) {
+      if (!(error instanceof TsboxError)) throw error;
+      done.errors.push(error);
+    }
+  }
+  return done;
 }
 
 /** As Docker 20.10: all volumes that no container has, but those that are mounts of something else. None goes while there are containers
  *  that cannot be read. @returns their names */
 export function pruneVolumes(engine: Engine, filter: PruneFilter): Pruned<string[]> {
-  const pruned: Pruned<string[]> = { removed: [], bytes: 0, errors: [] };
+  const pruned: Pruned<string[]> = { ...releaseForgotten(engine), bytes: 0 };
   const { labels, withoutLabels } = filter;
   const unknown: UnknownUser[] = [];
   const all = listVolumes(

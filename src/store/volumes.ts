@@ -47,6 +47,20 @@ export function volumeData(store: Store, name: string): string {
   return `${volumeDirectory(store, name)}/_data`;
 }
 
+const RELEASED = '.released-';
+
+/** Says that the volume had no name of its own and that its container, one of `--rm`, is gone: it is to be removed, unless another container
+ *  has it. What removes it at once may find no process. */
+export function releasedFile(store: Store, name: string): string {
+  return `${volumesHome(store)}/${RELEASED}${name}`;
+}
+
+/** Volumes of which that is said. */
+export function releasedNames(store: Store): string[] {
+  const marks = namesIn(volumesHome(store)).filter((name) => name.startsWith(RELEASED));
+  return marks.map((name) => name.slice(RELEASED.length));
+}
+
 function isText(value: unknown): value is Record<string, string> {
   return isObject(value) && Object.values(value).every((one) => typeof one === 'string');
 }
