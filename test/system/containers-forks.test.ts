@@ -103,7 +103,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   start: { words: () => ['start', 'ready'], which: 'from', exitCode: 1, by: START },
   'exec, replayed': { words: () => ['exec', 'one', 'true'], which: 'from', exitCode: 126, by: ['tsbox-replay'] },
-  'exec by Node': { words: () => ['exec', '-e', 'A=b', 'one', 'true'], which: 'one', exitCode: 126, by: START },
+  'exec by Node': { words: () => ['exec', '--privileged', 'one', 'true'], which: 'one', exitCode: 126, by: START },
   top: { words: () => ['top', 'one'], which: 'from', exitCode: 1, by: ['MainThread'] },
 };
 
