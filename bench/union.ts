@@ -1,6 +1,7 @@
 /**
  * `make bench-union`: the union from user space beside fuse-overlayfs and the kernel's overlay, in one run: small operations with client
- * and server on one processor, a day's work (unpack, stat, read cold and warm, write, remove), and memory. usage: union.ts [RUNS]
+ * and server on one processor, a day's work (unpack, stat, read cold and warm, write, remove), and memory. The day's work once more in a user
+ * namespace, where the kernel does not read and write by itself (passthrough). usage: union.ts [RUNS]
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -12,15 +13,19 @@ import { table } from './table.ts';
 import { KNOWN_FILES, makeFiles, memoryOfServer, PROMISED_MB } from './union-memory.ts';
 
 const REPOSITORY = join(import.meta.dirname, '..');
-const IN_NAMESPACE = 'TSBOX_BENCH_UNION';
+/** `host` or `user`: where this runs. */
+const NAMESPACE = 'TSBOX_BENCH_UNION';
+const isUserNamespace = process.env[NAMESPACE] === 'user';
 const OPERATIONS = '20000';
 const WRITTEN = '512';
+
+const KERNEL = 'kernel overlay';
 
 /** What is compared: how it is mounted with `-o OPTIONS` on a directory. */
 const UNIONS: Readonly<Record<string, readonly [string, ...string[]]>> = {
   'tsbox-union': [join(REPOSITORY, 'bin/tsbox-union')],
   'fuse-overlayfs': ['fuse-overlayfs'],
-  'kernel overlay': ['mount', '-t', 'overlay', 'overlay'],
+  [KERNEL]: ['mount', '-t', 'overlay', 'overlay'],
 };
 
 /** A server in C that does nothing but answer (union-floor.c): what the protocol alone costs, whoever serves it. Only for the operations. */
@@ -51,7 +56,8 @@ function mountUnion(work: string, name: string, pinned: readonly string[]): Moun
   const command: readonly [string, ...string[]] = name === FLOOR ? [floorIn(work)] : UNIONS[name]!;
   const place = mkdtempSync(join(work, 'm-'));
   for (const part of ['l1', 'l2', 'u', 'w', 'm']) mkdirSync(join(place, part));
-  const options = `lowerdir=${place}/l1:${place}/l2,upperdir=${place}/u,workdir=${place}/w`;
+  const own = isUserNamespace && name === KERNEL ? ',userxattr' : '';
+  const options = `lowerdir=${place}/l1:${place}/l2,upperdir=${place}/u,workdir=${place}/w${own}`;
   const directory = join(place, 'm');
   const argv = [...pinned, ...command, directory, '-o', options] as unknown as [string, ...string[]];
   const mount = (): void => {
@@ -100,6 +106,7 @@ function dailyWork(figures: Figures, work: string, name: string, archive: string
   step('cat of all, cold', 'find rootfs -type f -exec cat {} + > /dev/null');
   step('cat of all, warm', 'find rootfs -type f -exec cat {} + > /dev/null');
   step(`write ${WRITTEN} MB`, `dd if=/dev/zero of=big bs=1M count=${WRITTEN} status=none`);
+  step(`write ${WRITTEN} MB, 4 KB each`, `dd if=/dev/zero of=small bs=4k count=${Number(WRITTEN) * 256} status=none`);
   again();
   step(`read ${WRITTEN} MB, cold`, 'cat big > /dev/null');
   step(`read ${WRITTEN} MB, warm`, 'cat big > /dev/null');
@@ -146,29 +153,37 @@ function measure(runs: number): void {
   const work = mkdtempSync(join(tmpdir(), 'tsbox-bench-union-'));
   try {
     run({ argv: ['mount', '-t', 'tmpfs', '-o', 'mode=755,size=75%', 'tsbox-bench', work] });
-    buildFloor(work);
+    if (!isUserNamespace) buildFloor(work);
     const archive = join(work, 'usr.tar');
     const parts = ['bin', 'include', 'share/doc', 'share/perl', 'lib/python3'].filter((name) =>
       existsSync(join('/usr', name)),
     );
-    run({ argv: ['tar', '--create', '--file', archive, '--directory', '/usr', ...parts] });
+    // One owner: a user namespace may have no more.
+    const owner = ['--owner=0', '--group=0'];
+    run({ argv: ['tar', '--create', ...owner, '--file', archive, '--directory', '/usr', ...parts] });
     const [small, daily]: [Figures, Figures] = [new Map(), new Map()];
     for (let number = 0; number < runs; number++) {
-      for (const name of [...Object.keys(UNIONS), FLOOR]) operations(small, work, name);
+      if (!isUserNamespace) for (const name of [...Object.keys(UNIONS), FLOOR]) operations(small, work, name);
       for (const name of Object.keys(UNIONS)) dailyWork(daily, work, name, archive);
     }
-    console.log(`union: ${runs} runs each, interleaved; Linux ${release()}\n`);
-    console.log(`${report(small, 'ops/s', false)}\n\n${report(daily, 's', true)}\n\n${memory(work)}`);
+    const where = isUserNamespace ? ', in a user namespace, without passthrough' : '';
+    console.log(`union: ${runs} runs each, interleaved; Linux ${release()}${where}\n`);
+    if (isUserNamespace) console.log(report(daily, 's', true));
+    else console.log(`${report(small, 'ops/s', false)}\n\n${report(daily, 's', true)}\n\n${memory(work)}\n`);
     run({ argv: ['umount', '--lazy', work] });
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
 }
 
-if (process.env[IN_NAMESPACE] === undefined) {
+/** Runs this once more. @returns its status */
+function measureIn(namespace: 'host' | 'user', unshare: readonly string[]): number {
+  const argv = [...unshare, process.execPath, import.meta.filename, ...process.argv.slice(2)];
+  return spawnSync('unshare', argv, { stdio: 'inherit', env: { ...process.env, [NAMESPACE]: namespace } }).status ?? 1;
+}
+
+if (process.env[NAMESPACE] === undefined) {
   const missing = ['fuse-overlayfs', 'taskset', 'unshare', 'cc'].filter((name) => which(name) === undefined);
   if (missing.length > 0) throw new Error(`not installed: ${missing.join(', ')}`);
-  const argv = ['--mount', process.execPath, import.meta.filename, ...process.argv.slice(2)];
-  const env = { ...process.env, [IN_NAMESPACE]: '1' };
-  process.exitCode = spawnSync('unshare', argv, { stdio: 'inherit', env }).status ?? 1;
+  process.exitCode = measureIn('host', ['--mount']) || measureIn('user', ['--user', '--map-root-user', '--mount']);
 } else measure(Number(process.argv[2] ?? '3'));
