@@ -124,6 +124,7 @@ soak: build ## fuzzing for as long as TSBOX_FUZZ_CASES says; TSBOX_KILLS kills o
 	@TSBOX_SOAK=1 $(NODE) --test --test-reporter=$(REPORTER) test/system/containers-forks.test.ts test/system/containers-descriptors.test.ts test/system/containers-faults.test.ts
 	@$(MAKE) --no-print-directory --silent -C native-bindings valgrind CASES=50
 	@TSBOX_UNION_SEEDS=1000 TSBOX_VFS_SEEDS=1000 $(NODE) --test --test-reporter=$(REPORTER) test/system/union.test.ts test/system/vfs-trees.test.ts
+	@TSBOX_UNION_SEEDS=500 TSBOX_UNION_SHARE=20 TSBOX_UNION_KILLS=60 $(NODE) --test --test-reporter=$(REPORTER) test/system/union-writeback.test.ts
 	@TSBOX_UNION_SHARE=10 TSBOX_UNION_LOAD='64 3000 $(TSBOX_LOAD_SECONDS)' TSBOX_UNION_KILLS=60 TSBOX_UNION_NAMES=100000 $(NODE) --test --test-reporter=$(REPORTER) test/system/union-hard.test.ts
 	@TSBOX_UNION_KILLS=60 $(NODE) --test --test-reporter=$(REPORTER) --test-name-pattern='whatever is killed' test/rootless/fuse.test.ts
 	@TSBOX_LOAD_CONTAINERS=200 TSBOX_LOAD_PROCESSES=20 TSBOX_LOAD_SECONDS=$(TSBOX_LOAD_SECONDS) $(NODE) --test --test-reporter=$(REPORTER) test/system/containers-load.test.ts

@@ -87,6 +87,7 @@ export const quickly = {
   removexattr: int('removexattr', 2),
   statfs: int('statfs64', 2),
   ioctl: int('ioctl', 3),
+  poll: int('poll', 3),
   umask: int('umask', 1),
   nameToHandle: int('name_to_handle_at', 5),
 } as const;

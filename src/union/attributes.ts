@@ -25,6 +25,7 @@ import { FATTR, ROOT } from './protocol.ts';
 import { seen, type Time } from './status.ts';
 import { NOW, OMIT, setTimes } from './times.ts';
 import { directoryFd, isWritable, lookAt, realOf, type Union, UPPER } from './union.ts';
+import { bringsTimes, isWritebackUsed } from './writeback.ts';
 
 export function getattr(union: Union): number {
   const node = requestNode();
@@ -51,12 +52,20 @@ export function setattr(union: Union): number {
   const valid = u32(SETATTR.VALID);
   const emptied = (valid & FATTR.SIZE) !== 0 && u64(SETATTR.SIZE) === 0;
   const isNothing = (valid & CHANGES) === 0;
+  if (bringsTimes(valid)) {
+    const error = lookAt(union, node);
+    if (error < 0) return error;
+    if (isMtime(seen.mtime())) return putAttr(union, node);
+  }
   const copied = copyUp(union, node, emptied);
   if (copied < 0) return copied;
   // Before a write that ends a file capability, and of chown(2) to nobody.
   const error = isNothing ? killUnlessRoot(union, node) : change(union, node, valid);
   return error < 0 ? error : getattr(union);
 }
+
+const isMtime = ([low, high, nanoseconds]: Time): boolean =>
+  low === u32(SETATTR.MTIME) && high === u32(SETATTR.MTIME + 4) && nanoseconds === u32(SETATTR.MTIME_NSEC);
 
 const TIMES = FATTR.ATIME | FATTR.MTIME | FATTR.ATIME_NOW | FATTR.MTIME_NOW;
 const CHANGES = FATTR.MODE | FATTR.UID | FATTR.GID | FATTR.SIZE | TIMES;
@@ -86,11 +95,18 @@ function timeOf(valid: number, given: number, now: number, at: number, nanosecon
 
 function setSize(union: Union, node: number, valid: number): number {
   const size = exact64(SETATTR.SIZE);
+  if (isSizeOf(union, node, valid)) return 0;
   const { fd, text } = realOf(union, node);
   if (fd < 0) return fd;
   const error = valid & FATTR.FH ? quickly.ftruncate(u32(SETATTR.FH), size) : quickly.truncate(pathOf(fd, text), size);
   if (error < 0 || !(valid & FATTR.KILL_SUIDGID)) return error;
   return killPrivileges(union, node);
+}
+
+/** truncate(2) to the size that a file has leaves its mtime where the kernel keeps that: then it stays here too. */
+function isSizeOf(union: Union, node: number, valid: number): boolean {
+  if (!isWritebackUsed() || valid & (FATTR.MTIME | FATTR.KILL_SUIDGID) || lookAt(union, node) < 0) return false;
+  return seen.size() === u64(SETATTR.SIZE);
 }
 
 /** As the kernel's chown does it, set-user-ID and set-group-ID go with that. */

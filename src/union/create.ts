@@ -6,7 +6,7 @@ import { TYPE_MASK } from '../sys/stat.ts';
 import { copyUp, upperDirectory, workName } from './copy-up.ts';
 import { E } from './errno.ts';
 import { addressOf, callerGid, callerUid, nameAt, putEntry, requestNode, u32, u64 } from './exchange.ts';
-import { ACCESS, O_SYNC } from './files.ts';
+import { O_SYNC } from './files.ts';
 import { putOpen } from './handles.ts';
 import { isAbsent, noteName } from './known-names.ts';
 import { inUpper, lookupMade } from './lookup.ts';
@@ -17,6 +17,7 @@ import { decodeDevice, ENTRY_OUT } from './protocol.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
 import { look, seen } from './status.ts';
 import { letGo, lookAt, noteLinks, realOf, removeName, type Union, UPPER } from './union.ts';
+import { ACCESS, flagsToOpen } from './writeback.ts';
 
 /** Makes something of that name in a directory. @returns 0, a descriptor, or -errno */
 type Make = (directory: number, name: string) => number;
@@ -188,7 +189,7 @@ const NEW = OPEN.CREAT | OPEN.EXCL | OPEN.NOFOLLOW | OPEN.CLOEXEC;
 export function createFile(union: Union): number {
   const [flags, mode, mask] = [u32(0), u32(4), u32(8)];
   const name = nameAt(16);
-  const kept = flags & (ACCESS | O_SYNC);
+  const kept = flagsToOpen(flags & (ACCESS | O_SYNC));
   const make: Make = (directory, text) => quickly.openat(directory, cstring(text), kept | NEW, mode & 0o7777);
   const fd = create(union, requestNode(), name, { umask: mask, mode: S.S_IFREG | mode, make });
   if (fd < 0) return fd;
@@ -205,7 +206,7 @@ export function tmpfile(union: Union): number {
   const upper = upperDirectory(union, parent);
   if (upper < 0) return upper;
   setUmask(mask);
-  const access = (flags & ACCESS) === OPEN.RDONLY ? OPEN.RDWR : flags & ACCESS;
+  const access = (flags & ACCESS) === OPEN.RDONLY ? OPEN.RDWR : flagsToOpen(flags & ACCESS);
   const fd = quickly.openat(upper, cstring('.'), access | O_TMPFILE | OPEN.CLOEXEC, mode & 0o7777);
   if (fd < 0) return fd;
   giveAway(upper, fd, '');

@@ -10,6 +10,7 @@ export const E = {
   IO: refusal('EIO'),
   BADF: refusal('EBADF'),
   AGAIN: refusal('EAGAIN'),
+  ACCES: refusal('EACCES'),
   EXIST: refusal('EEXIST'),
   XDEV: refusal('EXDEV'),
   NODEV: refusal('ENODEV'),

@@ -1,5 +1,5 @@
 /** The request in hand and the answer to it: both in memory that the kernel reads and writes directly. */
-import { allocate } from '../sys/quick.ts';
+import { allocate, quickly } from '../sys/quick.ts';
 import { isMappable } from './mappable.ts';
 import { ATTR_ATTR, ATTR_OUT, ENTRY_ATTR, ENTRY_OUT, IN_HEADER, OUT_HEADER } from './protocol.ts';
 import { putAttributes, seen } from './status.ts';
@@ -20,6 +20,42 @@ export const ANSWER = output.address + OUT_HEADER;
 
 /** Returned by what is not answered at all. */
 export const NO_ANSWER = Number.MIN_SAFE_INTEGER;
+
+/** Requests that are answered when no other one is there: the two halves of their numbers. */
+const waiting: { low: number; high: number; result: number }[] = [];
+
+/** For a handler that has a result, but not yet for whoever asked. @returns {@link NO_ANSWER} */
+export function answerWhenIdle(result: number): number {
+  waiting.push({ low: inputWords[2]!, high: inputWords[3]!, result });
+  return NO_ANSWER;
+}
+
+const POLLIN = 1;
+const pollfd = allocate(8);
+
+/** Between two requests. One that the kernel keeps for later comes into its queue when one of that kind is answered: so none is left when the
+ *  queue is empty. */
+export function answerWaiting(device: number): void {
+  if (waiting.length === 0) return;
+  pollfd.bytes.writeInt32LE(device, 0);
+  pollfd.bytes.writeInt16LE(POLLIN, 4);
+  if (quickly.poll(pollfd.address, 1, 0) !== 0) return;
+  for (const { low, high, result } of waiting.splice(0)) writeAnswer(device, low, high, result);
+}
+
+/** Answers the request in hand. @param result bytes behind the header, or -errno */
+export function answer(device: number, result: number): void {
+  writeAnswer(device, inputWords[2]!, inputWords[3]!, result);
+}
+
+function writeAnswer(device: number, low: number, high: number, result: number): void {
+  const size = OUT_HEADER + Math.max(result, 0);
+  outputWords[0] = size;
+  outputWords[1] = result < 0 ? result >>> 0 : 0;
+  outputWords[2] = low;
+  outputWords[3] = high;
+  quickly.write(device, output.address, size);
+}
 
 /** A number of 32 bits in the request's body, at a multiple of four. */
 export const u32 = (at: number): number => inputWords[(IN_HEADER + at) >>> 2]!;

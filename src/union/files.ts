@@ -4,14 +4,26 @@ import { allocate, quickly } from '../sys/quick.ts';
 import { killPrivileges, killUnlessRoot } from './attributes.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
-import { ANSWER, addressOf, exact64, MOST_DATA, putSize, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
-import { closeFor, openFor, openReal } from './handles.ts';
+import {
+  ANSWER,
+  addressOf,
+  answerWhenIdle,
+  exact64,
+  MOST_DATA,
+  putSize,
+  putU32,
+  putU64,
+  requestNode,
+  u32,
+  u64,
+} from './exchange.ts';
+import { closeFor, isOpenToWrite, openFor, openReal } from './handles.ts';
+import { hasLateCapability, writeKeepingCapability } from './late-writes.ts';
 import { openToRead } from './names.ts';
-import { FSYNC_DATA, OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID } from './protocol.ts';
+import { FSYNC_DATA, OPEN_KILL_SUIDGID, ROOT, WRITE_CACHE, WRITE_KILL_SUIDGID } from './protocol.ts';
 import { directoryFd, isDirectory, isUpper, topOf, type Union } from './union.ts';
+import { ACCESS, isWritebackUsed } from './writeback.ts';
 
-/** O_ACCMODE. */
-export const ACCESS = 3;
 export const O_SYNC = 0o4010000;
 /** What is asked of the file itself. The kernel knows where to append, and what it gives is in no shape for O_DIRECT. */
 const KEPT = ACCESS | OPEN.TRUNC | O_SYNC;
@@ -43,10 +55,13 @@ export function write(union: Union): number {
     const error = killPrivileges(union, requestNode());
     if (error < 0) return error;
   }
-  const written = quickly.pwrite(u32(0), addressOf(WRITE_BYTES), u32(16), exact64(8));
+  const isLate = (u32(20) & WRITE_CACHE) !== 0;
+  const written = isLate && hasLateCapability(requestNode()) ? writeKeepingCapability(u32(0), writeData) : writeData();
   if (written < 0) return written;
   return putSize(written);
 }
+
+const writeData = (): number => quickly.pwrite(u32(0), addressOf(WRITE_BYTES), u32(16), exact64(8));
 
 export function release(union: Union): number {
   return Math.min(closeFor(union, requestNode(), u32(0)), 0);
@@ -63,8 +78,10 @@ export function fallocate(union: Union): number {
   return quickly.fallocate(u32(0), u32(24), exact64(8), exact64(16));
 }
 
-/** `struct fuse_lseek_in`: fh, offset, whence. */
+/** `struct fuse_lseek_in`: fh, offset, whence. What is data and what a hole nobody knows here while the kernel may keep writes to the file: a
+ *  wrong answer would be a copy without them. Programs take EINVAL for a file system that does not know holes. */
 export function lseek(): number {
+  if (isWritebackUsed() && isOpenToWrite(requestNode())) return E.INVAL;
   const offset = quickly.lseek(u32(0), exact64(8), u32(16));
   if (offset < 0) return Number(offset);
   putU64(0, offset);
@@ -121,8 +138,14 @@ function openDirectoryToRead(union: Union, node: number): number {
   return fd < 0 ? fd : openToRead(fd);
 }
 
-/** `struct fuse_fsync_in` of a directory. */
+/** `struct fuse_fsync_in` of a directory. That of the root is answered when all is written that the kernel has sent before: after a syncfs(2)
+ *  the layers have what it has kept. */
 export function fsyncDirectory(union: Union): number {
+  const error = syncDirectory(union);
+  return requestNode() === ROOT ? answerWhenIdle(error) : error;
+}
+
+function syncDirectory(union: Union): number {
   if (!isUpper(union, requestNode())) return 0;
   const fd = openDirectoryToRead(union, requestNode());
   if (fd < 0) return fd;

@@ -7,17 +7,22 @@
  */
 import { AT_FDCWD, OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
+import { E } from './errno.ts';
 import { putU32, putU64 } from './exchange.ts';
+import { forgetCapability } from './late-writes.ts';
 import { noteMappable } from './mappable.ts';
 import { pathOf } from './memory.ts';
 import { attributesChanged } from './notify.ts';
 import { isPassthroughUsed, lendFile, takeBack } from './passthrough.ts';
 import { FOPEN } from './protocol.ts';
 import { isUpper, isWritable, realOf, type Union } from './union.ts';
+import { flagsToOpen } from './writeback.ts';
 
 interface OpenFile {
   /** How often it is open. */
   users: number;
+  /** And by others than those who only read. */
+  writers: number;
   /** The descriptor of all who only read; -1 when nobody did. */
   reader: number;
   /** Its number for the kernel, who reads and writes by itself; 0 where that asks us. */
@@ -40,16 +45,28 @@ export function openReal(union: Union, node: number, flags: number): number {
 /** Opens a file for a client, and writes `struct fuse_open_out`. @returns its end, or -errno */
 export function openFor(union: Union, node: number, flags: number): number {
   const reader = flags === OPEN.RDONLY ? (files.get(node)?.reader ?? -1) : -1;
-  const fd = reader >= 0 ? reader : openReal(union, node, flags);
-  return fd < 0 ? fd : putOpen(union, node, fd, flags);
+  if (reader >= 0) return putOpen(union, node, reader, flags);
+  const fd = openReal(union, node, flagsToOpen(flags));
+  if (fd >= 0) return putOpen(union, node, fd, flags);
+  return fd === E.ACCES && flagsToOpen(flags) !== flags ? openUnread(union, node, flags) : fd;
+}
+
+/** A file that may be written to and not be read: what is written there the kernel keeps none of. */
+function openUnread(union: Union, node: number, flags: number): number {
+  const fd = openReal(union, node, flags);
+  if (fd < 0) return fd;
+  const end = putOpen(union, node, fd, flags);
+  putU32(8, FOPEN.DIRECT_IO);
+  return end;
 }
 
 /** Notes that a client has the file open, and writes `struct fuse_open_out`. @param at where it begins @returns its end */
 export function putOpen(union: Union, node: number, fd: number, flags: number, at = 0): number {
-  const file = files.get(node) ?? { users: 0, reader: -1, lent: 0 };
+  const file = files.get(node) ?? { users: 0, writers: 0, reader: -1, lent: 0 };
   files.set(node, file);
   idle.delete(node);
   if (flags === OPEN.RDONLY) file.reader = fd;
+  else file.writers++;
   if (file.users++ === 0 && file.lent === 0 && staysWhereItIs(union, node)) file.lent = lendFile(fd);
   // What is made just now is answered with an entry, which says the same.
   if (file.lent > 0 && isToReadAndWrite(flags) && noteMappable(node) && at === 0) attributesChanged(union, node);
@@ -71,8 +88,11 @@ function cacheFlags(union: Union, node: number): number {
 /** A client has closed it. @returns 0 or -errno */
 export function closeFor(union: Union, node: number, fd: number): number {
   const file = files.get(node);
-  const error = fd === file?.reader ? 0 : quickly.close(fd);
-  if (file === undefined || --file.users > 0) return error;
+  const isReader = fd === file?.reader;
+  const error = isReader ? 0 : quickly.close(fd);
+  if (file === undefined) return error;
+  if (!isReader && --file.writers === 0) forgetCapability(node);
+  if (--file.users > 0) return error;
   if (file.reader < 0) end(node, file);
   else {
     idle.add(node);
@@ -80,6 +100,9 @@ export function closeFor(union: Union, node: number, fd: number): number {
   }
   return error;
 }
+
+/** May somebody write to it, or have written what the kernel still keeps? */
+export const isOpenToWrite = (node: number): boolean => (files.get(node)?.writers ?? 0) > 0;
 
 function end(node: number, { reader, lent }: OpenFile): void {
   files.delete(node);

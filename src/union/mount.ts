@@ -41,7 +41,7 @@ function openLower(path: string): number {
 }
 
 /** @throws SyscallError for a directory that is not there; ERR_TSBOX_UNSUPPORTED where the upper one keeps no attributes */
-export function openUnion({ lower, upper, work, userxattr }: UnionArguments): Union {
+export function openUnion({ lower, upper, work, userxattr, writeback }: UnionArguments): Union {
   const layers = [upper === undefined ? -1 : openLayer('upperdir', upper), ...lower.map(openLower)];
   const prefix = userxattr || !isHostRoot() ? 'user.overlay.' : 'trusted.overlay.';
   if (upper !== undefined) checkAttributes(upper, prefix);
@@ -53,6 +53,7 @@ export function openUnion({ lower, upper, work, userxattr }: UnionArguments): Un
     work: workDirectory,
     prefix,
     whiteouts: workDirectory === -1 ? 'device' : formFor(workDirectory),
+    writeback,
     mostDirectories: Math.min(1024, quarter),
     mostIdle: Math.min(256, quarter),
   });

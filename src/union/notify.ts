@@ -1,6 +1,6 @@
 /** What the kernel is told unasked. */
 import { allocate, quickly } from '../sys/quick.ts';
-import type { Union } from './union.ts';
+import { isDirectory, isUpper, type Union } from './union.ts';
 
 const NOTIFY_INVAL_INODE = 2;
 const memory = allocate(40);
@@ -14,4 +14,9 @@ words.set([memory.bytes.length, NOTIFY_INVAL_INODE, 0, 0, 0, 0, 0xffffffff, 0xff
 export function attributesChanged({ device }: Union, node: number): void {
   words[4] = node;
   quickly.write(device, memory.address, memory.bytes.length);
+}
+
+/** A name of a node goes away. The kernel counts that; a file of a lower layer has as many links as before all the same, as overlayfs shows it. */
+export function nameGoes(union: Union, node: number): void {
+  if (!isDirectory(union, node) && !isUpper(union, node)) attributesChanged(union, node);
 }

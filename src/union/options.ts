@@ -13,6 +13,8 @@ export interface UnionArguments {
   work: string | undefined;
   /** Attributes of its own are `user.overlay.*`. */
   userxattr: boolean;
+  /** The kernel keeps what is written, and brings it later, also where it could write by itself. */
+  writeback: boolean;
   /** MS_* flags. */
   flags: number;
   foreground: boolean;
@@ -58,6 +60,7 @@ export function parseArguments(argv: readonly string[]): UnionArguments {
     upper: undefined,
     work: undefined,
     userxattr: false,
+    writeback: false,
     flags: 0,
     foreground: false,
     apart: false,
@@ -90,6 +93,7 @@ function takeOptions(given: UnionArguments, text: string): void {
     else if (name === 'upperdir') given.upper = plain(value);
     else if (name === 'workdir') given.work = plain(value);
     else if (name === 'userxattr') given.userxattr = true;
+    else if (name === 'writeback') given.writeback = true;
     else if (name === 'apart') given.apart = true;
     else if (name === 'lock') given.lock = plain(value);
     else if (name === 'fsname') given.source = value;

@@ -88,11 +88,14 @@ export const FATTR = {
   FH: 0x40,
   ATIME_NOW: 0x80,
   MTIME_NOW: 0x100,
+  LOCKOWNER: 0x200,
   CTIME: 0x400,
   KILL_SUIDGID: 0x800,
 } as const;
 
-/** `write_flags` of WRITE: clear set-user-ID and set-group-ID. */
+/** `write_flags` of WRITE: of what the kernel has kept; whose file it names is a guess. */
+export const WRITE_CACHE = 1;
+/** Clear set-user-ID and set-group-ID. */
 export const WRITE_KILL_SUIDGID = 4;
 /** `open_flags` of OPEN and CREATE: the same, where O_TRUNC is. */
 export const OPEN_KILL_SUIDGID = 1;

@@ -12,6 +12,7 @@ import { inUpper, isBelow, lookup } from './lookup.ts';
 import { hasWhiteoutFiles, setOpaque } from './marks.ts';
 import { cstring } from './memory.ts';
 import { namesOf, openToRead } from './names.ts';
+import { nameGoes } from './notify.ts';
 import { look } from './status.ts';
 import { setTimes } from './times.ts';
 import { hold, isDirectory, isKnownAs, isWritable, removeName, type Union, UPPER } from './union.ts';
@@ -40,8 +41,10 @@ function remove(union: Union, parent: number, name: string, directory: boolean):
   if (isNamed) hold(union, node);
   noteName(parent, UPPER, name); // if it is not there yet, a whiteout comes
   const error = hides ? hide(union, upper, name, directory) : removeOnly(union, upper, name, directory);
-  if (error === 0 && isNamed) union.nodes.unname(node);
-  return error;
+  if (error < 0) return error;
+  if (isNamed) union.nodes.unname(node);
+  nameGoes(union, node);
+  return 0;
 }
 
 /** @returns 0, -ENOTEMPTY or another refusal */

@@ -8,6 +8,7 @@ import { noteName } from './known-names.ts';
 import { inUpper, isBelow, lookup } from './lookup.ts';
 import { setImpure } from './marks.ts';
 import { cstring } from './memory.ts';
+import { nameGoes } from './notify.ts';
 import { checkEmpty, clearDirectory, makeOpaque } from './remove.ts';
 import { renameLeaving } from './rename-leaving.ts';
 import {
@@ -118,6 +119,7 @@ function move(union: Union, from: Place, to: Place, exchange: boolean): number {
   markImpure(union, from, target);
   if (exchange) markImpure(union, to, source);
   renameNodes(union, from, to, exchange);
+  if (!exchange && to.node !== 0) nameGoes(union, to.node);
   return 0;
 }
 

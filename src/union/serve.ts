@@ -1,15 +1,16 @@
 /** The loop: a request from /dev/fuse, its answer to it. */
+import { isHostRoot } from '../sys/own-ids.ts';
 import { quickly } from '../sys/quick.ts';
 import { getattr, readlink, setattr, statfs } from './attributes.ts';
 import { createFile, link, mkdir, mknod, symlink, tmpfile } from './create.ts';
 import { opendir, readdir, releasedir } from './directory.ts';
 import { E } from './errno.ts';
 import {
+  answer,
+  answerWaiting,
   input,
   NO_ANSWER,
   nameAt,
-  output,
-  outputWords,
   putEntry,
   putNothing,
   putU32,
@@ -24,10 +25,11 @@ import { closeIdle } from './handles.ts';
 import { lookup } from './lookup.ts';
 import { forgetMappable } from './mappable.ts';
 import { usePassthrough } from './passthrough.ts';
-import { CAN, CAN_ALSO, IN_HEADER, MAJOR, MINOR, OP, OUT_HEADER } from './protocol.ts';
+import { CAN, CAN_ALSO, IN_HEADER, MAJOR, MINOR, OP } from './protocol.ts';
 import { rmdir, unlink } from './remove.ts';
 import { rename, rename2 } from './rename.ts';
-import { forget, type Union } from './union.ts';
+import { forget, isWritable, type Union } from './union.ts';
+import { useWriteback } from './writeback.ts';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
 
 type Handler = (union: Union) => number;
@@ -80,25 +82,33 @@ const MOST_PAGES = 256;
 const INIT_OUT = 64;
 
 /** `struct fuse_init_in`: major, minor, max_readahead, flags, flags2. */
-function init({ device }: Union): number {
+function init(union: Union): number {
   const [major, minor, readahead, flags] = [u32(0), u32(4), u32(8), u32(12)];
   for (let at = 0; at < INIT_OUT; at += 4) putU32(at, 0);
   putU32(0, MAJOR);
   putU32(4, Math.min(minor, MINOR));
   if (major > MAJOR) return INIT_OUT; // it asks again with ours
   putU32(8, readahead);
-  putU32(12, (flags & WANTED) >>> 0);
   putU32(16, 64 | (48 << 16)); // max_background, congestion_threshold
   putU32(20, MOST_PAGES * 0x1000);
   putU32(24, 1); // nanoseconds
   putU32(28, MOST_PAGES);
-  const passthrough = flags & CAN.INIT_EXT && u32(16) & CAN_ALSO.PASSTHROUGH;
-  if (passthrough && process.geteuid?.() === 0) {
-    putU32(32, passthrough);
+  const way = wayOfWrites(union, flags, flags & CAN.INIT_EXT ? u32(16) : 0);
+  putU32(12, (flags & (way === 'writeback' ? WANTED | CAN.WRITEBACK_CACHE : WANTED)) >>> 0);
+  if (way === 'passthrough') {
+    putU32(32, CAN_ALSO.PASSTHROUGH);
     putU32(36, 1); // layers are on no stacked file system: so one overlay can be mounted over this
-    usePassthrough(device);
-  }
+    usePassthrough(union.device);
+  } else if (way === 'writeback') useWriteback();
   return INIT_OUT;
+}
+
+/** The kernel takes a file for passthrough from real root only, and none of an overlay; and never does both. */
+function wayOfWrites(union: Union, flags: number, flags2: number): 'passthrough' | 'writeback' | 'at once' {
+  const { whiteouts, writeback } = union;
+  const isOnOverlay = whiteouts === 'file';
+  if (!writeback && flags2 & CAN_ALSO.PASSTHROUGH && isHostRoot() && !isOnOverlay) return 'passthrough';
+  return flags & CAN.WRITEBACK_CACHE && isWritable(union) ? 'writeback' : 'at once';
 }
 
 const HANDLERS: Readonly<Record<number, Handler>> = {
@@ -151,6 +161,7 @@ class DeviceError extends Error {}
 /** Answers one request. @returns false when the file system is unmounted @throws DeviceError; else what a handler throws, unanswered */
 export function serveOne(union: Union): boolean {
   const { device } = union;
+  answerWaiting(device);
   const length = quickly.read(device, input.address, input.bytes.length);
   if (length < 0) {
     if (length === E.NODEV) return false;
@@ -163,18 +174,6 @@ export function serveOne(union: Union): boolean {
   const result = handler === undefined ? E.NOSYS : handler(union);
   if (result !== NO_ANSWER) answer(device, result);
   return true;
-}
-
-const inputWords = new Uint32Array(input.bytes.buffer, 0, 10);
-
-/** @param result bytes behind the header, or -errno */
-function answer(device: number, result: number): void {
-  const size = OUT_HEADER + Math.max(result, 0);
-  outputWords[0] = size;
-  outputWords[1] = result < 0 ? result >>> 0 : 0;
-  outputWords[2] = inputWords[2]!;
-  outputWords[3] = inputWords[3]!;
-  quickly.write(device, output.address, size);
 }
 
 /** Answers requests until the file system is unmounted. What nobody expected of one ends that one, with EIO, and not the files of all.

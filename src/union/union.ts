@@ -31,6 +31,8 @@ export interface Union {
   prefix: string;
   /** The form of the whiteouts that are made; either is understood. */
   whiteouts: WhiteoutForm;
+  /** The kernel is to keep what is written also where it could write by itself. */
+  writeback: boolean;
   /** For {@link UPPER} and each lower layer: what is put in front of inode numbers, so that file systems do not share them. */
   marks: readonly number[];
   /** Of the file system of each layer. */
@@ -124,12 +126,14 @@ export interface UnionOptions {
   work: number;
   prefix: string;
   whiteouts: WhiteoutForm;
+  writeback: boolean;
   /** Descriptors that may be spent on directories, and on files that nobody has open. */
   mostDirectories: number;
   mostIdle: number;
 }
 
-export function createUnion({ layers, work, prefix, whiteouts, mostDirectories, mostIdle }: UnionOptions): Union {
+export function createUnion(options: UnionOptions): Union {
+  const { layers, work, prefix, whiteouts, writeback, mostDirectories, mostIdle } = options;
   const fileSystems: number[] = [];
   const marks = layers.map((fd) => {
     if (fd < 0) return 0;
@@ -144,6 +148,7 @@ export function createUnion({ layers, work, prefix, whiteouts, mostDirectories, 
     work,
     prefix,
     whiteouts,
+    writeback,
     marks,
     uuids: layers.map((fd) => (fd < 0 ? Buffer.alloc(0) : uuidOf(fd))),
     sameFileSystem: fileSystems.length === 1,

@@ -3,6 +3,8 @@ import { isOwn } from './copy-attributes.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
 import { ANSWER, addressOf, MOST_DATA, nameAt, output, putSize, requestNode, u32 } from './exchange.ts';
+import { isOpenToWrite } from './handles.ts';
+import { CAPABILITY, noteCapability } from './late-writes.ts';
 import { buffer } from './memory.ts';
 import { setPermissions } from './permissions.ts';
 import { OUT_HEADER } from './protocol.ts';
@@ -57,6 +59,7 @@ export function setxattr(union: Union): number {
   const { fd, text } = realOf(union, node);
   if (fd < 0) return fd;
   const set = raw.set(fd, text, stored(union, name), value, size, flags);
+  if (name === CAPABILITY && isOpenToWrite(node)) noteCapability(node);
   if (set < 0 || (more & ACL_KILL_SGID) === 0) return set;
   return clearSetGroupId(union, node);
 }

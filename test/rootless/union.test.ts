@@ -74,6 +74,17 @@ test('union: an ordinary user without fusermount3 is told of it', (t) => {
   assert.match(said, /^tsbox-union: mount fuse.tsbox-union on .*m: EPERM .*\nhint: .*fusermount3/);
 });
 
+test('union: an ordinary user writes to a file that he may not read', (t) => {
+  if (!needs(t)) return;
+  passes(
+    user(t),
+    `
+    echo low > l2/f; chmod 200 l2/f u; chmod 700 u; echo upper > u/g; chmod 200 u/g; mount_union
+    echo more >> m/g; ! cat m/g 2> /dev/null; chmod 600 m/g; [ "$(cat m/g | tr '\\n' ' ')" = 'upper more ' ]
+    (umask 577; echo new > m/new); chmod 600 m/new; [ "$(cat m/new)" = new ]; fusermount3 -u m`,
+  );
+});
+
 test('union: root of a user namespace mounts by himself, gives files to others, and leaves what the kernel reads', (t) => {
   if (!needs(t, 'userns', 'overlay')) return;
   passes(

@@ -240,7 +240,7 @@ const KINDS = {
   fsync: (s, c) => quickly.fsync(file(s, c)),
   fdatasync: (s, c) => quickly.fdatasync(file(s, c)),
   seekEnd: (s, c) => Number(quickly.lseek(file(s, c), at([0, -1, -4096], c.n), 2)),
-  fallocate: (s, c) => quickly.fallocate(file(s, c), at([0, 1, 3, 16], c.n), at(SIZES, c.m), 1 + at(SIZES, c.n)),
+  fallocate: (s, c) => quickly.fallocate(file(s, c), at(ALLOCATIONS, c.n), at(SIZES, c.m), 1 + at(SIZES, c.n)),
   copyRange,
   mkdir: (s, c) => quickly.mkdirat(s.root, cstring(c.path), at(MODES, c.n)),
   rmdir: (s, c) => quickly.unlinkat(s.root, cstring(c.path), AT.REMOVEDIR),
@@ -296,6 +296,18 @@ const KINDS = {
 
 export type Kind = keyof typeof KINDS;
 export const ALL_KINDS = Object.keys(KINDS) as Kind[];
+
+/** What fallocate(2) is asked for: nothing more, FALLOC_FL_KEEP_SIZE, that and FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE. */
+const ALLOCATIONS = [0, 1, 3, 16];
+
+/** Calls whose mtime the kernel's half of FUSE decides when it keeps what is written, see src/union/README.md: truncate(2) to the size that
+ *  the file has; fallocate(2) that the file system refuses. */
+export function isTimedByKernel({ kind, path, n }: Call, { root }: Side): boolean {
+  if (kind === 'fallocate') return at(ALLOCATIONS, n) === 16;
+  if (kind !== 'truncate') return false;
+  const status = statOf(root, path, 0);
+  return typeof status === 'object' && status.size === at(SIZES, n);
+}
 
 /** Makes the call as a user. */
 export function carryOut(side: Side, call: Call, uid: number): Outcome {

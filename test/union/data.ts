@@ -1,7 +1,7 @@
 /**
  * `node test/union/data.ts [NAMES]`: the scenarios of data.c - direct I/O, holes, files of more than 4 GB, mappings, fallocate(2),
  * copy_file_range(2), a directory of NAMES names - on the kernel's overlay, on the union, and on a union whose layers lie on an overlay, where
- * the kernel does not read and write by itself; root. All must see the same, also of what each has left.
+ * the kernel does not read and write by itself, but keeps what is written; root. All must see the same, also of what each has left.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -61,11 +61,13 @@ let differences = 0;
 /** A line about the file system alone. */
 const isOwn = (line: string): boolean => line.startsWith('own ');
 
-function compare(what: string, expected: readonly string[], got: readonly string[], free = isOwn): void {
+type IsFree = (expected: string, got: string) => boolean;
+
+function compare(what: string, expected: readonly string[], got: readonly string[], free: IsFree = isOwn): void {
   const lines: string[] = [];
   for (let index = 0; index < Math.max(expected.length, got.length); index++) {
     const [one, other] = [expected[index] ?? 'nothing', got[index] ?? 'nothing'];
-    if (one !== other && !free(one)) lines.push(`  kernel: ${one}`, `  union:  ${other}`);
+    if (one !== other && !free(one, other)) lines.push(`  kernel: ${one}`, `  union:  ${other}`);
   }
   if (lines.length === 0) return;
   differences++;
@@ -76,10 +78,19 @@ function compare(what: string, expected: readonly string[], got: readonly string
 const isFree = (line: string): boolean => isOwn(line) || /^moves: |^odd: lower/.test(line);
 
 /** And where the kernel has data in its cache for us. A tmpfs does not note when its own mappings are written to, but when we write. */
-const isFreeWithCache = (line: string): boolean =>
+const isFreeWithCache: IsFree = (line, got) =>
   isFree(line) ||
+  isUnknown(line, got) ||
   /^odd: |^what was written behind the old end: /.test(line) ||
   (isInMemory && /^mapped.*mtime/.test(line));
+
+/** What is data of a file that somebody may be writing to is not told; its size is. */
+function isUnknown(line: string, got: string): boolean {
+  if (/ (data|hole|behind the end): EINVAL$/.test(` ${got}`)) return true;
+  const sizes = [line, got].map((text) => /^.*: size \d+ /.exec(text)?.[0]);
+  return sizes[0] !== undefined && sizes[0] === sizes[1] && / EINVAL [0-9a-f]{16}$/.test(got);
+}
+
 const isInMemory = (process.env['FILE_SYSTEM'] ?? 'tmpfs') === 'tmpfs';
 
 function checkOwn(what: string, lines: readonly string[]): void {
@@ -89,6 +100,9 @@ function checkOwn(what: string, lines: readonly string[]): void {
     console.log(`${what}: ${line}`);
   }
 }
+
+/** The kernel's cache takes what is too far for the file system below; that says so when the file is closed. */
+const NOT_WITH_CACHE = isInMemory ? [] : ['far'];
 
 const SCENARIOS = ['direct', 'seek', 'huge', 'far', 'map', 'allocate', 'copy', 'many'];
 
@@ -102,7 +116,8 @@ try {
   }
   const seen: Record<string, string[]>[] = [];
   for (const side of sides) {
-    const chosen = SCENARIOS.filter((name) => only === '' || name === only);
+    const left = side === overlaid ? NOT_WITH_CACHE : [];
+    const chosen = SCENARIOS.filter((name) => (only === '' || name === only) && !left.includes(name));
     seen.push(
       await on(side, ['l1', 'l2'], 'u', (at) => Object.fromEntries(chosen.map((name) => [name, run(name, at)]))),
     );
@@ -112,7 +127,7 @@ try {
   const left = await show(kernel);
   for (const [index, side] of sides.entries()) {
     if (side === kernel) continue;
-    for (const name of Object.keys(seen[0]!)) {
+    for (const name of Object.keys(seen[index]!)) {
       compare(`${side.name}, ${name}`, seen[0]![name]!, seen[index]![name]!, side === union ? isFree : isFreeWithCache);
       checkOwn(`${side.name}, ${name}`, seen[index]![name]!);
     }

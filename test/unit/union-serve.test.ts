@@ -56,7 +56,13 @@ test('union: an exception in a request is answered with EIO and told once; the n
   for (const name of ['lower', 'w', 'w/work']) mkdirSync(join(directory, name));
   const [lower, work] = ['lower', 'w/work'].map((name) => openSync(join(directory, name), O_PATH));
   const [kernel, device] = pair();
-  const options = { prefix: 'user.overlay.', whiteouts: 'device', mostDirectories: 8, mostIdle: 8 } as const;
+  const options = {
+    prefix: 'user.overlay.',
+    whiteouts: 'device',
+    writeback: false,
+    mostDirectories: 8,
+    mostIdle: 8,
+  } as const;
   const union = createUnion({ layers: [-1, lower!], work: work!, ...options });
   const unique = () => input.bytes.readUInt32LE(8); // of the request in hand
   const broken: Union = {
