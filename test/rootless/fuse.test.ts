@@ -180,6 +180,19 @@ sys.stdin.read()`;
   assert.equal(he.ok(['run', '--rm', 'one:image', ...read]), 'mapped');
 });
 
+test('rootless fuse: a commit of one that runs has what was written to a file that is still open', async (t) => {
+  const he = begin(t);
+  if (he === undefined) return;
+  // Whoever closes the file, its reader too, would have it written: cat does not, and stat(1) does not open it.
+  const script = `mkfifo /p; cat /p >> /etc/passwd & exec 5> /p; size() { stat -c %s /etc/passwd; }; before=$(size)
+    echo "one:x:7:7::/:/bin/sh" >&5; until [ $(size) -gt $before ]; do sleep 0.1; done; touch /ready; sleep 1000`;
+  he.ok(['run', '-d', '--name', 'one', IMAGE, 'sh', '-c', script]);
+  await until('it has written', () => he.tsbox(['exec', 'one', 'test', '-e', '/ready']).status === 0);
+  he.ok(['commit', '--pause=false', 'one', 'one:image']);
+  assert.equal(he.ok(['run', '--rm', 'one:image', 'tail', '-n', '1', '/etc/passwd']), 'one:x:7:7::/:/bin/sh');
+  he.ok(['rm', '-f', 'one']);
+});
+
 test('rootless fuse: the union is none of the container’s processes, keeps no mount of the host, and ends with the container', async (t) => {
   const he = begin(t);
   if (he === undefined) return;
