@@ -145,6 +145,9 @@ function withoutPrivileges(mode: number, gid: number): number {
   return mode & GROUP_MAY_EXECUTE || !isCallerIn(gid) ? left & ~SET_GROUP_ID : left;
 }
 
+/** May who asks leave a set-group-ID bit where it is, or give one? @see in_group_or_capable in the kernel */
+export const maySetGroupId = (gid: number): boolean => callerUid() === 0 || isCallerIn(gid);
+
 /** Of the groups of who asks, the request has the first one; the others are read where the kernel shows them. */
 function isCallerIn(gid: number): boolean {
   if (gid === callerGid()) return true;

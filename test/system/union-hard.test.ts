@@ -152,6 +152,19 @@ test('union: set-group-ID of a file that nobody may run as its group goes when s
   );
 });
 
+test('union: to remove an access list that is only the permissions is no error, and ends set-group-ID of a foreign group', (t) => {
+  if (!requires(t, ...fuse, 'command:setfattr')) return;
+  const script = (mounted: string) => `
+    for d in l2/below u/above; do mkdir $d; chown 1234:0 $d; chmod 2750 $d; done
+    ${mounted}
+    for d in below above; do setpriv --reuid 1234 --regid 1234 --clear-groups setfattr -x system.posix_acl_access m/$d; done
+    stat -c '%A' m/below m/above u/below u/above
+    umount m`;
+  const ofKernel = passes(t, script('mount_kernel'));
+  assert.equal(passes(t, script('mount_union')), ofKernel);
+  assert.equal(ofKernel, 'drwxr-x---\n'.repeat(4));
+});
+
 test('union: 100,000 files that the kernel knows take 60 MB of memory at most', (t) => {
   if (!requires(t, ...fuse)) return;
   const out = passes(
