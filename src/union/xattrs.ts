@@ -49,8 +49,7 @@ export function listxattr(union: Union): number {
 /** `struct fuse_setxattr_in` with SETXATTR_EXT: size, flags, more flags. */
 const SET_BYTES = 16;
 const ACL_KILL_SGID = 1;
-/** The one that goes with the permissions first. */
-const ACCESS_LISTS = ['system.posix_acl_access', 'system.posix_acl_default'];
+const ACCESS_LIST = 'system.posix_acl_access';
 const SET_GROUP_ID = 0o2000;
 
 export function setxattr(union: Union): number {
@@ -71,8 +70,10 @@ export function setxattr(union: Union): number {
 export function removexattr(union: Union): number {
   const node = requestNode();
   const name = stored(union, nameAt(0));
-  if (!isUpper(union, node) && !ACCESS_LISTS.includes(name)) {
-    // Who removes what is not there copies nothing. An access list is always there: it is what the permissions say.
+  const cleared = name === ACCESS_LIST ? endForeignSetGroupId(union, node) : 0;
+  if (cleared < 0) return cleared;
+  if (!isUpper(union, node)) {
+    // Who removes what is not there copies nothing.
     const { fd, text } = realOf(union, node);
     const there = fd < 0 ? fd : raw.get(fd, text, name, buffer.address, 0);
     if (there < 0) return there;
@@ -80,17 +81,21 @@ export function removexattr(union: Union): number {
   const error = copyUp(union, node);
   if (error < 0) return error;
   const { fd, text } = realOf(union, node);
-  if (fd < 0) return fd;
-  const removed = raw.remove(fd, text, name);
-  if (removed < 0 || name !== ACCESS_LISTS[0]) return removed;
-  const seenError = lookAt(union, node);
-  // What the kernel says of one that is set, it does not say of one that is removed.
-  return seenError < 0 || maySetGroupId(seen.gid()) ? seenError : clearSetGroupId(union, node);
+  return fd < 0 ? fd : raw.remove(fd, text, name);
+}
+
+/** What the kernel says of an access list that is set, it does not say of one that is removed: the set-group-ID bit goes where who asks is
+ *  not of the group. overlayfs does that first, also where there is no list then. */
+function endForeignSetGroupId(union: Union, node: number): number {
+  const error = lookAt(union, node);
+  if (error < 0 || (seen.mode() & SET_GROUP_ID) === 0 || maySetGroupId(seen.gid())) return error;
+  const copied = copyUp(union, node);
+  return copied < 0 ? copied : clearSetGroupId(union, node);
 }
 
 function clearSetGroupId(union: Union, node: number): number {
   const error = lookAt(union, node);
-  if (error < 0 || (seen.mode() & SET_GROUP_ID) === 0) return error;
+  if (error < 0) return error;
   const { fd, text } = realOf(union, node);
   return fd < 0 ? fd : setPermissions(fd, text, seen.mode() & 0o7777 & ~SET_GROUP_ID);
 }
