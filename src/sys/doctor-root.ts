@@ -109,7 +109,7 @@ export function idmapOutcome(at: string): Outcome {
     if (holder.pid === undefined) return 'untried';
     const path = `/proc/${holder.pid}/ns/user`;
     const end = monotonicMs() + PATIENCE_MS;
-    while (linkOf(path) === own || !hasMap(holder.pid)) {
+    while (linkOf(path) === own || !hasMaps(holder.pid)) {
       if (monotonicMs() > end || hasEnded(holder.pid)) return 'untried';
       pause(1);
     }
@@ -132,7 +132,9 @@ function linkOf(path: string): string {
   }
 }
 
-const hasMap = (pid: number) => (textOf(`/proc/${pid}/uid_map`) ?? '').trim() !== '';
+/** Users are mapped before groups are; a namespace without either is refused (EINVAL). */
+const hasMaps = (pid: number) =>
+  ['uid_map', 'gid_map'].every((file) => (textOf(`/proc/${pid}/${file}`) ?? '').trim() !== '');
 
 /** It waits to be reaped, which happens only after we return. @see proc(5), /proc/PID/stat */
 const hasEnded = (pid: number) => /\) [ZX] /.test(textOf(`/proc/${pid}/stat`) ?? ') X ');

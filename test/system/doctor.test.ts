@@ -92,6 +92,10 @@ test('doctor: owners of a mount are tried where a process takes its time to star
   writeFileSync(join(directory, 'unshare'), '#!/bin/sh\nsleep 1\nexec /usr/bin/unshare "$@"\n', { mode: 0o755 });
   box.env['PATH'] = `${directory}:${process.env['PATH']}`;
   assert.deepEqual(ask(), quick);
+  // Between the map of users and that of groups.
+  const slow = '#!/bin/sh\nexec strace -D -f -o /dev/null -e inject=openat:delay_enter=20000 /usr/bin/unshare "$@"\n';
+  writeFileSync(join(directory, 'unshare'), slow);
+  if (spawnSync('strace', ['true']).status === 0) assert.deepEqual(ask(), quick);
   writeFileSync(join(directory, 'unshare'), '#!/bin/sh\nexit 1\n');
   const began = performance.now();
   assert.notDeepEqual(ask(), quick);
