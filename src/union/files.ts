@@ -18,7 +18,7 @@ import {
   u64,
 } from './exchange.ts';
 import { closeFor, isOpenToWrite, openFor, openReal } from './handles.ts';
-import { hasLateCapability, writeKeepingCapability } from './late-writes.ts';
+import { writeLate } from './late-writes.ts';
 import { openToRead } from './names.ts';
 import { FSYNC_DATA, OPEN_KILL_SUIDGID, ROOT, WRITE_CACHE, WRITE_KILL_SUIDGID } from './protocol.ts';
 import { directoryFd, isDirectory, isUpper, topOf, type Union } from './union.ts';
@@ -56,7 +56,7 @@ export function write(union: Union): number {
     if (error < 0) return error;
   }
   const isLate = (u32(20) & WRITE_CACHE) !== 0;
-  const written = isLate && hasLateCapability(requestNode()) ? writeKeepingCapability(u32(0), writeData) : writeData();
+  const written = isLate ? writeLate(requestNode(), u32(0), writeData) : writeData();
   if (written < 0) return written;
   return putSize(written);
 }

@@ -127,3 +127,13 @@ test('union writeback: a removed file of a lower layer has the links that it had
     rm -rf u w; mkdir u w; ${MOUNT}; look > got; diff expected got; rm expected got`,
   );
 });
+
+test('writeback: a file that is made and written to at once has one mtime, for who looks through the mount and in the layer', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `${UNION} m -o lowerdir=l1:l2,upperdir=u,workdir=w,writeback
+    for i in $(seq 50); do echo x > m/$i; done
+    seen=$(cd m; stat -c '%n %y' *); [ "$(cd u; stat -c '%n %y' *)" = "$seen" ]; umount m; [ "$(cd u; stat -c '%n %y' *)" = "$seen" ]`,
+  );
+});
