@@ -6,7 +6,7 @@ import type { ContainerRecord, HostConfig } from '../spec/container.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
 import { type Lock, lock } from '../sys/lock.ts';
 import { noSuchContainer, readContainer, recordText } from './containers.ts';
-import { attempt, removeTree, unlessGone } from './io.ts';
+import { attempt, unlessGone } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { checkName, nameConflict, nameTarget, recheckName, releaseName, reserveName } from './names.ts';
 import { retireRwLayer } from './rw-layers.ts';
@@ -98,9 +98,4 @@ export function retireContainer(store: Store, id: string): string[] {
     return directories;
   });
   return [...waiting, retired, runDirectory(store, id), exitRecord(store, id).first, stoppedFile(store, id)];
-}
-
-/** Removes a container that does not run, and that nobody starts. Throws as {@link retireContainer}. */
-export function removeContainerFiles(store: Store, id: string): void {
-  for (const path of retireContainer(store, id)) removeTree(path);
 }

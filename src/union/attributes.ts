@@ -125,7 +125,7 @@ function setMode(union: Union, node: number, mode: number): number {
 }
 
 const SET_USER_ID = 0o4000;
-const SET_GROUP_ID = 0o2000;
+export const SET_GROUP_ID = 0o2000;
 const GROUP_MAY_EXECUTE = 0o010;
 
 /** Who writes to a program may not lend it somebody's rights: the kernel leaves that to us. @see inode(7), S_ISGID */

@@ -1,5 +1,5 @@
 /** SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR. Attributes of overlayfs are not shown; a file system above that has its own gets them under another name. */
-import { maySetGroupId } from './attributes.ts';
+import { maySetGroupId, SET_GROUP_ID } from './attributes.ts';
 import { isOwn } from './copy-attributes.ts';
 import { copyUp } from './copy-up.ts';
 import { E } from './errno.ts';
@@ -50,7 +50,6 @@ export function listxattr(union: Union): number {
 const SET_BYTES = 16;
 const ACL_KILL_SGID = 1;
 const ACCESS_LIST = 'system.posix_acl_access';
-const SET_GROUP_ID = 0o2000;
 
 export function setxattr(union: Union): number {
   const node = requestNode();

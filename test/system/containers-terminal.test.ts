@@ -8,6 +8,14 @@ import { requires } from '../requires.ts';
 import { REPOSITORY, type Sandbox, sandbox, until } from './harness.ts';
 import { type Terminal, terminal } from './tmux.ts';
 
+/** What ends tsbox at a terminal that it has taken, and with which exit code; what it was attached to goes on. */
+const ENDING = [
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+  ['SIGINT', 130],
+  ['SIGQUIT', 131],
+] as const;
+
 /** `exec` that must do without Node. */
 const REPLAYED = `${join(REPOSITORY, 'native-bindings/build/tsbox-replay')} /bin/false -- main exec`;
 
@@ -228,12 +236,7 @@ test('terminal: restored whatever happens', async (t) => {
     await tty.see(/\/ #/);
     assert.match(tty.settings(), /-icanon/);
   };
-  for (const [signal, code] of [
-    ['SIGTERM', 143],
-    ['SIGHUP', 129],
-    ['SIGINT', 130],
-    ['SIGQUIT', 131],
-  ] as const) {
+  for (const [signal, code] of ENDING) {
     await t.test(`after ${signal} to tsbox; the container goes on`, async () => {
       await start(signal);
       process.kill(clientPid(box, signal), signal);
@@ -280,12 +283,7 @@ test('terminal: restored whatever happens to an exec without Node', async (t) =>
       `bash -c 'echo $$ > ${join(box.directory, 'exec.pid')}; exec ${REPLAYED} -it one ${command}'; echo code $?`,
     );
   };
-  for (const [signal, code] of [
-    ['SIGTERM', 143],
-    ['SIGHUP', 129],
-    ['SIGINT', 130],
-    ['SIGQUIT', 131],
-  ] as const) {
+  for (const [signal, code] of ENDING) {
     await t.test(`${signal}: the command goes on`, async () => {
       await start('cat');
       await until('raw mode', () => / -icanon/.test(tty.settings()));

@@ -16,7 +16,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SyscallError } from '../../src/errors.ts';
 import { interpret } from '../../src/runtime/interpret.ts';
-import { removeContainerFiles } from '../../src/store/change-container.ts';
 import { newLease, releaseLease } from '../../src/store/leases.ts';
 import { resolveInStack } from '../../src/store/lookup.ts';
 import { openStore } from '../../src/store/open.ts';
@@ -25,6 +24,7 @@ import { createRwLayer, type RwLayer } from '../../src/store/rw-layers.ts';
 import { close, OPEN, openat, openat2, RESOLVE } from '../../src/sys/file.ts';
 import { makeNode } from '../../src/sys/node.ts';
 import { llistxattr, lsetxattr } from '../../src/sys/xattr.ts';
+import { removeContainerFiles } from '../remove-container.ts';
 import { makeContainer, makeImage, sha256 } from '../unit/store-fixture.ts';
 import { generator } from './store-random.ts';
 

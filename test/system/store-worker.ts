@@ -1,7 +1,7 @@
 /** One of several processes at work on one store; run by store-races.test.ts: `store-worker.ts TASK DATA_ROOT SEED`. */
 import { removeImage } from '../../src/engine/images.ts';
 import { TsboxError } from '../../src/errors.ts';
-import { removeContainerFiles, renameContainer } from '../../src/store/change-container.ts';
+import { renameContainer } from '../../src/store/change-container.ts';
 import { listContainers } from '../../src/store/containers.ts';
 import { collectGarbage } from '../../src/store/gc.ts';
 import { tag } from '../../src/store/image-changes.ts';
@@ -10,6 +10,7 @@ import { removeTree } from '../../src/store/io.ts';
 import { withStore } from '../../src/store/lock.ts';
 import { openStore } from '../../src/store/open.ts';
 import { removeUnusedLayers } from '../../src/store/unused-layers.ts';
+import { removeContainerFiles } from '../remove-container.ts';
 import { makeContainer, makeImage } from '../unit/store-fixture.ts';
 import { generator } from './store-random.ts';
 

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { test } from 'node:test';
-import { removeContainerFiles, renameContainer, saveContainer } from '../../src/store/change-container.ts';
+import { renameContainer, saveContainer } from '../../src/store/change-container.ts';
 import {
   findContainer,
   listContainers,
@@ -24,6 +24,7 @@ import { ADJECTIVES, SURNAMES } from '../../src/store/name-words.ts';
 import { openStore } from '../../src/store/open.ts';
 import { plannedRwLayer, rwLayer } from '../../src/store/rw-layers.ts';
 import { containerDirectory, mountEntry, type Store } from '../../src/store/store.ts';
+import { removeContainerFiles } from '../remove-container.ts';
 import { HOST_CONFIG, makeContainer, makeImage, recordOf, sha256, temporaryStore } from './store-fixture.ts';
 
 const mode = (path: string) => (lstatSync(path).mode & 0o7777).toString(8);

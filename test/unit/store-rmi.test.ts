@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { imageHistory, listImages, removeImage, tagImage } from '../../src/engine/images.ts';
-import { removeContainerFiles } from '../../src/store/change-container.ts';
 import { findImage } from '../../src/store/images.ts';
 import { layerIds } from '../../src/store/layers.ts';
 import { imageFile, runDirectory } from '../../src/store/store.ts';
 import { lock } from '../../src/sys/lock.ts';
+import { removeContainerFiles } from '../remove-container.ts';
 import { makeContainer, makeImage, sha256, temporaryEngine } from './store-fixture.ts';
 
 const GENTLE = { force: false, noPrune: false };
