@@ -33,7 +33,7 @@ async function inTerminal(he: User, t: TestContext): Promise<void> {
   await screen.see(/^in#$/m);
   screen.type('word=kept; stty size; tty; echo > /dev/tty && echo open');
   await screen.see(/^24 80\n\/dev\/pts\/0\n\nopen$/m);
-  screen.resize(90, 30);
+  await screen.resize(90, 30);
   screen.type('sleep 0.3; stty size');
   await screen.see(/^30 90$/m);
   screen.press('C-p', 'C-q');

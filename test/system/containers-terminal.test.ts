@@ -49,7 +49,7 @@ async function outside(t: TestContext, box: Sandbox, size: { columns?: number; r
 /** Changes the window and waits until the container's terminal has that size too. */
 async function resize(tty: Terminal, columns: number, rows: number): Promise<void> {
   tty.clear();
-  tty.resize(columns, rows);
+  await tty.resize(columns, rows);
   await until(`${rows} ${columns} inside`, () => {
     tty.type('stty size');
     return new RegExp(`^${rows} ${columns}$`, 'm').test(tty.screen());

@@ -104,14 +104,14 @@ test('events: beside docker the same is told of a window that changes', async (t
     const script = `trap 'stty size' WINCH; echo ${program} begun; while :; do read line && break; done`;
     tty.type(`${program} run --network none --name cc --label a=b -it base:1 sh -c "${script}"`);
     await tty.see(new RegExp(`^${program} begun$`, 'm'), 20_000);
-    tty.resize(70, 20);
+    await tty.resize(70, 20);
     await tty.see(/^20 70$/m);
-    tty.resize(80, 24);
+    await tty.resize(80, 24);
     await tty.see(/^24 80$/m);
     tty.type('');
     await tty.see(/outside\$ $|outside\$$/);
     tty.clear();
-    tty.resize(90, 28);
+    await tty.resize(90, 28);
   }
   const end = String(Math.ceil(Date.now() / 1000) + 1);
   const format = ['--format', '{{.Type}} {{.Action}} {{json .Actor}} {{.From}} {{.Status}}'];

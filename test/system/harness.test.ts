@@ -58,7 +58,7 @@ test('terminal: types, sees, resizes', async (t) => {
   const tty = terminal(t, { columns: 100, rows: 30 });
   tty.type('stty size; echo $((6*7))');
   await tty.see(/^30 100\n42$/m);
-  tty.resize(90, 20);
+  await tty.resize(90, 20);
   tty.clear();
   tty.type('stty size');
   await tty.see(/^20 90$/m);

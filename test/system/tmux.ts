@@ -19,7 +19,8 @@ export interface Terminal {
   /** Waits until the screen matches, and gives the match. @throws Error with the screen in it, after `timeout` milliseconds */
   see(pattern: RegExp, timeout?: number): Promise<RegExpExecArray>;
   clear(): void;
-  resize(columns: number, rows: number): void;
+  /** Comes back when the programs of the terminal are told of the size: tmux makes two changes in a quarter of a second one. */
+  resize(columns: number, rows: number): Promise<void>;
   /** What `stty -a` says of the outer terminal. */
   settings(): string;
 }
@@ -53,6 +54,7 @@ export function terminal(context: TestContext, options: TerminalOptions = {}): T
   const screen = () => tmux('capture-pane', '-p').trimEnd();
   const write = (text: string) => void tmux('send-keys', '-l', '--', text);
   const press = (...keys: string[]) => void tmux('send-keys', ...keys);
+  const stty = (...args: string[]) => spawnSync('stty', ['-F', tty, ...args]).stdout.toString();
   return {
     write,
     press,
@@ -71,7 +73,10 @@ export function terminal(context: TestContext, options: TerminalOptions = {}): T
       press('C-l');
       tmux('clear-history');
     },
-    resize: (columns, rows) => void tmux('resize-window', '-x', String(columns), '-y', String(rows)),
-    settings: () => spawnSync('stty', ['-a', '-F', tty]).stdout.toString(),
+    async resize(columns, rows) {
+      tmux('resize-window', '-x', String(columns), '-y', String(rows));
+      await until(`a window of ${columns} columns`, () => stty('size').trim() === `${rows} ${columns}`);
+    },
+    settings: () => stty('-a'),
   };
 }
