@@ -12,7 +12,7 @@ const PAGE = 0x1000;
 /** A WRITE has its data behind 80 bytes; the kernel wants to see room for more. */
 export const input = allocate(MOST_DATA + PAGE);
 export const output = allocate(MOST_DATA + PAGE);
-const inputWords = new Uint32Array(input.bytes.buffer, 0, 64);
+export const inputWords = new Uint32Array(input.bytes.buffer, 0, 64);
 export const outputWords = new Uint32Array(output.bytes.buffer, 0, (MOST_DATA + PAGE) / 4);
 
 /** Address of the body of an answer. */

@@ -21,6 +21,7 @@ import { closeFor, isOpenToWrite, openFor, openReal } from './handles.ts';
 import { writeLate } from './late-writes.ts';
 import { openToRead } from './names.ts';
 import { FSYNC_DATA, OPEN_KILL_SUIDGID, ROOT, WRITE_CACHE, WRITE_KILL_SUIDGID } from './protocol.ts';
+import { spliceRead } from './splice.ts';
 import { directoryFd, isDirectory, isUpper, topOf, type Union } from './union.ts';
 import { ACCESS, isWritebackUsed } from './writeback.ts';
 
@@ -43,8 +44,9 @@ export function open(union: Union): number {
 }
 
 /** `struct fuse_read_in`: fh, offset, size. */
-export function read(): number {
-  return quickly.pread(u32(0), ANSWER, Math.min(u32(16), MOST_DATA), exact64(8));
+export function read({ device }: Union): number {
+  const size = Math.min(u32(16), MOST_DATA);
+  return spliceRead(device, u32(0), u32(8), u32(12), size) ?? quickly.pread(u32(0), ANSWER, size, exact64(8));
 }
 
 /** `struct fuse_write_in`: fh, offset, size, write_flags; the data behind it. */

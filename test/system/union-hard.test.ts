@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { requires } from '../requires.ts';
-import { fuse, passes } from './union-script.ts';
+import { fuse, passes, UNION } from './union-script.ts';
 
 const chosenSeed = process.env['TSBOX_SEED'] ?? String(1 + (Math.floor(Date.now() / 1000) % 1_000_000));
 
@@ -177,4 +177,30 @@ test('union: 100,000 files that the kernel knows take 60 MB of memory at most', 
   const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(out) ?? [];
   t.diagnostic(`${kilobytes} kB`);
   assert.ok(Number(kilobytes) <= 60_000, out);
+});
+
+test('union: large parts of a file are read without a copy, wherever they begin, to the end of the file and not behind it', (t) => {
+  if (!requires(t, ...fuse, 'command:python3')) return;
+  passes(
+    t,
+    `head -c 5000123 /dev/urandom > l1/lower; head -c 5000123 /dev/urandom > u/upper
+    ${UNION} m -o lowerdir=l1:l2,upperdir=u,workdir=w,writeback; pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2")
+    pipes() { ls -l /proc/$pid/fd | grep -c pipe: ; }; before=$(pipes); cat > read.py <<'END'
+import mmap, os, random, sys
+room = mmap.mmap(-1, 2 << 20)
+for layer, name in ("l1", "lower"), ("u", "upper"):
+  below = os.open(layer + "/" + name, os.O_RDONLY)
+  cached = os.open("m/" + name, os.O_RDONLY)
+  direct = os.open("m/" + name, os.O_RDONLY | os.O_DIRECT)
+  for turn in range(300):
+    at = random.choice([0, 1, 4095, 65536, 4999999, 5000122, 5000123, 6000000, 1 << 40, random.randrange(5000123)])
+    size = random.choice([1, 4096, 65535, 65536, 65537, 131072, 1040384, 1040385, 1 << 20, 2 << 20])
+    shift = random.choice([0, 0, 1, 4095])
+    for fd in direct, cached:
+      got = os.preadv(fd, [memoryview(room)[shift:min(shift + size, len(room))]], at)
+      assert room[shift:shift + got] == os.pread(below, got, at), (name, at, size, shift)
+      assert got == max(0, min(size, len(room) - shift, 5000123 - at)), (name, at, size, shift, got)
+END
+    python3 read.py; after=$(pipes); umount m; [ $((after - before)) = 2 ]`,
+  );
 });
