@@ -167,6 +167,7 @@ export function sandbox(context: TestContext): Sandbox {
     HOME: join(directory, 'home'),
     NO_COLOR: '1',
   };
+  delete env['NODE_COMPILE_CACHE']; // tsbox starts as it does for users
   delete env['NODE_TEST_CONTEXT']; // the test runner's own; a Node started with it prints for the runner
   mkdirSync(env['HOME']!);
   const images = new Map<FixtureName, string>();
