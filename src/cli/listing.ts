@@ -17,8 +17,8 @@ export interface Listing {
 }
 
 /** Does a list in this form show its columns and nothing else? */
-export function isPlainTable(format: string | undefined): format is 'table' | undefined {
-  return format === undefined || format === 'table';
+export function isPlainTable(format: string | undefined): format is 'table' | '' | undefined {
+  return format === undefined || format === '' || format === 'table';
 }
 
 /** @throws ERR_TSBOX_USAGE on a format that is no template */
@@ -36,8 +36,8 @@ export async function listingText({ headers, columns, rows }: Listing, format?: 
   const [, asTable, source = ''] = /^(table\s+)?([\s\S]*)$/.exec(format) ?? [];
   const template = compileTemplate(source.replaceAll('\\t', '\t').replaceAll('\\n', '\n'));
   if (asTable === undefined) return rows.map((row) => `${template(row)}\n`).join('');
-  const title = template(new Proxy({}, headerProxy(headers)));
-  return tableText([title, ...rows.map(template)].map((line) => line.split('\t')));
+  const title = template(new Proxy({}, headerProxy(headers)), true);
+  return tableText([title, ...rows.map((row) => template(row))].map((line) => line.split('\t')));
 }
 
 /** Every field is its own title, and so is a method's. */
@@ -60,6 +60,7 @@ export function parseFilters(
 ): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const filter of filters) {
+    if (filter === '') continue;
     const equals = filter.indexOf('=');
     if (equals < 0) {
       const what = `invalid argument ${JSON.stringify(filter)} for "${flag}" flag`;

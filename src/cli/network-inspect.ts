@@ -13,6 +13,6 @@ export const verb = command({
   async run(context, { format }, names) {
     const engine = await context.engine();
     const { inspectNetwork } = await import('../engine/networks.ts');
-    return inspectAll(names, format, (name) => inspectNetwork(engine, name));
+    return inspectAll(names, format, (name) => ({ type: 'network', object: inspectNetwork(engine, name) }));
   },
 });

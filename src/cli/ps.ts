@@ -1,18 +1,13 @@
 /** `tsbox ps` */
 import type { ContainerSummary, ImageSummary } from '../engine/api.ts';
 import { NEVER } from '../spec/container.ts';
-import { hasLabel } from '../spec/labels.ts';
 import { portsColumn } from '../spec/published.ts';
 import { LOCAL_DRIVER } from '../spec/volume.ts';
-import { UsageError } from './args.ts';
 import { type Context, command } from './command.ts';
+import { betweenFilters, containerFilters, FILTERS, type Filters, fits } from './container-filters.ts';
 import { ellipsis, humanAge, humanDuration, humanSize, localTime, shortId } from './human.ts';
-import { isPlainTable, matches, parseFilters, printListing, type Row } from './listing.ts';
+import { isPlainTable, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
-
-const FILTERS = ['status', 'name', 'id', 'label', 'ancestor', 'exited', 'volume', 'health', 'network'];
-const HEALTH = ['none', 'starting', 'healthy', 'unhealthy'];
-const STATUSES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
 
 export const verb = command({
   usage: '[OPTIONS]',
@@ -38,22 +33,26 @@ export const verb = command({
   async run(context, flags) {
     const engine = await context.engine();
     const { listContainers } = await import('../engine/list.ts');
-    const filters = parseFilters(flags.filter, FILTERS);
-    checkStatuses(filters.get('status') ?? []);
-    checkHealth(filters.get('health') ?? []);
+    const filters = containerFilters(flags.filter);
     const last = flags.latest ? 1 : flags.last;
     // A filter on the state asks for containers in that state, running or not.
-    const all = flags.all || last > 0 || filters.has('status') || filters.has('exited');
+    const all = flags.all || last > 0 || filters.has('status');
     const ancestors = filters.has('ancestor') ? await loadImages(context) : [];
     const inNetworks = filters.has('network') ? await networkNames(context, filters.get('network')!) : [];
     const networks = filters.has('network') || /Networks|json/.test(flags.format ?? '');
-    const ports = flags.format === undefined ? !flags.quiet : /Ports|json|^table$/.test(flags.format);
-    const found = listContainers(engine, { all, networks, ports }, (_, error) => complain(`tsbox: ${error.message}\n`))
+    const ports =
+      filters.has('publish') ||
+      filters.has('expose') ||
+      (isPlainTable(flags.format) ? !flags.quiet : /Ports|json/.test(flags.format));
+    const listed = listContainers(engine, { all, networks, ports }, (_, error) =>
+      complain(`tsbox: ${error.message}\n`),
+    );
+    const found = (await between(context, listed, filters))
       .filter((summary) => fits(summary, filters, ancestors))
       .filter((summary) => !filters.has('network') || networksOf(summary).some((one) => inNetworks.includes(one)))
       .slice(0, last > 0 ? last : undefined);
     const now = Date.now();
-    if (flags.quiet && flags.format === undefined) {
+    if (flags.quiet && !flags.format) {
       print(found.map(({ record }) => `${flags['no-trunc'] ? record.ID : shortId(record.ID)}\n`).join(''));
       return 0;
     }
@@ -93,7 +92,8 @@ interface Size {
 }
 
 function wantsSizes({ size, format }: { size: boolean; format: string | undefined }): boolean {
-  return size || format?.includes('.Size') === true;
+  // The whole row as JSON asks for all of it, as with Docker; the format `json` does not.
+  return size || /\.Size|\{\{-?\s*json\s+\.\s*-?\}\}/.test(format ?? '');
 }
 
 /** How to find the size of a container; measuring takes a look at every file that it has written. */
@@ -174,41 +174,6 @@ export function statusText(state: ContainerSummary['state'], now: number, health
   return state.FinishedAt === NEVER ? '' : `Exited (${state.ExitCode}) ${humanAge(state.FinishedAt, now)}`;
 }
 
-function checkHealth(asked: readonly string[]): void {
-  for (const one of asked) {
-    if (!HEALTH.includes(one)) throw new UsageError(`Unrecognised filter value for health: ${one}`, 1);
-  }
-}
-
-function checkStatuses(statuses: readonly string[]): void {
-  for (const status of statuses) {
-    if (!STATUSES.includes(status)) {
-      throw new UsageError(`invalid filter 'status=${status}'`, 1, `A status is one of: ${STATUSES.join(', ')}.`);
-    }
-  }
-}
-
-/** Every key must fit; of a key's values one is enough, but of labels all must be there. */
-function fits(
-  { record, state, health }: ContainerSummary,
-  filters: ReadonlyMap<string, readonly string[]>,
-  images: readonly ImageSummary[],
-): boolean {
-  if (filters.size === 0) return true;
-  const any = (key: string, test: (value: string) => boolean) => filters.get(key)?.some(test) ?? true;
-  const name = record.Name.replace(/^\//, '');
-  return (
-    any('health', (one) => (health?.Status ?? 'none') === one) &&
-    any('status', (status) => state.Status === status) &&
-    any('name', (pattern) => matches(pattern, name) || matches(pattern, `/${name}`)) &&
-    any('id', (id) => record.ID.startsWith(id)) &&
-    any('volume', (volume) => hasMount(record, volume)) &&
-    any('exited', (code) => !state.Running && state.StartedAt !== NEVER && state.ExitCode === Number(code)) &&
-    any('ancestor', (image) => record.Config.Image === image || descends(record.Image, image, images)) &&
-    (filters.get('label') ?? []).every((label) => hasLabel(record.Config.Labels ?? {}, label))
-  );
-}
-
 /** Their names; the mode of a container without networks of its own. */
 function networksOf({ record, network = '' }: ContainerSummary): string[] {
   return Object.keys(record.NetworkSettings?.Networks ?? { [network]: {} });
@@ -223,27 +188,14 @@ async function networkNames(context: Parameters<typeof verb.run>[0], wanted: rea
   );
 }
 
-/** By the name of a volume, a directory of the host or a place in the container. */
-function hasMount({ MountPoints }: ContainerSummary['record'], wanted: string): boolean {
-  return Object.values(MountPoints).some(
-    ({ Name, Source, Destination }) => wanted === (Name || Source) || wanted === Destination,
-  );
+async function between(context: Context, listed: ContainerSummary[], filters: Filters): Promise<ContainerSummary[]> {
+  if (!filters.has('before') && !filters.has('since')) return listed;
+  const engine = await context.engine();
+  const { whenCreated } = await import('../engine/list.ts');
+  return betweenFilters(listed, filters, (name) => whenCreated(engine, name));
 }
 
 async function loadImages(context: Parameters<typeof verb.run>[0]): Promise<ImageSummary[]> {
   const { listImages } = await import('../engine/images.ts');
   return listImages(await context.engine(), { all: true, parents: true });
-}
-
-/** Is `image`, or one that it was made from, the one that `wanted` names? */
-function descends(image: string, wanted: string, images: readonly ImageSummary[]): boolean {
-  const tagged = wanted.includes(':') ? wanted : `${wanted}:latest`;
-  const isWanted = ({ id, tags }: ImageSummary) =>
-    tags.includes(tagged) || (/^[0-9a-f]{4,}$/.test(wanted) && id.startsWith(`sha256:${wanted}`)) || id === wanted;
-  for (let at = images.find(({ id }) => id === image); at !== undefined; ) {
-    if (isWanted(at)) return true;
-    const { parent } = at;
-    at = images.find(({ id }) => id === parent);
-  }
-  return false;
 }

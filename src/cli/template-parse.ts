@@ -1,7 +1,12 @@
 /** Go templates as Docker's `--format` takes them: from text to a tree. Pure. @see pkg.go.dev/text/template */
 import { TsboxError } from '../errors.ts';
 
-export type Node = { kind: 'text'; text: string } | { kind: 'print'; pipe: Pipe } | Block;
+export type Node =
+  | { kind: 'text'; text: string }
+  | { kind: 'print'; pipe: Pipe }
+  | { kind: 'break' | 'continue' }
+  | { kind: 'template'; name: string; pipe: Pipe | undefined }
+  | Block;
 
 export interface Block {
   kind: 'if' | 'with' | 'range';
@@ -30,14 +35,17 @@ export function templateError(message: string): TsboxError {
   return new TsboxError('ERR_TSBOX_USAGE', `template parsing error: ${message}`);
 }
 
-/** The tree of a template. @throws ERR_TSBOX_USAGE when it is none */
-export function parseTemplate(source: string): Node[] {
+/** The tree of a template, and those that it names within. @throws ERR_TSBOX_USAGE when it is none */
+export function parseTemplate(
+  source: string,
+  isFunction: (name: string) => boolean,
+): { nodes: Node[]; templates: Map<string, Node[]> } {
   const pieces = splitActions(source);
-  const reader: Reader = { pieces, at: 0 };
+  const reader: Reader = { pieces, at: 0, ranges: 0, templates: new Map(), isFunction };
   const nodes = readNodes(reader);
   const rest = pieces[reader.at];
   if (rest !== undefined) throw templateError(`unexpected {{${rest.text}}}`);
-  return nodes;
+  return { nodes, templates: reader.templates };
 }
 
 interface Piece {
@@ -47,6 +55,10 @@ interface Piece {
 interface Reader {
   pieces: Piece[];
   at: number;
+  /** How many there are around this place. */
+  ranges: number;
+  templates: Map<string, Node[]>;
+  isFunction: (name: string) => boolean;
 }
 
 /** Text and actions; `{{-` and `-}}` take the white space beside them away, comments are left out. */
@@ -95,14 +107,53 @@ function readNodes(reader: Reader): Node[] {
     const [, word = '', rest = ''] = /^(\w*)\s*([\s\S]*)$/.exec(piece.text) ?? [];
     if (word === 'end' || word === 'else') return nodes;
     reader.at++;
-    if (word === 'if' || word === 'with' || word === 'range') nodes.push(readBlock(reader, word, rest));
-    else nodes.push({ kind: 'print', pipe: parsePipe(piece.text) });
+    const node = readAction(reader, piece.text, word, rest);
+    if (node !== undefined) nodes.push(node);
   }
   return nodes;
 }
 
+function readAction(reader: Reader, text: string, word: string, rest: string): Node | undefined {
+  switch (word) {
+    case 'if':
+    case 'with':
+    case 'range':
+      return readBlock(reader, word, rest);
+    case 'break':
+    case 'continue':
+      if (rest !== '') throw templateError(`unexpected ${JSON.stringify(rest)} in ${word}`);
+      if (reader.ranges === 0) throw templateError(`{{${word}}} outside {{range}}`);
+      return { kind: word };
+    case 'define':
+    case 'block':
+    case 'template':
+      return readNamed(reader, word, rest);
+    default:
+      return { kind: 'print', pipe: parsePipe(reader, text, 'command') };
+  }
+}
+
+/** `define "name"`, `block "name" pipe`, which is defined and used at once, `template "name" pipe`. */
+function readNamed(reader: Reader, word: 'define' | 'block' | 'template', rest: string): Node | undefined {
+  const [, quoted, given = ''] = /^("(?:\\.|[^"\\])*"|`[^`]*`)\s*([\s\S]*)$/.exec(rest) ?? [];
+  if (quoted === undefined) throw templateError(`unexpected ${JSON.stringify(rest)} in ${word} clause`);
+  const name = quoted.startsWith('`') ? quoted.slice(1, -1) : unquote(quoted);
+  const pipe = given === '' && word !== 'block' ? undefined : parsePipe(reader, given, `${word} clause`);
+  if (word === 'template') return { kind: 'template', name, pipe };
+  const { ranges } = reader;
+  reader.ranges = 0;
+  reader.templates.set(name, readNodes(reader));
+  reader.ranges = ranges;
+  if (reader.pieces[reader.at++]?.text !== 'end') throw templateError('unexpected EOF');
+  return word === 'block' ? { kind: 'template', name, pipe } : undefined;
+}
+
 function readBlock(reader: Reader, kind: Block['kind'], condition: string): Block {
-  const node: Block = { kind, pipe: parsePipe(condition), body: readNodes(reader), otherwise: [] };
+  const pipe = parsePipe(reader, condition, kind);
+  const loops = kind === 'range' ? 1 : 0;
+  reader.ranges += loops;
+  const node: Block = { kind, pipe, body: readNodes(reader), otherwise: [] };
+  reader.ranges -= loops;
   const piece = reader.pieces[reader.at++];
   if (piece === undefined) throw templateError('unexpected EOF');
   if (piece.text === 'end') return node;
@@ -140,15 +191,17 @@ function tokens(source: string): Token[] {
   return found;
 }
 
-function parsePipe(source: string): Pipe {
+/** @param where it stands, for the error when there is nothing */
+function parsePipe({ isFunction }: Reader, source: string, where: string): Pipe {
   const list = tokens(source);
-  const pipe = readPipe(list);
+  if (list.length === 0) throw templateError(`missing value for ${where}`);
+  const pipe = readPipe(list, isFunction);
   if (list.length > 0) throw templateError(`unexpected ${JSON.stringify(list[0]!.text)} in operand`);
   return pipe;
 }
 
 /** Takes one pipe off the list of tokens, up to a closing parenthesis. */
-function readPipe(list: Token[]): Pipe {
+function readPipe(list: Token[], isFunction: Reader['isFunction']): Pipe {
   const pipe: Pipe = { variables: [], assigns: false, commands: [[]] };
   const assign = list.findIndex(({ text }) => text === ':=' || text === '=');
   if (list[0]?.text.startsWith('$') === true && (assign === 1 || (assign === 3 && list[1]?.text === ','))) {
@@ -159,18 +212,21 @@ function readPipe(list: Token[]): Pipe {
     if (list[0]!.text === '|') {
       list.shift();
       pipe.commands.push([]);
-    } else pipe.commands.at(-1)!.push(readOperand(list));
+    } else pipe.commands.at(-1)!.push(readOperand(list, isFunction));
   }
   if (pipe.commands.some((command) => command.length === 0)) throw templateError('missing value for command');
+  for (const [first, ...rest] of pipe.commands)
+    if (first!.kind === 'literal' && first!.value === null) throw templateError('nil is not a command');
+    else if (first!.kind === 'literal' && rest.length > 0) throw templateError("can't give argument to non-function");
   return pipe;
 }
 
 const fields = (text: string): string[] => text.split('.').filter((name) => name !== '');
 
-function readOperand(list: Token[]): Operand {
+function readOperand(list: Token[], isFunction: Reader['isFunction']): Operand {
   const { text } = list.shift()!;
   if (text === '(') {
-    const pipe = readPipe(list);
+    const pipe = readPipe(list, isFunction);
     if (list.shift()?.text !== ')') throw templateError('unclosed left paren');
     const next = list[0];
     const follows = next !== undefined && !next.apart && next.text.startsWith('.') && next.text !== '.';
@@ -187,7 +243,10 @@ function readOperand(list: Token[]): Operand {
   }
   if (text === 'true' || text === 'false') return { kind: 'literal', value: text === 'true' };
   if (text === 'nil') return { kind: 'literal', value: null };
-  if (/^\w+$/.test(text)) return { kind: 'function', name: text };
+  if (/^\w+$/.test(text)) {
+    if (!isFunction(text)) throw templateError(`function "${text}" not defined`);
+    return { kind: 'function', name: text };
+  }
   throw templateError(`unexpected ${JSON.stringify(text)} in operand`);
 }
 

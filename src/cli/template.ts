@@ -1,63 +1,99 @@
 /** Go templates as Docker's `--format` takes them: the values. Pure. @see pkg.go.dev/text/template; docs.docker.com, Format output */
-import { callFunction, FUNCTIONS, goText, truth } from './template-functions.ts';
+import { GoNil, GoStruct, isGoMap } from './go-types.ts';
+import { callFunction, FUNCTIONS, goText, TITLE_FUNCTIONS, truth } from './template-functions.ts';
 import { type Block, type Node, type Operand, type Pipe, parseTemplate, templateError } from './template-parse.ts';
 
 interface Scope {
   dot: unknown;
   variables: Map<string, unknown>;
   outer?: Scope;
+  /** What `define` has named. */
+  templates: ReadonlyMap<string, readonly Node[]>;
+  functions: typeof FUNCTIONS;
 }
 
+/** What ends a list of nodes before its end. */
+type Leave = 'break' | 'continue' | undefined;
+
 /** A template, read once: gives its text for any value.
+ *  `forTitle` is for the title of a table's column, which functions leave as it is.
  *  @throws ERR_TSBOX_USAGE when it is no template; so does the function when the value has no such field */
-export function compileTemplate(source: string): (data: unknown) => string {
-  const nodes = parseTemplate(source);
-  return (data) => {
+export function compileTemplate(source: string): (data: unknown, forTitle?: boolean) => string {
+  const { nodes, templates } = parseTemplate(source, (name) => Object.hasOwn(FUNCTIONS, name));
+  return (data, forTitle = false) => {
     const out: string[] = [];
-    execute(nodes, { dot: data, variables: new Map([['$', data]]) }, out);
+    execute(nodes, outermost(data, templates, forTitle ? TITLE_FUNCTIONS : FUNCTIONS), out);
     return out.join('');
   };
 }
 
-function execute(nodes: readonly Node[], scope: Scope, out: string[]): void {
+function outermost(data: unknown, templates: Scope['templates'], functions: Scope['functions']): Scope {
+  return { dot: data, variables: new Map([['$', data]]), templates, functions };
+}
+
+function execute(nodes: readonly Node[], scope: Scope, out: string[]): Leave {
   for (const node of nodes) {
-    if (node.kind === 'text') out.push(node.text);
-    else if (node.kind === 'print') {
+    const leave = executeNode(node, scope, out);
+    if (leave !== undefined) return leave;
+  }
+  return undefined;
+}
+
+function executeNode(node: Node, scope: Scope, out: string[]): Leave {
+  switch (node.kind) {
+    case 'text':
+      out.push(node.text);
+      return undefined;
+    case 'print': {
       const value = evaluate(node.pipe, scope);
       if (node.pipe.variables.length === 0) out.push(goText(value));
-    } else if (node.kind === 'range') executeRange(node, scope, out);
-    else {
+      return undefined;
+    }
+    case 'range':
+      return executeRange(node, scope, out);
+    case 'break':
+    case 'continue':
+      return node.kind;
+    case 'template': {
+      const called = scope.templates.get(node.name);
+      if (called === undefined) throw templateError(`template ${JSON.stringify(node.name)} not defined`);
+      const data = node.pipe === undefined ? undefined : evaluate(node.pipe, scope);
+      return execute(called, outermost(data, scope.templates, scope.functions), out);
+    }
+    default: {
       const inner = child(scope);
       const value = evaluate(node.pipe, inner);
-      if (!truth(value)) execute(node.otherwise, inner, out);
-      else execute(node.body, node.kind === 'with' ? child(inner, value) : inner, out);
+      if (!truth(value)) return execute(node.otherwise, inner, out);
+      return execute(node.body, node.kind === 'with' ? child(inner, value) : inner, out);
     }
   }
 }
 
 function child(outer: Scope, dot = outer.dot): Scope {
-  return { dot, variables: new Map(), outer };
+  return { dot, variables: new Map(), outer, templates: outer.templates, functions: outer.functions };
 }
 
-function executeRange(node: Block, scope: Scope, out: string[]): void {
+function executeRange(node: Block, scope: Scope, out: string[]): Leave {
   const { variables } = node.pipe;
   const over = evaluate({ ...node.pipe, variables: [] }, scope);
   const entries = entriesOf(over);
-  if (entries.length === 0) execute(node.otherwise, scope, out);
+  if (entries.length === 0) return execute(node.otherwise, scope, out);
   for (const [key, value] of entries) {
     const inner = child(scope, value);
     if (variables.length > 1) inner.variables.set(variables[0]!, key);
     if (variables.length > 0) inner.variables.set(variables.at(-1)!, value);
-    execute(node.body, inner, out);
+    if (execute(node.body, inner, out) === 'break') break;
   }
+  return undefined;
 }
 
 /** What range goes over: a list with its numbers, a map by sorted keys. */
 function entriesOf(value: unknown): [unknown, unknown][] {
-  if (value === null || value === undefined) return [];
+  if (value === null || value === undefined || value instanceof GoNil) return [];
   if (Array.isArray(value)) return [...value.entries()];
   if (typeof value === 'number') return Array.from({ length: value }, (_, index) => [index, index]);
-  if (typeof value !== 'object') throw templateError(`range can't iterate over ${goText(value)}`);
+  if (typeof value !== 'object' || value instanceof GoStruct)
+    throw templateError(`range can't iterate over ${goText(value)}`);
   return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
@@ -85,7 +121,7 @@ function runCommand(command: readonly Operand[], scope: Scope, last: unknown[]):
   }
   const { name } = first;
   if (name !== 'and' && name !== 'or')
-    return callFunction(name, [...rest.map((each) => operand(each, scope)), ...last]);
+    return callFunction(scope.functions, name, [...rest.map((each) => operand(each, scope)), ...last]);
   // These two look at no more operands than they need.
   let value: unknown;
   for (const each of [...rest.map((each) => () => operand(each, scope)), ...last.map((each) => () => each)]) {
@@ -106,8 +142,7 @@ function operand(each: Operand, scope: Scope): unknown {
     case 'pipe':
       return walk(evaluate(each.pipe, child(scope)), each.path);
     case 'function':
-      if (!(each.name in FUNCTIONS)) throw templateError(`function "${each.name}" not defined`);
-      return callFunction(each.name, []);
+      return callFunction(scope.functions, each.name, []);
   }
 }
 
@@ -118,12 +153,25 @@ function scopeOf(name: string, scope: Scope): Scope {
 
 function walk(start: unknown, path: readonly string[]): unknown {
   let value = start;
-  for (const name of path) {
-    if (value === null || value === undefined) throw templateError(`nil has no entry for key "${name}"`);
-    if (typeof value !== 'object' || !Object.hasOwn(value, name)) {
-      throw templateError(`no field or key "${name}"`);
-    }
-    value = (value as Record<string, unknown>)[name];
-  }
+  for (const name of path) value = field(value, name);
   return value;
+}
+
+function field(value: unknown, name: string): unknown {
+  if (value instanceof GoStruct) {
+    const found = value.field(name);
+    if (found === undefined) throw templateError(`can't evaluate field ${name} in type ${value.type}`);
+    return found.value;
+  }
+  if (value instanceof GoNil && value.kind === 'pointer') throw templateError(`nil pointer evaluating ${name}`);
+  // What a map does not have has no fields, and no value.
+  if (value === undefined || (value instanceof GoNil && value.kind === 'map')) return undefined;
+  if (value === null) throw templateError(`nil has no entry for key "${name}"`);
+  if (typeof value !== 'object' || Array.isArray(value))
+    throw templateError(`can't evaluate field ${name} in ${goText(value)}`);
+  if (!Object.hasOwn(value, name)) {
+    if (isGoMap(value)) return undefined;
+    throw templateError(`map has no entry for key "${name}"`);
+  }
+  return (value as Record<string, unknown>)[name];
 }

@@ -10,6 +10,6 @@ export const verb = command({
   async run(context, { format }, names) {
     const engine = await context.engine();
     const { inspectVolume } = await import('../engine/volumes.ts');
-    return inspectAll(names, format, (name) => inspectVolume(engine, name));
+    return inspectAll(names, format, (name) => ({ type: 'volume', object: inspectVolume(engine, name) }));
   },
 });

@@ -37,8 +37,8 @@ function map<T>(entries: Readonly<Record<string, T>> | null | undefined): Record
   return Object.fromEntries(Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** What containers of the image start with, or the container that the image was made from. */
-function containerConfig(config: ContainerConfig): object {
+/** What containers of the image start with, the container that the image was made from, or what a container has. */
+export function containerConfig(config: ContainerConfig): object {
   const fields = {
     Hostname: config.Hostname ?? '',
     Domainname: config.Domainname ?? '',

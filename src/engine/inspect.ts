@@ -10,7 +10,7 @@ import { containerState } from '../store/state.ts';
 import { readVolume } from '../store/volumes.ts';
 import { containerSize } from './disk-usage.ts';
 import { HOST_CONFIG_DEFAULTS } from './inspect-defaults.ts';
-import { inspectImage } from './inspect-image.ts';
+import { containerConfig, inspectImage } from './inspect-image.ts';
 import { shownLinks } from './links.ts';
 import { networkSettings } from './network-settings.ts';
 import { inspectNetwork } from './networks.ts';
@@ -73,7 +73,7 @@ function inspectContainer(engine: Engine, record: ContainerRecord, size: boolean
     GraphDriver: graphDriver(record.Driver, layer),
     ...(size && shownSize(engine, record)),
     Mounts: Object.values(record.MountPoints).map(shownMount),
-    Config: record.Config,
+    Config: containerConfig(record.Config),
     NetworkSettings: networkSettings(store, record, hostConfig, now),
   };
 }

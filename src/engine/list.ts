@@ -1,7 +1,7 @@
 /** Containers as `ps` shows them. */
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
-import { listParts, readContainer, readHostConfig } from '../store/containers.ts';
+import { findContainer, listParts, readContainer, readHostConfig } from '../store/containers.ts';
 import { healthOf } from '../store/health.ts';
 import { findImageId } from '../store/images.ts';
 import { readRunNetwork } from '../store/network-run.ts';
@@ -55,6 +55,11 @@ export function listContainers(
     }
   }
   return summaries;
+}
+
+/** Of a container by name or id; undefined when there is none. */
+export function whenCreated({ store }: Engine, nameOrId: string): Pick<ContainerRecord, 'ID' | 'Created'> | undefined {
+  return findContainer(store, nameOrId);
 }
 
 function listed(record: ContainerRecord): ListedRecord {

@@ -48,6 +48,13 @@ function splitProtocol(text: string): { ports: string; protocol: string } {
   return ports === '' ? { ports, protocol: '' } : { ports, protocol: protocol || 'tcp' };
 }
 
+/** All of `80`, `80/udp`, `80-82/tcp`, as `80/tcp` each. @throws ERR_TSBOX_USAGE on what is no port */
+export function portsOfRange(text: string): string[] {
+  const { ports, protocol } = splitProtocol(text);
+  const [first, last] = portRange(ports);
+  return Array.from({ length: last - first + 1 }, (_, index) => `${first + index}/${protocol}`);
+}
+
 /** The address without its brackets; empty for none. */
 function hostAddress(text: string): string {
   const bracketed = text.startsWith('[');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { durationText, inspected } from '../../src/cli/go-types.ts';
 import { listingText } from '../../src/cli/listing.ts';
 import { compileTemplate } from '../../src/cli/template.ts';
 
@@ -55,6 +56,12 @@ const RESULTS: [string, string][] = [
   ['{{"a}}b"}} {{`raw\\n`}}', 'a}}b raw\\n'],
   ['{{$x := .Id}}{{range .Mounts}}{{$x = .Source}}{{end}}{{$x}}', '/s2'],
   ['{{gt 2 1}} {{le "a" "b"}} {{ne 1 1}}', 'true true false'],
+  ['{{range .Config.Env}}{{.}}{{break}}{{end}}', 'A=1'],
+  ['{{range .Config.Env}}{{if eq . "A=1"}}{{continue}}{{end}}{{.}}{{end}}', 'B=2'],
+  ['{{define "T"}}[{{.}}]{{end}}{{template "T" .Id}}', '[abc]'],
+  ['{{block "B" .Id}}<{{.}}>{{end}}', '<abc>'],
+  ['{{html "<a>"}} {{js "a\'b"}} {{urlquery "a b&c"}}', "&lt;a&gt; a\\'b a+b%26c"],
+  ['{{"/e3 x_y" | title}}', '/E3 X_y'],
 ];
 
 for (const [source, expected] of RESULTS) {
@@ -62,8 +69,8 @@ for (const [source, expected] of RESULTS) {
 }
 
 const WRONG: [string, RegExp][] = [
-  ['{{.Nope}}', /no field or key "Nope"/],
-  ['{{.State.Pid.X}}', /no field or key "X"/],
+  ['{{.Nope}}', /map has no entry for key "Nope"/],
+  ['{{.State.Pid.X}}', /can't evaluate field X/],
   ['{{.Config.Cmd.X}}', /nil has no entry for key "X"/],
   ['{{.Id', /unclosed action/],
   ['{{if .Id}}x', /unexpected EOF/],
@@ -72,11 +79,16 @@ const WRONG: [string, RegExp][] = [
   ['{{constructor}}', /function "constructor" not defined/],
   ['{{$x}}', /undefined variable "\$x"/],
   ['{{index .Config.Env 9}}', /index out of range/],
+  ['{{break}}', /{{break}} outside {{range}}/],
+  ['{{template "T"}}', /template "T" not defined/],
+  ['{{eq .Id 1}}', /incompatible types for comparison/],
+  ['{{join .Id ","}}', /error calling join/],
+  ['{{nil}}', /nil is not a command/],
   ['{{}}', /missing value for command/],
   ['{{(.Id}}', /unclosed left paren/],
   ['{{.Id .Name}}', /non-function/],
   ['{{upper 1}}', /error calling upper/],
-  ['{{.constructor}}', /no field or key/],
+  ['{{.constructor}}', /map has no entry for key/],
 ];
 
 for (const [source, message] of WRONG) {
@@ -84,6 +96,45 @@ for (const [source, message] of WRONG) {
     assert.throws(() => compileTemplate(source)(data), message);
   });
 }
+
+// As JSON has it: fields are left out that are empty.
+const container = inspected('container', {
+  Id: 'abc',
+  Created: '2024-05-01T10:00:00.5Z',
+  State: { Status: 'exited', Running: false, ExitCode: 3 },
+  Config: {
+    Cmd: null,
+    Labels: { a: 'x' },
+    ExposedPorts: { '80/tcp': {} },
+    Healthcheck: { Test: ['NONE'], Interval: 9e10 },
+  },
+  HostConfig: { Binds: null, RestartPolicy: { Name: 'no', MaximumRetryCount: 0 }, PidsLimit: null },
+  NetworkSettings: { Networks: { none: { IPAddress: '' } } },
+});
+
+const OF_CONTAINER: [string, string][] = [
+  ['{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{json .State.Health}}', 'none null'],
+  ['{{.ID}} {{.SizeRw}} {{json .SizeRw}}', 'abc <nil> null'],
+  ['{{.Config.StopSignal}}|{{.Config.StopTimeout}}|{{.HostConfig.PidsLimit}}', '|<nil>|<nil>'],
+  ['{{.Config.Labels.none}} {{.NetworkSettings.Networks.other.IPAddress}}', '<no value> <no value>'],
+  [
+    '{{index .Config.Labels "none"}}|{{len .HostConfig.Binds}} {{.HostConfig.Binds}} {{json .HostConfig.Binds}}',
+    '|0 [] null',
+  ],
+  ['{{.HostConfig.RestartPolicy}} {{json .HostConfig.RestartPolicy}}', '{no 0} {"Name":"no","MaximumRetryCount":0}'],
+  ['{{.Config.ExposedPorts}} {{range $port, $_ := .Config.ExposedPorts}}{{$port}}{{end}}', 'map[80/tcp:{}] 80/tcp'],
+  ['{{.Config.Healthcheck}} {{printf "%d" .Config.Healthcheck.Interval}}', '{[NONE] 1m30s 0s 0s 0} 90000000000'],
+  ['{{range .Mounts}}x{{else}}no mounts{{end}}', 'no mounts'],
+];
+
+for (const [source, expected] of OF_CONTAINER) {
+  test(`template of a container: ${source}`, () => assert.equal(compileTemplate(source)(container), expected));
+}
+
+test('template of a container: what its type does not have', () => {
+  for (const source of ['{{.Nope}}', '{{.State.Nope}}', '{{.State.Health.Status}}', '{{index .HostConfig.Binds 0}}'])
+    assert.throws(() => compileTemplate(source)(container), { code: 'ERR_TSBOX_USAGE' }, source);
+});
 
 const listing = {
   headers: { ID: 'CONTAINER ID', Names: 'NAMES' },
@@ -105,4 +156,16 @@ test('listing: a table by template has the titles of its fields', async () => {
     await listingText(listing, 'table {{.Names}}\\t{{.ID}}\\t{{.Label "x"}}'),
     'NAMES     CONTAINER ID   x\na         1              label-x\nb         2              \n',
   );
+});
+
+test('listing: the title of a column is not what its function makes of values', async () => {
+  assert.equal(
+    await listingText(listing, 'table {{json .Names}}\\t{{truncate .ID 1}}'),
+    'NAMES     CONTAINER ID\n"a"       1\n"b"       2\n',
+  );
+});
+
+test('a duration as Go prints it', () => {
+  const texts = [0, 5, 1500, 2e6, 1.5e9, 6e10, 3_723_000_000_000].map(durationText);
+  assert.deepEqual(texts, ['0s', '5ns', '1.5µs', '2ms', '1.5s', '1m0s', '1h2m3s']);
 });
