@@ -246,6 +246,16 @@ export function closeOnExecFrom(from: number): void {
   check(syscallWords(NR.closeRange, from, 0xffffffff, 4), 'close_range', () => 'mark descriptors close-on-exec');
 }
 
+const exitNow = bind('void', '_exit', ['int']);
+
+/** Ends this process with 0, its files first: Node takes some milliseconds to clear its memory away, and the kernel closes nothing before
+ *  that is done. Whoever waits for a file system to be free need not wait for it. */
+export function endAtOnce(): never {
+  syscallWords(NR.closeRange, 0, 0xffffffff, 0);
+  exitNow(0);
+  throw new Error('_exit returned');
+}
+
 /** keyctl(2): a session keyring of its own */
 export function joinSessionKeyring(name: string): void {
   const join = bind('long', 'syscall', ['long', 'int', P]);

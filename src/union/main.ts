@@ -10,7 +10,7 @@ import { giveBackProgram } from '../sys/give-back.ts';
 import { keepYoungSpaceSmall } from '../sys/heap.ts';
 import { tryLock } from '../sys/lock.ts';
 import { refusal } from '../sys/node-error.ts';
-import { closeOnExecFrom } from '../sys/process.ts';
+import { closeOnExecFrom, endAtOnce } from '../sys/process.ts';
 import { quickly } from '../sys/quick.ts';
 import { forgetMounts, mountApart } from './apart.ts';
 import { mountWithHelp, openUnion } from './mount.ts';
@@ -33,9 +33,13 @@ function run(given: UnionArguments): void {
   union.device = given.apart ? DEVICE : mountHere(given);
   if (given.apart) forgetMounts();
   serveOne(union); // INIT: from now on the mount is live
-  if (process.env[IN_BACKGROUND] !== undefined) tell(nothing);
+  if (process.env[IN_BACKGROUND] !== undefined) {
+    process.chdir('/'); // where somebody stood when he mounted this is not kept from being unmounted
+    tell(nothing);
+  }
   giveBackProgram();
   serve(union);
+  endAtOnce();
 }
 
 /** Until this process ends. */

@@ -1,58 +1,35 @@
 /** Makes a union of directories and mounts it. */
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isErrno, TsboxError, wrapError } from '../errors.ts';
-import { AT, MOUNT_ATTR } from '../spec/linux.ts';
+import { isErrno, TsboxError } from '../errors.ts';
 import { AT_FDCWD, OPEN, openat } from '../sys/file.ts';
-import { mount, openTree, treeSetattr } from '../sys/mount.ts';
+import { mount } from '../sys/mount.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { tryXattr } from '../sys/xattr.ts';
 import { findFusermount, mountByFusermount } from './fusermount.ts';
+import { openLayer, openLower, toOwnMount } from './layers.ts';
 import type { UnionArguments } from './options.ts';
 import { createUnion, type Union } from './union.ts';
 import { formFor } from './whiteouts.ts';
 
-const DIRECTORY = OPEN.PATH | OPEN.DIRECTORY;
-/** MOUNT_ATTR__ATIME: all that says when times of access are kept. */
-const ATIME = 0x70;
-
-function openLayer(what: string, path: string): number {
-  try {
-    return openat(AT_FDCWD, path, DIRECTORY);
-  } catch (error) {
-    throw wrapError(what, error);
-  }
-}
-
-/** A lower layer is not to be changed, not even by being read: it gets a mount of its own, which keeps no times. Who may not have that
- *  reads it where it is. */
-function openLower(path: string): number {
-  const plain = openLayer('lowerdir', path);
-  let tree = -1;
-  try {
-    tree = openTree(path, AT.OPEN_TREE_CLONE);
-    treeSetattr(tree, 0, MOUNT_ATTR.MOUNT_ATTR_RDONLY | MOUNT_ATTR.MOUNT_ATTR_NOATIME, ATIME, 0);
-    closeSync(plain);
-    return tree;
-  } catch {
-    if (tree >= 0) closeSync(tree);
-    return plain;
-  }
-}
-
 /** @throws SyscallError for a directory that is not there; ERR_TSBOX_UNSUPPORTED where the upper one keeps no attributes */
 export function openUnion({ lower, upper, work, userxattr, writeback }: UnionArguments): Union {
-  const layers = [upper === undefined ? -1 : openLayer('upperdir', upper), ...lower.map(openLower)];
+  const writable = { upper: upper === undefined ? -1 : openLayer('upperdir', upper), work: -1 };
+  const layers = lower.map(openLower);
   const prefix = userxattr || !isHostRoot() ? 'user.overlay.' : 'trusted.overlay.';
   if (upper !== undefined) checkAttributes(upper, prefix);
-  const workDirectory = work === undefined ? -1 : openWork(work);
+  if (upper !== undefined && work !== undefined) {
+    const path = emptyWork(work);
+    writable.work = openLayer('workdir', path);
+    toOwnMount(writable, upper, path);
+  }
   // The rest is for what is open, and for the layers.
   const quarter = Math.floor(mostDescriptors() / 4);
   return createUnion({
-    layers,
-    work: workDirectory,
+    layers: [writable.upper, ...layers],
+    work: writable.work,
     prefix,
-    whiteouts: workDirectory === -1 ? 'device' : formFor(workDirectory),
+    whiteouts: writable.work === -1 ? 'device' : formFor(writable.work),
     writeback,
     mostDirectories: Math.min(1024, quarter),
     mostIdle: Math.min(256, quarter),
@@ -83,11 +60,11 @@ function checkAttributes(path: string, prefix: string): void {
 }
 
 /** As the kernel does: what is being made lies in `work/`, and what an earlier mount has left there is nothing. */
-function openWork(directory: string): number {
+function emptyWork(directory: string): string {
   const path = join(directory, 'work');
   mkdirSync(path, { recursive: true, mode: 0o700 });
   for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true });
-  return openLayer('workdir', path);
+  return path;
 }
 
 export interface Mounted {

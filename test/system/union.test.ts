@@ -46,6 +46,18 @@ test('union: a mount helper: live when it returns, silent about options of other
   assert.match(out, /^hello\nfuse\.tsbox-union\s+some-name\s+rw,/);
 });
 
+test('union: what its layers lie on can be unmounted, as under the kernel’s overlay, wherever it was mounted from', (t) => {
+  if (!requires(t, ...fuse)) return;
+  const script = (
+    mountIt: string,
+  ): string => `mkdir low up; mount -t tmpfs low low; mount -t tmpfs up up; mkdir up/u up/w
+    echo below > low/file; cd up; ${mountIt} ../m -o lowerdir=../low,upperdir=u,workdir=w; cd ..
+    umount up; umount low; cat m/file; echo more >> m/file; echo new > m/new; cat m/file m/new; umount m`;
+  const expected = 'below\nbelow\nmore\nnew\n';
+  assert.equal(passes(t, script('mount -t overlay overlay')), expected);
+  assert.equal(passes(t, script(UNION)), expected);
+});
+
 test('union: what it cannot do is said before anything is mounted', (t) => {
   if (!requires(t, ...fuse)) return;
   const say = (script: string): string => inNamespace(t, `${script} 2>&1 && exit 77; exit 0`).stdout;
