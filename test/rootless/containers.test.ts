@@ -235,6 +235,14 @@ test('rootless: without subordinate ids there is one user, and that is said once
   assert.match(other.stderr, /EINVAL.*\nhint: That id is not mapped/);
 });
 
+test("rootless: when another user's test ends, nobody's container ends with it", async (t) => {
+  if (!needs(t)) return;
+  const he = user(t);
+  he.ok(['run', '-d', '--name', 'goes-on', he.image(), 'sleep', '300']);
+  await t.test('another user', (t) => void user(t));
+  assert.equal(he.ok(['inspect', '--format', '{{.State.Running}}', 'goes-on']), 'true');
+});
+
 test("rootless: a user's data and run roots are his own", (t) => {
   if (!needs(t)) return;
   const he = user(t);

@@ -123,7 +123,7 @@ test('rootless fuse: cp, volumes and binds, of one that runs and one that does n
 test('rootless fuse: it is chosen where the kernel refuses an overlay: a data root on an overlay', (t) => {
   const he = begin(t, 'overlay', (one) =>
     one.asRoot(`cd ${one.directory}; mkdir l u w; chown ${one.uid}:${one.gid} l u
-      mount -t overlay overlay home -o lowerdir=l,upperdir=u,workdir=w`),
+      mount -t overlay overlay ${one.home} -o lowerdir=l,upperdir=u,workdir=w`),
   );
   if (he === undefined) return;
   delete he.env['TSBOX_STORAGE_DRIVER'];

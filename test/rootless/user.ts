@@ -102,7 +102,8 @@ export function user(
   const directory = temporaryDirectory();
   const holder = fuse ? withFuse(join(directory, 'fuse')) : undefined;
   const he = account(context, sizes, () => close());
-  const [home, run] = [join(directory, 'home'), join(directory, 'run')];
+  // By his name: what is left is told by it from what others have.
+  const [home, run] = [join(directory, he.name), join(directory, 'run')];
   chmodSync(directory, 0o755);
   for (const path of [home, run]) {
     mkdirSync(path, 0o700);

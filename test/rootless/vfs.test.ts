@@ -132,7 +132,7 @@ test('rootless vfs: it is chosen where the kernel refuses an overlay and /dev/fu
   const he = begin(t, { more: ['overlay', 'file:/dev/fuse'], apart: true });
   if (he === undefined) return;
   he.asRoot(`chmod 600 /dev/fuse; cd ${he.directory}; mkdir l u w; chown ${he.uid}:${he.gid} l u
-    mount -t overlay overlay home -o lowerdir=l,upperdir=u,workdir=w`);
+    mount -t overlay overlay ${he.home} -o lowerdir=l,upperdir=u,workdir=w`);
   delete he.env['TSBOX_STORAGE_DRIVER'];
   const says =
     'the kernel refuses an overlay on overlay in a user namespace: EINVAL; nor is there a union from user space: /dev/fuse: EACCES';
