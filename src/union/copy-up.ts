@@ -13,7 +13,7 @@ import { switchToUpper } from './handles.ts';
 import { noteName } from './known-names.ts';
 import { originOf, setImpure, setOrigin } from './marks.ts';
 import { buffer, cstring, EMPTY, nameOf, pathOf } from './memory.ts';
-import { attributesChanged } from './notify.ts';
+import { attributesChanged, entriesChanged } from './notify.ts';
 import { setPermissions } from './permissions.ts';
 import { ROOT } from './protocol.ts';
 import { look, seen, type Time } from './status.ts';
@@ -88,8 +88,10 @@ function copyOne(union: Union, parent: number, node: number, truncate: boolean):
   setTimes(upper, EMPTY, atime, mtime);
   if (!isDirectory(union, node)) {
     nodes.setPlace(node, UPPER);
-    if (made === ANOTHER_NUMBER && look(upper, cstring(name)) === 0)
+    if (made === ANOTHER_NUMBER && look(upper, cstring(name)) === 0) {
       nodes.setInode(node, seen.inodeLow(), seen.inodeHigh());
+      entriesChanged(union, parent);
+    }
     setImpure(union, upper);
     switchToUpper(union, node);
   } else nodes.setPlace(node, union.stacks.numberOf([UPPER, ...layersOf(union, node)]));

@@ -1,45 +1,30 @@
-/** OPENDIR to RELEASEDIR: what a merged directory has. */
+/** READDIR: what a merged directory has. */
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
-import { MOST_DATA, output, outputWords, putEntry, putU32, putU64, requestNode, u32, u64 } from './exchange.ts';
+import { MOST_DATA, output, outputWords, putEntry, putU64, requestNode, u32, u64 } from './exchange.ts';
+import { type Entry, forgetListing, keepListing, type Listing, listingOf, placeAfter } from './listing.ts';
 import { lookup } from './lookup.ts';
 import { hasWhiteoutFiles } from './marks.ts';
 import { buffer, cstring } from './memory.ts';
 import { openToRead } from './names.ts';
-import { DIRENT, ENTRY_OUT, FOPEN, OUT_HEADER, ROOT } from './protocol.ts';
+import { DIRENT, ENTRY_OUT, OUT_HEADER, ROOT } from './protocol.ts';
 import { look } from './status.ts';
 import { directoryFd, forget, layersOf, type Union, UPPER } from './union.ts';
 import { isWhiteout } from './whiteouts.ts';
 
-interface Entry {
-  name: string;
-  /** DT_DIR and the like. */
-  type: number;
-  inodeLow: number;
-  inodeHigh: number;
-}
+/** Asked once: it is then never asked again, and keeps listings itself, until it changes them. So nobody here knows who is reading which directory,
+ *  and what comes next must follow from the offset alone (listing.ts). Before Linux 5.1 it takes no for an answer to open(2). */
+let isAnsweredNo = false;
 
-/** What an open directory gives: read whole at its beginning, so that nobody sees a name twice, or not at all. */
-interface Listing {
-  node: number;
-  entries: Entry[] | undefined;
+export function refuseOpendir(): void {
+  isAnsweredNo = true;
 }
-
-const listings = new Map<number, Listing>();
-let number = 0;
 
 export function opendir(): number {
-  const handle = ++number;
-  listings.set(handle, { node: requestNode(), entries: undefined });
-  putU64(0, handle);
-  putU32(8, FOPEN.KEEP_CACHE);
-  putU32(12, 0);
+  if (isAnsweredNo) return E.NOSYS;
+  putU64(0, 0);
+  putU64(8, 0);
   return 16;
-}
-
-export function releasedir(): number {
-  listings.delete(u32(0));
-  return 0;
 }
 
 const DT = { CHR: 2, DIR: 4, REG: 8 } as const;
@@ -76,7 +61,7 @@ function readLayer(
   for (; length > 0; length = quickly.getdents(fd, buffer.address, 0x10000)) {
     for (let at = 0; at < length; at += bytes.readUInt16LE(at + 16)) {
       const name = bytes.toString('latin1', at + 19, bytes.indexOf(0, at + 19));
-      if (name === '.' || name === '..' || names?.has(name)) continue;
+      if (isDot(name) || names?.has(name)) continue;
       names?.add(name);
       const type = bytes[at + 18]!;
       const mayHide = type === DT.CHR || (type === DT.REG && hasFiles);
@@ -91,31 +76,30 @@ function readLayer(
 
 /** `struct fuse_read_in`: fh, offset, size. */
 export function readdir(union: Union, plus: boolean): number {
-  const listing = listings.get(u32(0));
-  if (listing === undefined) return E.BADF;
+  const node = requestNode();
   const offset = u64(8);
   const room = Math.min(u32(16), MOST_DATA);
-  if (offset === 0 || listing.entries === undefined) {
-    const entries = list(union, listing.node);
-    if (typeof entries === 'number') return entries;
-    listing.entries = entries;
-  }
-  const { node, entries } = listing;
+  const listing = offset === 0 ? list(union, node) : (listingOf(node) ?? list(union, node));
+  if (typeof listing === 'number') return listing;
+  const { entries, offsets } = listing;
   let at = 0;
-  for (let index = offset; index < entries.length; index++) {
+  for (let index = placeAfter(offsets, offset); index < entries.length; index++) {
     const entry = entries[index]!;
     const head = plus ? ENTRY_OUT : 0;
     const size = head + ((DIRENT + entry.name.length + 7) & ~7);
     if (at + size > room) break;
     if (plus) putPlus(union, node, entry, OUT_HEADER + at);
-    else if (index >= 2) settleInode(union, node, entry);
-    putDirent(entry, OUT_HEADER + at + head, index + 1);
+    else if (!isDot(entry.name)) settleInode(union, node, entry);
+    putDirent(entry, OUT_HEADER + at + head, offsets[index]!);
     at += size;
   }
+  if (at === 0) forgetListing(node);
   return at;
 }
 
-function list(union: Union, node: number): Entry[] | number {
+const isDot = (name: string): boolean => name === '.' || name === '..';
+
+function list(union: Union, node: number): Listing | number {
   const entries = mergedEntries(union, node);
   if (typeof entries === 'number') return entries;
   const parent = node === ROOT || !union.nodes.isNamed(node) ? node : union.nodes.parent(node);
@@ -125,7 +109,7 @@ function list(union: Union, node: number): Entry[] | number {
     inodeLow: union.nodes.inodeLow(of),
     inodeHigh: union.nodes.inodeHigh(of),
   });
-  return [dot('.', node), dot('..', parent), ...entries];
+  return keepListing(node, [dot('.', node), dot('..', parent)], entries);
 }
 
 /** The number that stat(2) shows too. What was copied up, and merged directories, have another one than the layer's own entry says. */
@@ -141,8 +125,7 @@ function settleInode(union: Union, parent: number, entry: Entry): void {
 }
 
 function putPlus(union: Union, parent: number, entry: Entry, at: number): void {
-  const isDot = entry.name === '.' || entry.name === '..';
-  const node = isDot ? 0 : lookup(union, parent, entry.name);
+  const node = isDot(entry.name) ? 0 : lookup(union, parent, entry.name);
   if (node > 0) {
     putEntry(union, node, at);
     entry.inodeLow = union.nodes.inodeLow(node);

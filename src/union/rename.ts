@@ -8,7 +8,7 @@ import { noteName } from './known-names.ts';
 import { inUpper, isBelow, lookup } from './lookup.ts';
 import { setImpure } from './marks.ts';
 import { cstring } from './memory.ts';
-import { nameGoes } from './notify.ts';
+import { entriesChanged, nameGoes } from './notify.ts';
 import { checkEmpty, clearDirectory, makeOpaque } from './remove.ts';
 import { renameLeaving } from './rename-leaving.ts';
 import {
@@ -119,6 +119,10 @@ function move(union: Union, from: Place, to: Place, exchange: boolean): number {
   markImpure(union, from, target);
   if (exchange) markImpure(union, to, source);
   renameNodes(union, from, to, exchange);
+  if (from.parent !== to.parent) {
+    parentChanged(union, from.node);
+    if (exchange) parentChanged(union, to.node);
+  }
   if (!exchange && to.node !== 0) nameGoes(union, to.node);
   return 0;
 }
@@ -159,6 +163,11 @@ const isPrimary = (union: Union, { node, parent, name }: Place): boolean => isKn
 
 function holdIfNamed(union: Union, place: Place): void {
   if (isPrimary(union, place)) hold(union, place.node);
+}
+
+/** What the kernel keeps of its listing has the number of the old one, as `..`. */
+function parentChanged(union: Union, node: number): void {
+  if (isDirectory(union, node)) entriesChanged(union, node);
 }
 
 function renameNodes(union: Union, from: Place, to: Place, exchange: boolean): void {

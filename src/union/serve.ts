@@ -3,7 +3,7 @@ import { isHostRoot } from '../sys/own-ids.ts';
 import { quickly } from '../sys/quick.ts';
 import { getattr, readlink, setattr, statfs } from './attributes.ts';
 import { createFile, link, mkdir, mknod, symlink, tmpfile } from './create.ts';
-import { opendir, readdir, releasedir } from './directory.ts';
+import { opendir, readdir, refuseOpendir } from './directory.ts';
 import { E } from './errno.ts';
 import {
   answer,
@@ -22,6 +22,7 @@ import {
 import { tellFailure } from './failures.ts';
 import { copyFileRange, fallocate, fsync, fsyncDirectory, ioctl, lseek, open, read, release, write } from './files.ts';
 import { closeIdle } from './handles.ts';
+import { forgetListing } from './listing.ts';
 import { lookup } from './lookup.ts';
 import { forgetMappable } from './mappable.ts';
 import { usePassthrough } from './passthrough.ts';
@@ -43,6 +44,7 @@ function lookupName(union: Union): number {
 function forgetNode(union: Union, node: number, times: number): void {
   if (!forget(union, node, times)) return;
   closeIdle(node);
+  forgetListing(node);
   forgetMappable(node);
 }
 
@@ -93,6 +95,7 @@ function init(union: Union): number {
   putU32(20, MOST_PAGES * 0x1000);
   putU32(24, 1); // nanoseconds
   putU32(28, MOST_PAGES);
+  if (flags & CAN.NO_OPENDIR_SUPPORT) refuseOpendir();
   const way = wayOfWrites(union, flags, flags & CAN.INIT_EXT ? u32(16) : 0);
   putU32(12, (flags & (way === 'writeback' ? WANTED | CAN.WRITEBACK_CACHE : WANTED)) >>> 0);
   if (way === 'passthrough') {
@@ -140,7 +143,7 @@ const HANDLERS: Readonly<Record<number, Handler>> = {
   [OP.OPENDIR]: opendir,
   [OP.READDIR]: (union) => readdir(union, false),
   [OP.READDIRPLUS]: (union) => readdir(union, true),
-  [OP.RELEASEDIR]: releasedir,
+  [OP.RELEASEDIR]: () => 0,
   [OP.FSYNCDIR]: fsyncDirectory,
   [OP.CREATE]: createFile,
   [OP.TMPFILE]: tmpfile,

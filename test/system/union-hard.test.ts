@@ -204,3 +204,72 @@ END
     python3 read.py; after=$(pipes); umount m; [ $((after - before)) = 2 ]`,
   );
 });
+
+test('union: what the kernel keeps of a listing goes when an entry has another inode number', (t) => {
+  if (!requires(t, ...fuse, 'command:python3')) return;
+  passes(
+    t,
+    `mkdir l1/d u/top u/other u/top/inner; echo x > l1/d/a; ln l1/d/a l1/d/b; echo y > l1/d/c; mount_union; cat > listed.py <<'END'
+import ctypes, os
+class Dirent(ctypes.Structure):
+  _fields_ = [("ino", ctypes.c_uint64), ("off", ctypes.c_int64), ("length", ctypes.c_uint16), ("type", ctypes.c_ubyte), ("name", ctypes.c_char * 256)]
+libc = ctypes.CDLL(None)
+libc.opendir.restype = ctypes.c_void_p
+libc.readdir.argtypes = libc.closedir.argtypes = [ctypes.c_void_p]
+libc.readdir.restype = ctypes.POINTER(Dirent)
+def listed(path):
+  directory, numbers = libc.opendir(path.encode()), {}
+  while entry := libc.readdir(directory): numbers[entry.contents.name.decode()] = entry.contents.ino
+  libc.closedir(directory)
+  return numbers
+def check(path):
+  shown = {name: os.lstat(path + "/" + name).st_ino for name in listed(path)}
+  assert listed(path) == shown, (path, listed(path), shown)
+for _ in range(2): [check(path) for path in ("m/d", "m/top/inner", "m/other")]
+before = listed("m/d")
+for name in "ac": open("m/d/" + name, "a").write("more")
+check("m/d")
+assert listed("m/d")["a"] != before["a"] and listed("m/d")["c"] == before["c"]
+os.rename("m/top/inner", "m/other/inner")
+[check(path) for path in ("m/other/inner", "m/top", "m/other")]
+os.unlink("m/d/b"); open("m/d/new", "w").close()
+check("m/d")
+assert sorted(listed("m/d")) == [".", "..", "a", "c", "new"]
+END
+    python3 listed.py; umount m`,
+  );
+});
+
+test('union: ten who read a large directory, each a part at a time, get every name that stays once; then the kernel knows it', (t) => {
+  if (!requires(t, ...fuse, 'command:python3')) return;
+  passes(
+    t,
+    `mkdir l1/d u/d; touch $(seq -f l1/d/lower%g 3000) $(seq -f u/d/upper%g 3000); mount_union
+    pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2"); cat > read.py <<'END'
+import os, signal, sys
+readers = [os.scandir("m/d") for _ in range(10)]
+seen = [[] for _ in readers]
+turn = 0
+while readers[0]:
+  for index, reader in enumerate(readers):
+    for _ in range(700):
+      entry = next(reader, None)
+      if entry is None: break
+      seen[index].append(entry.name)
+  if entry is None: break
+  for name in ("lower", "upper"): os.unlink("m/d/%s%d" % (name, turn + 1))
+  open("m/d/new%d" % turn, "w").close()
+  turn += 1
+for names in seen:
+  assert len(names) == len(set(names)), "twice"
+  for name in ("lower", "upper"): assert {"%s%d" % (name, number) for number in range(turn + 1, 3001)} <= set(names), "missing"
+now = [sorted(os.listdir("m/d")) for _ in range(2)][1]
+os.kill(int(sys.argv[1]), signal.SIGSTOP)
+try:
+  signal.alarm(20)
+  assert sorted(os.listdir("m/d")) == now
+finally: os.kill(int(sys.argv[1]), signal.SIGCONT)
+END
+    python3 read.py $pid; umount m`,
+  );
+});
