@@ -118,6 +118,7 @@ function copyNameless(union: Union, node: number, truncate: boolean): number {
   union.held.set(node, copy);
   union.nodes.setPlace(node, UPPER);
   switchToUpper(union, node);
+  attributesChanged(union, node); // the original has links
   return 0;
 }
 

@@ -128,6 +128,13 @@ test('union writeback: a removed file of a lower layer has the links that it had
   );
 });
 
+test('union writeback: a removed file of a lower layer that gets an attribute is a copy, without links', (t) => {
+  if (!requires(t, ...fuse)) return;
+  const look =
+    'exec 3< m/a; rm m/a; setfattr -n user.x -v y /proc/self/fd/3; stat -L -c %h /proc/self/fd/3; exec 3<&-; umount m';
+  assert.equal(passes(t, `echo x > l2/a; ${MOUNT}; ${look}`), '0\n');
+});
+
 test('writeback: a file that is made and written to at once has one mtime, for who looks through the mount and in the layer', (t) => {
   if (!requires(t, ...fuse)) return;
   passes(

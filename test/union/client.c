@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -247,9 +248,8 @@ static void durable_calls(int number, int log) {
         sprintf(name, "new%d.%d.%u", number, (int)getpid(), i);
         if (make(name, size) == 0) say(log, "%s %u\n", name, size);
     }
-    int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (here < 0) return; /* the file system is gone */
-    close(here);
+    struct statfs whole;
+    if (statfs(".", &whole) != 0) return; /* the file system is gone; a directory can still be opened */
   }
 }
 
