@@ -1,6 +1,7 @@
 /** The flags that `run` and `create` share, and what they ask of the engine. */
 import type { ContainerRequest } from '../engine/api.ts';
 import { FLAG_ERROR, type FlagTable, type FlagValues, UsageError } from './args.ts';
+import { CONTENT_TRUST_FLAG, refuseContentTrust } from './content-trust.ts';
 import { parseNetworkValue } from './network-value.ts';
 import { securityRequest } from './security-opt.ts';
 
@@ -9,8 +10,10 @@ export const CONTAINER_FLAGS = {
   'cap-drop': { kind: 'list', help: 'Drop a Linux capability' },
   cidfile: { kind: 'string', help: 'Write the container id to this file, which must not exist' },
   entrypoint: { kind: 'string', help: "Replace the image's entrypoint" },
+  ...CONTENT_TRUST_FLAG,
   env: { kind: 'list', short: 'e', help: "Set an environment variable (NAME=value, or NAME for the caller's own)" },
   hostname: { kind: 'string', short: 'h', help: 'Host name of the container' },
+  isolation: { kind: 'string', value: 'kind', help: "'default': Linux has no other" },
   interactive: { kind: 'bool', short: 'i', help: 'Keep standard input open' },
   label: { kind: 'list', short: 'l', help: 'Set a label (key=value)' },
   'log-driver': { kind: 'string', value: 'driver', help: 'Where output is kept: json-file, local or none' },
@@ -57,11 +60,10 @@ export const UNSUPPORTED_CONTAINER_FLAGS = [
   'cpu-rt-period cpu-rt-runtime kernel-memory',
   'cpu-count cpu-percent io-maxbandwidth io-maxiops',
   // what it may see and do
-  'gpus isolation',
+  'gpus',
   'runtime use-api-socket storage-opt',
   // its life
   'annotation',
-  'disable-content-trust',
   // network
   'link-local-ip',
 ].join(' ');
@@ -71,11 +73,13 @@ type Values = FlagValues<typeof CONTAINER_FLAGS>;
 /** What the flags ask for. @throws UsageError on a value that is none */
 export function containerRequest(flags: Values, args: readonly string[], attached: boolean): ContainerRequest {
   const [image, ...command] = args;
+  refuseContentTrust(flags['disable-content-trust']);
+  refuseIsolation(flags.isolation);
   return {
     image: image!,
     command,
     env: environment(flags.env),
-    labels: keyValues(flags.label),
+    labels: labels(flags.label),
     tty: flags.tty,
     openStdin: flags.interactive,
     attached,
@@ -90,7 +94,7 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     pull: pullPolicy(flags.pull),
     ...(flags['log-driver'] !== undefined && { logDriver: flags['log-driver'] }),
     ...(flags['log-opt'].length > 0 && { logOptions: flags['log-opt'] }),
-    ...(flags.name !== undefined && { name: flags.name }),
+    ...(flags.name && { name: flags.name }),
     ...(flags.hostname !== undefined && { hostname: flags.hostname }),
     ...(flags.user !== undefined && { user: flags.user }),
     ...(flags.userns !== undefined && { userns: flags.userns }),
@@ -101,9 +105,18 @@ export function containerRequest(flags: Values, args: readonly string[], attache
   };
 }
 
+/** Linux has one kind. @throws UsageError for another, in Docker's words */
+function refuseIsolation(kind: string | undefined): void {
+  if (kind && kind.toLowerCase() !== 'default') {
+    throw new UsageError(`invalid isolation: ${JSON.stringify(kind)} - linux only supports 'default'`, 1);
+  }
+}
+
 /** The first network gets what other flags ask for too. */
 function networks(flags: Pick<Values, 'network' | 'ip' | 'ip6' | 'mac-address'>) {
   const { ip, ip6, 'mac-address': mac } = flags;
+  if (mac && !/^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$/i.test(mac))
+    throw new UsageError(`${mac} is not a valid mac address`, FLAG_ERROR);
   const [first = { network: 'default' }, ...others] = flags.network.map(parseNetworkValue);
   const asked = {
     ...first,
@@ -131,6 +144,18 @@ export function environment(
     const value = own[entry];
     return value === undefined ? [] : [`${entry}=${value}`];
   });
+}
+
+/** @throws UsageError on one without a name */
+function labels(given: readonly string[]): Record<string, string> {
+  for (const entry of given) {
+    if (entry !== '' && !entry.startsWith('=')) continue;
+    throw new UsageError(
+      `invalid argument ${JSON.stringify(entry)} for "-l, --label" flag: invalid label '${entry}': empty name`,
+      FLAG_ERROR,
+    );
+  }
+  return keyValues(given);
 }
 
 /** `key=value` by its key; a bare key has the empty string. */

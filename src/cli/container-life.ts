@@ -50,9 +50,13 @@ function openCidfile(path: string): number {
     return openSync(path, 'wx');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    throw new TsboxError('ERR_TSBOX_CONFLICT', `container id file exists: ${path}`, {
-      hint: 'Another container may be using it. Remove the file, or give another name.',
-    });
+    throw new TsboxError(
+      'ERR_TSBOX_CONFLICT',
+      `container ID file found, make sure the other container isn't running or delete ${path}`,
+      {
+        hint: 'Another container may be using it. Remove the file, or give another name.',
+      },
+    );
   }
 }
 

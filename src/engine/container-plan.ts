@@ -107,7 +107,11 @@ async function checkBinds(record: ContainerRecord): Promise<void> {
 }
 
 /** A source that is not there is made as a directory, as Docker does for `-v`. @throws ERR_TSBOX_USAGE for one of `--mount` */
-function sourceSteps(record: ContainerRecord, kinds: ReadonlyMap<string, PathKind>, maps: IdMaps | undefined): Step[] {
+export function sourceSteps(
+  record: ContainerRecord,
+  kinds: ReadonlyMap<string, PathKind>,
+  maps: IdMaps | undefined,
+): Step[] {
   const gone = Object.values(record.MountPoints).find(
     ({ SkipMountpointCreation, Source }) => SkipMountpointCreation === true && kinds.get(Source) === 'absent',
   );

@@ -151,6 +151,7 @@ async function preparedLayer(store: Store, record: ContainerRecord, held: Lock):
 
 async function viewStopped(store: Store, record: ContainerRecord, held: Lock): Promise<ContainerView> {
   const layer = await preparedLayer(store, record, held);
+  await makeSources(store, record);
   const { owners } = layer;
   const shifted = owners === undefined ? {} : { shifted: { home: shiftedHome(store, owners), ...hostRoot(owners) } };
   const back = privateMounts();
@@ -159,6 +160,7 @@ async function viewStopped(store: Store, record: ContainerRecord, held: Lock): P
     interpret(driverOf(store, layer).mountSteps({ ...layer, ...shifted, userxattr: !isHostRoot() }));
     root = openat(AT_FDCWD, layer.merged, OPEN.PATH | OPEN.DIRECTORY);
     for (const bind of bindsOf(record)) mountBind(root, bind);
+    if (owners === undefined) makeWorkingDirectory(root, record);
     const opened = root;
     return {
       root,
@@ -176,6 +178,26 @@ async function viewStopped(store: Store, record: ContainerRecord, held: Lock): P
     forget(layer.merged);
     back();
     throw error;
+  }
+}
+
+/** A source of a bind that is not there is made, or refused, as the start would. */
+async function makeSources(store: Store, record: ContainerRecord): Promise<void> {
+  const binds = Object.values(record.MountPoints).filter(({ Type }) => Type === 'bind');
+  if (binds.every(({ Source }) => isThere(Source))) return;
+  const { sourceSteps } = await import('./container-plan.ts');
+  const kinds = new Map(binds.map(({ Source }) => [Source, isThere(Source) ? 'directory' : 'absent'] as const));
+  interpret(sourceSteps(record, kinds, mapsOf(readHostConfig(store, record.ID))));
+}
+
+/** Docker makes it with the container: what is copied into a container that has never run goes there. */
+function makeWorkingDirectory(root: number, { Config }: ContainerRecord): void {
+  if (Config.WorkingDir === '') return;
+  try {
+    closeSync(mountPlace(root, Config.WorkingDir, true));
+  } catch (error) {
+    // Then it is the start that says so.
+    if (!(error instanceof TsboxError)) throw error;
   }
 }
 

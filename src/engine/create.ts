@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { TsboxError } from '../errors.ts';
 import { withHoles } from '../plan/holes.ts';
 import { type ContainerConfig, type ContainerRecord, type HostConfig, NEVER } from '../spec/container.ts';
+import { formatPlatform, normalizePlatform, parsePlatform, platformMatches } from '../spec/platform.ts';
 import { parseReference } from '../spec/reference.ts';
 import { createContainer as createFiles, newContainerId } from '../store/create-container.ts';
 import { recordedDriver } from '../store/drivers/driver.ts';
@@ -68,10 +69,19 @@ async function tryProfile(engine: Engine, hostConfig: HostConfig): Promise<void>
   await seccompFilter(engine, hostConfig, facts, boundingSet(hostConfig, facts.capabilities));
 }
 
+/** One for another platform than the one asked for is not the image that is meant. @throws ERR_TSBOX_SPEC when that is none */
+function isFor({ config }: ImageRecord, platform: string | undefined): boolean {
+  return platform === undefined || platformMatches(parsePlatform(platform), config);
+}
+
 async function findOrPull(engine: Engine, request: ContainerRequest, onProgress: OnProgress): Promise<ImageRecord> {
   const here = request.pull === 'always' ? undefined : findImage(engine.store, request.image);
-  if (here !== undefined) return here;
-  if (request.pull === 'never') return requireImage(engine.store, request.image);
+  if (here !== undefined && isFor(here, request.platform)) return here;
+  if (request.pull === 'never') {
+    const other = requireImage(engine.store, request.image);
+    const what = `image ${request.image} is for ${formatPlatform(normalizePlatform(other.config))}, not for ${request.platform}`;
+    throw new TsboxError('ERR_TSBOX_NOT_FOUND', what);
+  }
   const reference = parseReference(request.image);
   if (request.pull === 'missing') {
     const tag = reference.digest ?? reference.tag;

@@ -37,6 +37,12 @@ function map<T>(entries: Readonly<Record<string, T>> | null | undefined): Record
   return Object.fromEntries(Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** In Docker's order. */
+function healthcheck({ Test, Interval, Timeout, StartPeriod, ...rest }: NonNullable<ContainerConfig['Healthcheck']>) {
+  const given = Object.entries({ Test, Interval, Timeout, StartPeriod }).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), ...rest };
+}
+
 /** What containers of the image start with, the container that the image was made from, or what a container has. */
 export function containerConfig(config: ContainerConfig): object {
   const fields = {
@@ -55,7 +61,7 @@ export function containerConfig(config: ContainerConfig): object {
     Env: list(config.Env),
     Cmd: list(config.Cmd),
   });
-  optional(fields, 'Healthcheck', config.Healthcheck);
+  optional(fields, 'Healthcheck', config.Healthcheck && healthcheck(config.Healthcheck));
   optional(fields, 'ArgsEscaped', config.ArgsEscaped ?? false);
   Object.assign(fields, {
     Image: config.Image ?? '',

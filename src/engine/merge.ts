@@ -48,7 +48,7 @@ export function mergeConfig(hostname: string, request: ContainerRequest, image: 
   const workdir = request.workdir ?? image.WorkingDir ?? '';
   if (workdir !== '' && !workdir.startsWith('/')) {
     const message = `the working directory '${workdir}' is invalid, it needs to be an absolute path`;
-    throw new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: 125 });
+    throw new TsboxError('ERR_TSBOX_USAGE', message);
   }
   const config: ContainerConfig = {
     Hostname: request.hostname ?? hostname,

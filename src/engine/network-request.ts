@@ -36,10 +36,15 @@ export function noNetworkNote(store: Store, asked: string, mode: string): string
   ];
 }
 
+const refused = (message: string) => new TsboxError('ERR_TSBOX_USAGE', message);
+
 /** What cannot be had together, in Docker's words. @throws ERR_TSBOX_USAGE */
 export function checkNetworkConflicts(request: ContainerRequest): void {
   const { network, endpoints = [] } = request;
   const isShared = network === 'host' || otherContainer(network) !== undefined;
+  const modes = endpoints.map((endpoint) => endpoint.network);
+  if (endpoints.length > 1 && modes.includes('none'))
+    throw refused(`Container cannot be connected to network endpoints: ${modes.join(', ')}`);
   if (isShared && endpoints.length > 1)
     throw usage(`conflicting options: cannot attach both user-defined and non-user-defined network-modes`);
   if (otherContainer(network) === undefined) return;
@@ -48,7 +53,8 @@ export function checkNetworkConflicts(request: ContainerRequest): void {
     [endpoints.some(({ mac }) => mac !== undefined), 'mac-address'],
   ];
   const [, what] = conflicts.find(([is]) => is) ?? [];
-  if (what !== undefined) throw usage(`conflicting options: ${what} and the network mode`);
+  // Docker's daemon says these, and not its command line: `create` ends with 1.
+  if (what !== undefined) throw refused(`conflicting options: ${what} and the network mode`);
 }
 
 /** Docker's `NetworkSettings.Networks`: what is asked for in each network, that of `--network` first. Undefined for a container that has no

@@ -73,9 +73,7 @@ export function parseCapability(text: string, field: 'CapAdd' | 'CapDrop' = 'Cap
   if (upper === 'ALL') return 'ALL';
   const name = upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
   if (CAPABILITIES.includes(name)) return name;
-  throw new TsboxError('ERR_TSBOX_USAGE', `invalid ${field}: unknown capability: ${JSON.stringify(name)}`, {
-    exitCode: 125,
-  });
+  throw new TsboxError('ERR_TSBOX_USAGE', `invalid ${field}: unknown capability: ${JSON.stringify(name)}`);
 }
 
 /** As Docker keeps them in a container's record: full names, sorted, each once; null for none. @throws as parseCapability */

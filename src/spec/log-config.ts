@@ -54,10 +54,9 @@ const BUFFER = 1_000_000;
 /** Docker's, of the driver `local`. */
 const LOCAL_SIZE = 20 << 20;
 const LOCAL_FILES = 5;
-const FAILED = 125;
 
-const refuse = (message: string) => new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: FAILED });
-const unsupported = (message: string) => new TsboxError('ERR_TSBOX_UNSUPPORTED', message, { exitCode: FAILED });
+const refuse = (message: string) => new TsboxError('ERR_TSBOX_USAGE', message);
+const unsupported = (message: string) => new TsboxError('ERR_TSBOX_UNSUPPORTED', message);
 const atStart = (what: string) => refuse(`failed to initialize logging driver: ${what}`);
 
 /** `--log-driver` and `--log-opt`. @param driver empty for the usual one

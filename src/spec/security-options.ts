@@ -12,8 +12,7 @@ export interface SecurityOptions {
 }
 
 function wrong(kind: 1 | 2, option: string): TsboxError {
-  const message = `invalid --security-opt ${kind}: ${JSON.stringify(option)}`;
-  return new TsboxError('ERR_TSBOX_USAGE', message, { exitCode: 125 });
+  return new TsboxError('ERR_TSBOX_USAGE', `invalid --security-opt ${kind}: ${JSON.stringify(option)}`);
 }
 
 /** As Go reads a bool. */

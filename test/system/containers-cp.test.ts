@@ -1,7 +1,7 @@
 /** `cp`: beside docker over a matrix of sources and destinations, and what is tsbox's own. */
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
@@ -166,6 +166,33 @@ test('cp: volumes are seen, what is read-only stays as it is', async (t) => {
   );
   box.ok(['cp', source, 'all:/etc/hostname']);
   assert.equal(box.ok(['exec', 'all', 'cat', '/etc/hostname']), 'new', 'a file that is mounted gets new content');
+});
+
+test('cp: a container that has never run has its working directory, and a bind the directory that its start would make', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const place = join(box.directory, 'not', 'there');
+  const flags = ['--network', 'none', '-v', `${place}:/b`, '-w', '/work/in'];
+  box.ok(['create', '--name', 'fresh', ...flags, box.image(), 'cat', '/work/in/file']);
+  writeFileSync(join(box.directory, 'file'), 'new\n');
+  box.ok(['cp', join(box.directory, 'file'), 'fresh:/work/in']);
+  box.ok(['cp', join(box.directory, 'file'), 'fresh:/b']);
+  assert.equal(readFileSync(join(place, 'file'), 'utf8'), 'new\n');
+  assert.equal(box.ok(['start', '-a', 'fresh']), 'new');
+  const gone = join(box.directory, 'gone');
+  mkdirSync(gone);
+  box.ok([
+    'create',
+    '--name',
+    'asked',
+    '--mount',
+    `type=bind,src=${gone},dst=/b`,
+    ...flags.slice(0, 2),
+    box.image(),
+    'true',
+  ]);
+  rmdirSync(gone);
+  assert.match(box.tsbox(['cp', join(box.directory, 'file'), 'asked:/tmp']).stderr, /bind source path does not exist/);
 });
 
 test('cp: ids are those that the container sees', async (t) => {

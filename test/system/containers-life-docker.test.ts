@@ -1,4 +1,5 @@
 /** The verbs of a container's life beside docker: the same words, the same exit codes. */
+import assert from 'node:assert/strict';
 import test from 'node:test';
 import { requires } from '../requires.ts';
 import { besideDocker } from './beside-docker.ts';
@@ -58,4 +59,45 @@ test('beside docker: pause, rename, restart, update', async (t) => {
     ['inspect', '-f', '{{json .Config.Healthcheck}} {{.Config.StopTimeout}}', 'checked'],
   ])
     await t.test(words.join(' '), async () => void (await pair.same(...words)));
+});
+
+test('beside docker: what create takes and what it refuses', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:dockerd')) return;
+  const { both, same, compare } = await besideDocker(t);
+  await both('import', '--change', 'CMD ["sh"]', ARCHIVE, 'bb:offline');
+  const network = ['--network', 'none'];
+  // With names, since what docker makes up is not what tsbox does.
+  for (const [index, flags] of [
+    ['--name', ''],
+    ['--disable-content-trust'],
+    ['--isolation', 'default'],
+    ['--isolation', ''],
+    ['--platform', 'linux/amd64'],
+  ].entries())
+    await both('create', '--name', `made${index}`, ...network, ...flags, 'bb:offline', 'true');
+  for (const flags of [
+    ['-l', ''],
+    ['-l', '=x'],
+    ['--mac-address', 'x'],
+    ['-w', 'rel'],
+    ['--cap-add', 'NOPE'],
+    ['--cap-drop', 'NOPE'],
+    ['--log-driver', 'nosuch'],
+    ['--log-opt', 'nosuch=1'],
+    ['--log-opt', 'mode=x'],
+  ])
+    await same('create', ...network, ...flags, 'bb:offline');
+  for (const flags of [
+    ['--security-opt', 'no-new-privileges=x'],
+    ['--isolation', 'hyperv'],
+    ['--network', 'host'],
+    ['--platform', 'linux/s390x', '--pull', 'never'],
+  ]) {
+    const said = await compare('create', ...network, ...flags, 'bb:offline');
+    assert.deepEqual(
+      said.map(({ status }) => status),
+      [1, 1],
+      flags.join(' '),
+    );
+  }
 });

@@ -179,10 +179,12 @@ const flags = {
   'cap-add': [],
   'cap-drop': ['ALL'],
   cidfile: undefined,
+  'disable-content-trust': true,
   entrypoint: '',
   env: ['A=1'],
   hostname: undefined,
   interactive: true,
+  isolation: 'default',
   'log-driver': undefined,
   'log-opt': [],
   label: ['a=1=2', 'b'],
@@ -229,6 +231,15 @@ test('run: the request holds what was given and leaves out what was not', () => 
     entrypoint: '',
   });
   assert.throws(() => containerRequest({ ...flags, pull: 'perhaps' }, ['x'], true), /invalid pull option/);
+  assert.throws(
+    () => containerRequest({ ...flags, isolation: 'hyperv' }, ['x'], true),
+    /linux only supports 'default'/,
+  );
+  assert.throws(() => containerRequest({ ...flags, 'disable-content-trust': false }, ['x'], true), /not supported/);
+  for (const label of ['', '=x'])
+    assert.throws(() => containerRequest({ ...flags, label: [label] }, ['x'], true), /empty name/);
+  assert.throws(() => containerRequest({ ...flags, 'mac-address': 'x' }, ['x'], true), /not a valid mac address/);
+  assert.equal(containerRequest({ ...flags, name: '' }, ['x'], true).name, undefined);
 });
 
 test("run: a bare variable has the caller's value, or is left out", () => {
