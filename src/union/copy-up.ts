@@ -80,6 +80,7 @@ function copyOne(union: Union, parent: number, node: number, truncate: boolean):
   look(upper, EMPTY);
   const [atime, mtime] = seenTimes();
   noteName(parent, UPPER, name);
+  if (!isDirectory(union, node)) setImpure(union, parent, upper);
   const moved = quickly.renameat2(work, cstring(temporary), upper, cstring(name), 0);
   if (moved < 0) {
     discard(union, temporary, isDirectory(union, node));
@@ -92,7 +93,6 @@ function copyOne(union: Union, parent: number, node: number, truncate: boolean):
       nodes.setInode(node, seen.inodeLow(), seen.inodeHigh());
       entriesChanged(union, parent);
     }
-    setImpure(union, upper);
     switchToUpper(union, node);
   } else nodes.setPlace(node, union.stacks.numberOf([UPPER, ...layersOf(union, node)]));
   // Their ctimes; and a directory that is merged now counts its links no more.

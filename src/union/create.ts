@@ -10,7 +10,7 @@ import { O_SYNC } from './files.ts';
 import { putOpen } from './handles.ts';
 import { isAbsent, noteName } from './known-names.ts';
 import { inUpper, lookupMade } from './lookup.ts';
-import { setOpaque } from './marks.ts';
+import { setImpure, setOpaque } from './marks.ts';
 import { buffer, cstring, EMPTY, nameOf, pathOf } from './memory.ts';
 import { setPermissions } from './permissions.ts';
 import { decodeDevice, ENTRY_OUT } from './protocol.ts';
@@ -260,6 +260,7 @@ function linkIn(union: Union, parent: number, name: string, make: Make): number 
   if (upper < 0) return upper;
   const there = whatIsThere(union, parent, upper, name);
   if (there === 'file') return E.EXIST;
+  setImpure(union, parent, upper);
   if (there === 'nothing') return make(upper, name);
   const temporary = workName();
   const made = make(union.work, temporary);

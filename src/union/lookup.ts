@@ -3,7 +3,7 @@ import { S } from '../spec/linux.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
 import { isAbsent, noteEmpty, noteMiss } from './known-names.ts';
-import { isMetacopy, isOpaque, originInode, redirectOf } from './marks.ts';
+import { isImpure, isMetacopy, isOpaque, originInode, redirectOf } from './marks.ts';
 import { cstring, EMPTY } from './memory.ts';
 import { ROOT } from './protocol.ts';
 import { look, seen } from './status.ts';
@@ -57,7 +57,7 @@ function search(union: Union, parent: number, name: string): number {
   union.nodes.setPlace(node, top);
   setInode(union, node, top, seen.inodeLow(), seen.inodeHigh());
   if (several) noteLinks(union, node);
-  if (top === UPPER && union.sameFileSystem) {
+  if (top === UPPER && union.sameFileSystem && isImpure(union, parent, fd)) {
     const origin = originInode(union, fd, name);
     if (origin !== undefined) union.nodes.setInode(node, origin[0], origin[1]);
   }

@@ -56,9 +56,27 @@ export const setMarkedWhiteout = (union: Union, fd: number, name: string): numbe
 /** @returns 0 or -errno */
 export const setOpaque = (union: Union, fd: number, name: string): number => setMark(union, fd, name, 'opaque', YES);
 
-/** The directory has, or had, files whose inode numbers are from below: who lists it must look. */
-export function setImpure(union: Union, fd: number): void {
-  if (markOf(union, fd, '', 'impure') === undefined) setMark(union, fd, '', 'impure', YES);
+/** By node: is the upper directory impure? Asked once, for each of its files is concerned. */
+const impure = new Map<number, boolean>();
+
+/** Has the upper directory, or had it, files that may have their inode numbers from below? Of one that has none no file need be asked. */
+export function isImpure(union: Union, node: number, fd: number): boolean {
+  const known = impure.get(node);
+  if (known !== undefined) return known;
+  const found = markOf(union, fd, '', 'impure') !== undefined;
+  impure.set(node, found);
+  return found;
+}
+
+/** Before a file comes into the upper directory that may have its inode number from below. */
+export function setImpure(union: Union, node: number, fd: number): void {
+  if (isImpure(union, node, fd)) return;
+  if (setMark(union, fd, '', 'impure', YES) === 0) impure.set(node, true);
+}
+
+/** The kernel has forgotten the directory. */
+export function forgetImpure(node: number): void {
+  impure.delete(node);
 }
 
 /** Where a directory lies in the layers below: a path from their roots, or another name in the same directory. */

@@ -103,6 +103,8 @@ function move(union: Union, from: Place, to: Place, exchange: boolean): number {
   const { way, cleans } = howToMove(union, source, target, from, to, exchange);
   if (!exchange && to.node !== 0) holdIfNamed(union, to);
   noteName(to.parent, UPPER, to.name);
+  markImpure(union, from, to.parent, target);
+  if (exchange) markImpure(union, to, from.parent, source);
   const names = [source, from.name, target, to.name] as const;
   const error =
     way === 'leaving'
@@ -116,8 +118,6 @@ function move(union: Union, from: Place, to: Place, exchange: boolean): number {
         );
   if (error < 0) return error;
   if (cleans) removeName(source, from.name);
-  markImpure(union, from, target);
-  if (exchange) markImpure(union, to, source);
   renameNodes(union, from, to, exchange);
   if (from.parent !== to.parent) {
     parentChanged(union, from.node);
@@ -155,8 +155,8 @@ function howToMove(
 }
 
 /** What keeps the inode number of a layer below is looked for where it is now, too. */
-function markImpure(union: Union, { node }: Place, directory: number): void {
-  if (!isDirectory(union, node)) setImpure(union, directory);
+function markImpure(union: Union, { node }: Place, parent: number, directory: number): void {
+  if (!isDirectory(union, node)) setImpure(union, parent, directory);
 }
 
 const isPrimary = (union: Union, { node, parent, name }: Place): boolean => isKnownAs(union, node, parent, name);

@@ -25,6 +25,7 @@ import { closeIdle } from './handles.ts';
 import { forgetListing } from './listing.ts';
 import { lookup } from './lookup.ts';
 import { forgetMappable } from './mappable.ts';
+import { forgetImpure } from './marks.ts';
 import { usePassthrough } from './passthrough.ts';
 import { CAN, CAN_ALSO, IN_HEADER, MAJOR, MINOR, OP } from './protocol.ts';
 import { rmdir, unlink } from './remove.ts';
@@ -45,6 +46,7 @@ function forgetNode(union: Union, node: number, times: number): void {
   if (!forget(union, node, times)) return;
   closeIdle(node);
   forgetListing(node);
+  forgetImpure(node);
   forgetMappable(node);
 }
 

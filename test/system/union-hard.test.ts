@@ -111,6 +111,21 @@ test('union: the inode number of a copy is the original’s, by each of its name
   );
 });
 
+test('union: in each directory that a copy comes into, or goes to, its inode number stays the original’s', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `mkdir -p l2/here u/linked u/moved u/swapped u/none; for i in 1 2 3 4; do echo $i > l2/here/$i; done; echo own | tee u/swapped/own > u/none/own
+    mount_union
+    ls -l m/* > /dev/null; set -- $(stat -c %i m/here/1 m/here/2 m/here/3 m/here/4)
+    chmod 600 m/here/*; ln m/here/2 m/linked/2; mv m/here/3 m/moved/3; mv m/here/4 m/swapped/own
+    check() { [ "$(stat -c %i m/here/1 m/linked/2 m/moved/3 m/swapped/own | xargs)" = "$*" ]; ls -i m/linked m/moved | grep -q "$2 2"; }
+    check $*; umount m; mount_union; check $*; umount m; mount_kernel; check $*; umount m
+    for directory in here linked moved swapped; do getfattr -n trusted.overlay.impure u/$directory > /dev/null; done
+    ! getfattr -n trusted.overlay.impure u/none 2> /dev/null`,
+  );
+});
+
 test('union: what a copy-up changes of a directory is seen at once', (t) => {
   if (!requires(t, ...fuse)) return;
   passes(
