@@ -20,6 +20,7 @@ export const E = {
   MFILE: refusal('EMFILE'),
   NFILE: refusal('ENFILE'),
   NOTTY: refusal('ENOTTY'),
+  TXTBSY: refusal('ETXTBSY'),
   FBIG: refusal('EFBIG'),
   ROFS: refusal('EROFS'),
   MLINK: refusal('EMLINK'),

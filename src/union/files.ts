@@ -17,6 +17,7 @@ import {
   u32,
   u64,
 } from './exchange.ts';
+import { isExecuted, noteOpened, noteReleased } from './executed.ts';
 import { closeFor, isOpenToWrite, openFor, openReal } from './handles.ts';
 import { writeLate } from './late-writes.ts';
 import { openToRead } from './names.ts';
@@ -35,10 +36,12 @@ export function open(union: Union): number {
   const flags = u32(0);
   const changes = (flags & ACCESS) !== OPEN.RDONLY || (flags & OPEN.TRUNC) !== 0;
   if (changes) {
+    if ((flags & ACCESS) === OPEN.RDONLY && isExecuted(node)) return E.TXTBSY;
     const error = copyUp(union, node, (flags & OPEN.TRUNC) !== 0);
     if (error < 0) return error;
   }
   const opened = openFor(union, node, flags & KEPT);
+  if (opened >= 0) noteOpened(node, flags);
   if (opened >= 0 && flags & OPEN.TRUNC && u32(4) & OPEN_KILL_SUIDGID) killPrivileges(union, node);
   return opened;
 }
@@ -65,7 +68,9 @@ export function write(union: Union): number {
 
 const writeData = (): number => quickly.pwrite(u32(0), addressOf(WRITE_BYTES), u32(16), exact64(8));
 
+/** `struct fuse_release_in`: fh, flags. */
 export function release(union: Union): number {
+  noteReleased(requestNode(), u32(8));
   return Math.min(closeFor(union, requestNode(), u32(0)), 0);
 }
 

@@ -58,6 +58,19 @@ test('union: what its layers lie on can be unmounted, as under the kernel’s ov
   assert.equal(passes(t, script(UNION)), expected);
 });
 
+test('union: a program that runs is not emptied by an open that is refused', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `cp /bin/sleep l2/below; mount_union; cp /bin/sleep m/above
+    empty() { perl -MFcntl -e 'sysopen(F, $ARGV[0], O_RDONLY | O_TRUNC) or print($!{ETXTBSY} ? "busy" : $!)' $1; }
+    for name in below above; do
+      m/$name 60 & sleep 0.3; [ "$(empty m/$name)" = busy ]; cmp m/$name /bin/sleep
+      kill $!; wait $! || true; [ -z "$(empty m/$name)" ]; [ ! -s m/$name ]
+    done; umount m`,
+  );
+});
+
 test('union: what it cannot do is said before anything is mounted', (t) => {
   if (!requires(t, ...fuse)) return;
   const say = (script: string): string => inNamespace(t, `${script} 2>&1 && exit 77; exit 0`).stdout;
