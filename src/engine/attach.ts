@@ -19,6 +19,8 @@ export function session(id: string, pid: number, client: MonitorClient): Session
 export function containerSession(store: Store, record: ContainerRecord, pid: number, client: MonitorClient): Session {
   return {
     ...session(record.ID, pid, client),
+    // As with Docker, what was started with -d -i goes on reading when one of its clients has nothing more to say.
+    ...(!record.Config.StdinOnce && { closeStdin: () => undefined }),
     resize(size) {
       client.resize(size);
       noteResize(store, record, size);

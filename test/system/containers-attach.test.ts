@@ -41,3 +41,18 @@ test('attach: to a container that is paused or has ended is refused', async (t) 
   box.ok(['wait', 'cc']);
   assert.match(box.tsbox(['attach', 'cc']).stderr, /cannot attach to a stopped container, start it first/);
 });
+
+test('attach: the end of its input ends that of a container only which was made for one client', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const script = 'while read line; do echo "got $line"; [ "$line" = q ] && exit 4; done; exit 5';
+  const flags = ['-i', '--network', 'none', box.image(), 'sh', '-c', script];
+  box.ok(['run', '-d', '--name', 'open', ...flags]);
+  const first = box.start(['attach', 'open'], { input: 'one\n' });
+  await until('the first line is read', () => first.stdout() === 'got one\n');
+  const second = box.tsbox(['attach', 'open'], { input: 'two\nq\n' });
+  assert.deepEqual([second.status, second.stdout], [4, 'got two\ngot q\n']);
+  assert.deepEqual([(await first.done).status, first.stdout()], [4, 'got one\ngot two\ngot q\n']);
+  assert.equal(box.tsbox(['run', '--name', 'once', ...flags], { input: 'one\n' }).status, 5);
+  assert.equal(box.tsbox(['start', '-ai', 'once'], { input: 'one\n' }).status, 5);
+});
