@@ -225,7 +225,7 @@ test('life: attach', async (t) => {
       image,
       'sh',
       '-c',
-      'while read line; do echo "got $line"; done; exit 7',
+      'while read line && [ "$line" != end ]; do echo "got $line"; done; exit 7',
     ]);
     const [one, two] = [box.start(['attach', 'echo']), box.start(['attach', 'echo'])];
     // A client is there when it has answered: until then its input waits.
@@ -234,7 +234,7 @@ test('life: attach', async (t) => {
     two.child.stdin!.write('second\n');
     await printed(one, /got second/);
     await printed(two, /got second/);
-    one.child.stdin!.end();
+    one.child.stdin!.end('end\n');
     const [first, second] = await Promise.all([one.done, two.done]);
     assert.deepEqual([first.status, second.status], [7, 7]);
     assert.match(first.stdout, /^got first\ngot second\n$/);
@@ -315,7 +315,7 @@ test('life: ps and inspect', async (t) => {
     assert.deepEqual(names('-f', 'status=created', '-f', 'status=running'), ['runs', 'made']);
     assert.deepEqual(names('-a', '-f', 'label=tier=low'), ['failed', 'made']);
     assert.deepEqual(names('-a', '-f', 'label=tier', '-f', 'name=fail'), ['failed']);
-    assert.deepEqual(names('-f', 'exited=3'), ['failed']);
+    assert.deepEqual(names('-a', '-f', 'exited=3'), ['failed']);
     assert.deepEqual(names('-a', '-f', `ancestor=${image}`).length, 4);
     assert.equal((await box.said(['ps', '-f', 'nope=1'])).status !== 0, true);
   });
