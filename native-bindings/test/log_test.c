@@ -177,7 +177,7 @@ int main(void) {
   unlink(path);
   check_rotation();
   unlink(path);
-  const struct log_config nowhere = {.path = "/nosuch/log", .max_size = -1, .max_files = 1, .attrs = ""};
+  const struct log_config nowhere = {.path = "/proc/nosuch/log", .max_size = -1, .max_files = 1, .attrs = ""};
   CHECK(log_open(&nowhere) == ENOENT);
   return 0;
 }

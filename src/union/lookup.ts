@@ -57,11 +57,21 @@ function search(union: Union, parent: number, name: string): number {
   union.nodes.setPlace(node, top);
   setInode(union, node, top, seen.inodeLow(), seen.inodeHigh());
   if (several) noteLinks(union, node);
-  if (top === UPPER && union.sameFileSystem && isImpure(union, parent, fd)) {
+  if (top === UPPER && isImpure(union, parent, fd)) {
     const origin = originInode(union, fd, name);
-    if (origin !== undefined) union.nodes.setInode(node, origin[0], origin[1]);
+    const layer = origin && layerWith(union, origin.uuid);
+    if (origin !== undefined && layer !== undefined) setInode(union, node, layer, origin.low, origin.high);
   }
   return node;
+}
+
+/** One of the lower layers on the file system with this UUID; none where two have it, or where it is zeros, and there are several. */
+function layerWith({ uuids, marks, sameFileSystem }: Union, uuid: Buffer): number | undefined {
+  if (sameFileSystem) return UPPER;
+  if (uuid.every((byte) => byte === 0)) return undefined;
+  const layers = uuids.flatMap((one, layer) => (layer !== UPPER && one.equals(uuid) ? [layer] : []));
+  const [first] = layers;
+  return first !== undefined && layers.every((layer) => marks[layer] === marks[first]) ? first : undefined;
 }
 
 /** Where layers are on several file systems, the upper bits say on which: the first one's numbers are as they are. */

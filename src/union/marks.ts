@@ -133,14 +133,23 @@ export const setOrigin = (union: Union, fd: number, name: string, origin: Buffer
 
 const FILEID_INO32_GEN = 1;
 
-/** The inode number that an upper file was copied from, in two halves, where its handle says that in a form that is known: ext4's and
- *  its like, and tmpfs's. */
-export function originInode(union: Union, fd: number, name: string): readonly [low: number, high: number] | undefined {
+export interface Origin {
+  /** Of the file system. */
+  uuid: Buffer;
+  low: number;
+  high: number;
+}
+
+/** The inode number that an upper file was copied from, in two halves, where its handle says that in a form that is known (ext4's and
+ *  its like, and tmpfs's), and which file system it is from. */
+export function originInode(union: Union, fd: number, name: string): Origin | undefined {
   const origin = markOf(union, fd, name, 'origin');
   if (origin === undefined || origin.length < ORIGIN.HANDLE + 8 || origin[ORIGIN.MAGIC] !== OVL_FH_MAGIC)
     return undefined;
   if (origin[ORIGIN.TYPE] !== FILEID_INO32_GEN) return undefined;
+  const uuid = origin.subarray(ORIGIN.UUID, ORIGIN.HANDLE);
   const length = origin.length - ORIGIN.HANDLE;
-  if (length === 8) return [origin.readUInt32LE(ORIGIN.HANDLE), 0];
-  return length === 12 ? [origin.readUInt32LE(ORIGIN.HANDLE + 4), origin.readUInt32LE(ORIGIN.HANDLE + 8)] : undefined;
+  if (length === 8) return { uuid, low: origin.readUInt32LE(ORIGIN.HANDLE), high: 0 };
+  if (length !== 12) return undefined;
+  return { uuid, low: origin.readUInt32LE(ORIGIN.HANDLE + 4), high: origin.readUInt32LE(ORIGIN.HANDLE + 8) };
 }

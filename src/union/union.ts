@@ -37,7 +37,7 @@ export interface Union {
   marks: readonly number[];
   /** Of the file system of each layer. */
   uuids: readonly Buffer[];
-  /** All layers on one file system: then an inode number stays when a file is copied up. */
+  /** All layers are on one file system: then every origin is from there. */
   sameFileSystem: boolean;
   directories: Directories;
   /** Descriptors that may be spent on files that nobody has open. */

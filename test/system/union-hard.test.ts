@@ -111,6 +111,17 @@ test('union: the inode number of a copy is the original’s, by each of its name
   );
 });
 
+test('union: with layers on several file systems a copy’s inode number stays the original’s after another mount, too', (t) => {
+  if (!requires(t, ...fuse)) return;
+  passes(
+    t,
+    `for layer in l1 l2; do mount -t tmpfs none $layer; done; mkdir l1/d l2/d; echo 1 > l1/d/1; echo 2 > l2/d/2; ln -s x l2/d/3
+    numbers() { stat -c %i m/d/1 m/d/2 m/d/3 m/two m/three | xargs; }
+    mount_union; set -- $(stat -c %i m/d/*); chmod 600 m/d/1 m/d/2; chown -h 1:1 m/d/3; ln m/d/2 m/two; ln m/d/3 m/three
+    [ "$(numbers)" = "$1 $2 $3 $2 $3" ]; umount m; mount_union; [ "$(numbers)" = "$1 $2 $3 $2 $3" ]; umount m; umount l1 l2`,
+  );
+});
+
 test('union: in each directory that a copy comes into, or goes to, its inode number stays the original’s', (t) => {
   if (!requires(t, ...fuse)) return;
   passes(
