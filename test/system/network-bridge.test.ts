@@ -229,8 +229,10 @@ test('networks: a connect that fails has changed nothing', async (t) => {
     rules: run('nft', 'list', 'ruleset').match(/tcp \. \d+ : .*/g),
     inside: box.ok(['exec', 'web', 'ip', '-o', 'link']),
   });
+  // Cables of the test before go when the kernel clears their namespaces away.
+  await until('nothing but a table to be left', () => left().length === 1);
   const before = state();
-  assert.deepEqual([before.rules, before.left.length], [null, 1], 'its port leads nowhere');
+  assert.equal(before.rules, null, 'its port leads nowhere');
   // The hosts file is written when the cable is there and the port leads somewhere.
   renameSync(hosts, `${hosts}.aside`);
   mkdirSync(hosts);
