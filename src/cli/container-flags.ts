@@ -117,7 +117,10 @@ function networks(flags: Pick<Values, 'network' | 'ip' | 'ip6' | 'mac-address'>)
   const { ip, ip6, 'mac-address': mac } = flags;
   if (mac && !/^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$/i.test(mac))
     throw new UsageError(`${mac} is not a valid mac address`, FLAG_ERROR);
-  const [first = { network: 'default' }, ...others] = flags.network.map(parseNetworkValue);
+  const given = flags.network.map(parseNetworkValue);
+  const twice = given.find(({ network }, index) => given.findIndex((other) => other.network === network) < index);
+  if (twice) throw new UsageError(`network ${JSON.stringify(twice.network)} is specified multiple times`, FLAG_ERROR);
+  const [first = { network: 'default' }, ...others] = given;
   const asked = {
     ...first,
     ...(ip !== undefined && { ip }),

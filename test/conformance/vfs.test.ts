@@ -228,8 +228,8 @@ test('vfs: --userns: the copy has the owners of outside, capabilities too; volum
   const box = begin(t);
   if (box === undefined) return;
   const { name } = account(t, [65536]);
-  const flags = ['--userns', name, '--network', 'none'];
-  box.ok(['create', '--name', 'layers', ...flags, box.image('layers'), 'true']);
+  const flags = ['--userns', name];
+  box.ok(['create', '--name', 'layers', '--network', 'none', ...flags, box.image('layers'), 'true']);
   assert.equal(box.ok(['diff', 'layers']), '', 'nothing has changed by the copy');
   box.ok(['commit', 'layers', 'layers:image']);
   const ids = (image: string) => JSON.parse(box.ok(['image', 'inspect', image]))[0].RootFS.Layers;

@@ -62,7 +62,17 @@ test('rootless: detached, with logs, attach through pipes, stop, and rm', async 
   if (!needs(t)) return;
   const he = user(t);
   const image = he.image();
-  he.ok(['run', '-d', '-i', '--name', 'one', image, 'sh', '-c', 'echo began; cat; echo ended >&2; exit 6']);
+  he.ok([
+    'run',
+    '-d',
+    '-i',
+    '--name',
+    'one',
+    image,
+    'sh',
+    '-c',
+    'echo began; read line; echo "$line"; echo ended >&2; exit 6',
+  ]);
   const followed = he.start(['logs', '--follow', 'one']);
   let said = '';
   followed.stdout?.on('data', (data: Buffer) => {

@@ -239,6 +239,8 @@ test('run: the request holds what was given and leaves out what was not', () => 
   for (const label of ['', '=x'])
     assert.throws(() => containerRequest({ ...flags, label: [label] }, ['x'], true), /empty name/);
   assert.throws(() => containerRequest({ ...flags, 'mac-address': 'x' }, ['x'], true), /not a valid mac address/);
+  const twice = { ...flags, network: ['a', 'none', 'name=a,alias=b'] };
+  assert.throws(() => containerRequest(twice, ['x'], true), /network "a" is specified multiple times/);
   assert.equal(containerRequest({ ...flags, name: '' }, ['x'], true).name, undefined);
 });
 
