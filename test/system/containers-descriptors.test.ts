@@ -56,10 +56,12 @@ const listed = async (box: Sandbox) => (await box.quick(['ps', '--all', '--forma
 const copy = (box: Sandbox) => join(box.directory, 'copy');
 const noCopy = (box: Sandbox) => rmSync(copy(box), { force: true });
 const noFile = (box: Sandbox) => assert.ok(!existsSync(copy(box)));
+/** Whatever came before. */
+const running = (box: Sandbox) => box.quick(['start', 'one']);
 const two = (box: Sandbox, image: string) => box.quick(['create', '--name', 'two', image, 'true']);
 
 const VERBS: Readonly<Record<string, (box: Sandbox) => Verb>> = {
-  exec: () => ({ words: ['exec', '-e', 'A=b', 'one', 'true'] }),
+  exec: () => ({ words: ['exec', '-e', 'A=b', 'one', 'true'], prepare: running }),
   ps: () => ({ words: ['ps', '--all'] }),
   logs: () => ({ words: ['logs', 'one'] }),
   'cp from one that runs': (box) => ({
@@ -72,12 +74,12 @@ const VERBS: Readonly<Record<string, (box: Sandbox) => Verb>> = {
     prepare: noCopy,
     failed: noFile,
   }),
-  'cp to one that runs': () => ({ words: ['cp', '/etc/passwd', 'one:/tmp/'] }),
+  'cp to one that runs': () => ({ words: ['cp', '/etc/passwd', 'one:/tmp/'], prepare: running }),
   start: () => ({ words: ['start', '--attach', 'ready'] }),
   restart: () => ({ words: ['restart', '--time', '0', 'one'] }),
   stop: () => ({
     words: ['stop', '--time', '0', 'one'],
-    prepare: (box) => box.ok(['start', 'one']),
+    prepare: running,
   }),
   commit: () => ({
     words: ['commit', 'ready', 'new'],
