@@ -196,7 +196,7 @@ test('union: 100,000 files that the kernel knows take 60 MB of memory at most', 
   const out = passes(
     t,
     `for d in $(seq 100); do mkdir l2/$d; (cd l2/$d; seq -f 'a file %g' 1000 | xargs -d '\\n' touch); done
-    mount_union; pid=$(pgrep --newest --full "[u]nion.js m -o lowerdir=l1:l2")
+    mount_union; pid=$(union_pid)
     [ "$(find m -type f -size 0 | wc -l)" = 100000 ]
     grep VmRSS: /proc/$pid/status; umount m`,
   );
@@ -210,7 +210,7 @@ test('union: large parts of a file are read without a copy, wherever they begin,
   passes(
     t,
     `head -c 5000123 /dev/urandom > l1/lower; head -c 5000123 /dev/urandom > u/upper
-    ${UNION} m -o lowerdir=l1:l2,upperdir=u,workdir=w,writeback; pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2")
+    ${UNION} m -o lowerdir=l1:l2,upperdir=u,workdir=w,writeback; pid=$(union_pid)
     pipes() { ls -l /proc/$pid/fd | grep -c pipe: ; }; before=$(pipes); cat > read.py <<'END'
 import mmap, os, random, sys
 room = mmap.mmap(-1, 2 << 20)
@@ -271,7 +271,7 @@ test('union: ten who read a large directory, each a part at a time, get every na
   passes(
     t,
     `mkdir l1/d u/d; touch $(seq -f l1/d/lower%g 3000) $(seq -f u/d/upper%g 3000); mount_union
-    pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2"); cat > read.py <<'END'
+    pid=$(union_pid); cat > read.py <<'END'
 import os, signal, sys
 readers = [os.scandir("m/d") for _ in range(10)]
 seen = [[] for _ in readers]

@@ -42,7 +42,7 @@ test('union writeback: who writes does not wait for the union; what was written 
   if (!requires(t, ...fuse, 'command:python3')) return;
   passes(
     t,
-    `${MOUNT}; pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2"); cat > write.py <<'END'
+    `${MOUNT}; pid=$(union_pid); cat > write.py <<'END'
 import os, signal, sys
 fd = os.open("m/file", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 os.write(fd, b"first\\n")

@@ -218,7 +218,7 @@ test('union: as root the kernel reads and writes a file of the upper layer by it
   if (!requires(t, ...fuse, 'fuse-passthrough')) return;
   passes(
     t,
-    `head -c 300000 /dev/urandom > u/file; echo low > l2/low; mount_union; pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2")
+    `head -c 300000 /dev/urandom > u/file; echo low > l2/low; mount_union; pid=$(union_pid)
     (sleep 8; kill -CONT $pid) > /dev/null 2>&1 & waker=$!
     exec 3< m/file 4< m/low; cat m/low > /dev/null # the first close asks whether to ask for it
     kill -STOP $pid; sum=$(timeout 3 cat <&3 | cksum); kill -CONT $pid; kill $waker; [ "$sum" = "$(cksum < u/file)" ]
@@ -230,7 +230,7 @@ test('union: told to end, it takes its mount away, when nobody has anything open
   if (!requires(t, ...fuse)) return;
   passes(
     t,
-    `echo x > l1/file; mount_union; pid=$(pgrep -n -f "[u]nion.js m -o lowerdir=l1:l2")
+    `echo x > l1/file; mount_union; pid=$(union_pid)
     exec 3< m/file; kill -TERM $pid; sleep 0.3; [ -z "$(ls m)" ]; [ "$(cat <&3)" = x ]; exec 3<&-
     for i in $(seq 100); do kill -0 $pid 2> /dev/null || exit 0; sleep 0.1; done; exit 9`,
   );
