@@ -1,11 +1,12 @@
 /** What must be true of a store whatever has happened to the processes that use it. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { reassembleLayer } from '../../src/layer/tar-split-read.ts';
 import { containerIds, listContainers, readHostConfig, requireContainer } from '../../src/store/containers.ts';
 import { verifiedImage } from '../../src/store/image-changes.ts';
 import { imageIds, readImage } from '../../src/store/images.ts';
+import { readText } from '../../src/store/io.ts';
 import { layerChain, layerIds, readLayer } from '../../src/store/layers.ts';
 import { namesByImage, readReferences } from '../../src/store/references.ts';
 import { rwLayer } from '../../src/store/rw-layers.ts';
@@ -46,7 +47,10 @@ export function assertTidy(store: Store): void {
     try {
       layer = rwLayer(store, id);
     } catch {
-      continue; // `rm` was killed after the layers: what is left is removed by the next `rm`
+      // `rm` was killed after the layers, or between the two: what is left is removed by the next `rm`.
+      const half = readText(`${store.images}/layerdb/mounts/${id}/init-id`);
+      if (half !== undefined && existsSync(`${store.overlay}/${half}`)) directories.add(half);
+      continue;
     }
     directories.add(layer.mountId).add(layer.initId);
     for (const directory of layer.stack) readdirSync(directory);
