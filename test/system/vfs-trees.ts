@@ -142,7 +142,7 @@ function wantedChanges({ lines: before, capable: was }: View, { lines: after, ca
     const [mode, owner, time, ...rest] = line.split(' ');
     return isDirectory(line)
       ? `${mode} ${owner}`
-      : [mode, owner, time, line.startsWith('1') ? rest[0] : '', /device \d+/.exec(line)].join(' ');
+      : [mode, owner, time, /^1[02]\d{4} /.test(line) ? rest[0] : '', /device \d+/.exec(line)].join(' ');
   };
   const parent = (name: string) => name.slice(0, name.lastIndexOf('/'));
   const isGone = (name: string) =>
