@@ -91,7 +91,7 @@ vm: build fixtures setup-test ## tests on a second kernel with cgroup version 2,
 	@REPORTER=$(REPORTER) $(NODE) test/vm/test.ts test/vm/inside/*.test.ts
 
 rootless: build fixtures ## tests as an ordinary user, whom they make and remove; needs root
-	@$(TESTS) --test-reporter=$(REPORTER) --test-concurrency=2 'test/rootless/**/*.test.ts'
+	@$(TESTS) --test-reporter=$(REPORTER) --test-concurrency=1 'test/rootless/**/*.test.ts'
 
 fixtures: $(addprefix $(built)/,busybox.tar debian.tar layers.tar many-layers.tar) ## the images that tests and make run use
 
