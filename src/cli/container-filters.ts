@@ -8,22 +8,21 @@ import { UsageError } from './args.ts';
 import { matches, parseFilters } from './listing.ts';
 
 export const FILTERS = [
-  ...[
-    'status',
-    'name',
-    'id',
-    'label',
-    'ancestor',
-    'before',
-    'since',
-    'exited',
-    'volume',
-    'health',
-    'network',
-    'publish',
-    'expose',
-  ],
-  ...['is-task', 'isolation'],
+  'status',
+  'name',
+  'id',
+  'label',
+  'ancestor',
+  'before',
+  'since',
+  'exited',
+  'volume',
+  'health',
+  'network',
+  'publish',
+  'expose',
+  'is-task',
+  'isolation',
 ];
 const HEALTH = ['none', 'starting', 'healthy', 'unhealthy'];
 const STATUSES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
@@ -49,6 +48,7 @@ export function containerFilters(asked: readonly string[]): Filters {
 /** `80/tcp` of the host and of containers; undefined when no filter asks for ports.
  *  @throws ERR_TSBOX_USAGE on what is no port */
 function portsAsked(filters: Filters): Record<'publish' | 'expose', Set<string>> | undefined {
+  if (!filters.has('publish') && !filters.has('expose')) return undefined;
   const all = (key: 'publish' | 'expose') =>
     new Set(
       (filters.get(key) ?? []).flatMap((value) => {
@@ -60,8 +60,7 @@ function portsAsked(filters: Filters): Record<'publish' | 'expose', Set<string>>
         }
       }),
     );
-  const asked = { publish: all('publish'), expose: all('expose') };
-  return filters.has('publish') || filters.has('expose') ? asked : undefined;
+  return { publish: all('publish'), expose: all('expose') };
 }
 
 function checkHealth(asked: readonly string[]): void {
