@@ -41,7 +41,13 @@ export function assertWhole(store: Store): void {
 export function assertTidy(store: Store): void {
   assertWhole(store);
   const directories = new Set(['l']);
-  for (const id of layerIds(store)) directories.add(layerChain(store, id)[0]!.cacheId);
+  const links = new Set<string>();
+  const isLink = (link: string | undefined) => link !== undefined && readdirSync(`${store.overlay}/l`).includes(link);
+  for (const id of layerIds(store)) {
+    const [layer] = layerChain(store, id);
+    directories.add(layer!.cacheId);
+    links.add(layer!.link);
+  }
   for (const id of containerIds(store)) {
     let layer: ReturnType<typeof rwLayer>;
     try {
@@ -49,16 +55,22 @@ export function assertTidy(store: Store): void {
     } catch {
       // `rm` was killed after the layers, or between the two: what is left is removed by the next `rm`.
       const half = readText(`${store.images}/layerdb/mounts/${id}/init-id`);
-      if (half !== undefined && existsSync(`${store.overlay}/${half}`)) directories.add(half);
+      if (half === undefined || !existsSync(`${store.overlay}/${half}`)) continue;
+      directories.add(half);
+      const link = readText(`${store.overlay}/${half}/link`);
+      if (isLink(link)) links.add(link!);
       continue;
     }
     directories.add(layer.mountId).add(layer.initId);
+    // The first thing that `rm` takes away is the short name of the upper layer: it may have been killed then.
+    if (isLink(layer.link)) links.add(layer.link);
+    links.add(layer.initLink);
     for (const directory of layer.stack) readdirSync(directory);
     const { Name } = requireContainer(store, id);
     assert.equal(requireContainer(store, Name).ID, id);
   }
   assert.deepEqual(readdirSync(store.overlay).sort(), [...directories].sort());
-  assert.equal(readdirSync(`${store.overlay}/l`).length, directories.size - 1);
+  assert.deepEqual(readdirSync(`${store.overlay}/l`).sort(), [...links].sort());
   assert.equal(readdirSync(store.names).length, containerIds(store).length);
   assert.deepEqual(readdirSync(`${store.images}/layerdb/tmp`), []);
 }

@@ -1,7 +1,7 @@
 /** One of several processes at work on one store; run by store-races.test.ts: `store-worker.ts TASK DATA_ROOT SEED`. */
 import { removeImage } from '../../src/engine/images.ts';
 import { TsboxError } from '../../src/errors.ts';
-import { renameContainer } from '../../src/store/change-container.ts';
+import { renameContainer, retireContainer, withContainer } from '../../src/store/change-container.ts';
 import { listContainers } from '../../src/store/containers.ts';
 import { collectGarbage } from '../../src/store/gc.ts';
 import { tag } from '../../src/store/image-changes.ts';
@@ -10,7 +10,6 @@ import { removeTree } from '../../src/store/io.ts';
 import { withStore } from '../../src/store/lock.ts';
 import { openStore } from '../../src/store/open.ts';
 import { removeUnusedLayers } from '../../src/store/unused-layers.ts';
-import { removeContainerFiles } from '../remove-container.ts';
 import { makeContainer, makeImage } from '../unit/store-fixture.ts';
 import { generator } from './store-random.ts';
 
@@ -36,6 +35,11 @@ const layersOf = (number: number) =>
     [`dir/file${index}`]: `${index > 0 ? number : 'shared'}`,
   }));
 
+/** Under the container's lock, as `rm` does it: of two at once the second would give back a name that is somebody else's by then. */
+function remove(id: string): void {
+  withContainer(store, id, () => retireContainer(store, id)).forEach(removeTree);
+}
+
 const pick = <T>(list: readonly T[]): T | undefined => list[Math.floor(random() * list.length)];
 
 async function step(): Promise<void> {
@@ -55,7 +59,7 @@ async function step(): Promise<void> {
       break;
     }
     case 4:
-      if (container !== undefined) removeContainerFiles(store, container.ID);
+      if (container !== undefined) remove(container.ID);
       break;
     case 5:
       if (container !== undefined) renameContainer(store, container.ID, name);
