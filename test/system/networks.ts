@@ -44,7 +44,11 @@ export interface Host {
 /** Another host, `second` at the other end of a cable whose own end is `first`; both with their prefix. */
 export async function neighbour(context: TestContext, name: string, first: string, second: string): Promise<Host> {
   const child = spawn('unshare', ['--net', 'sleep', '600'], { stdio: 'ignore' });
-  context.after(() => child.kill('SIGKILL'));
+  context.after(() => {
+    // At once: with its namespace it would go when the kernel finds the time, and the next test's cable has the same name.
+    spawnSync('ip', ['link', 'delete', `to-${name}`]);
+    child.kill('SIGKILL');
+  });
   const pid = child.pid!;
   const own = readlinkSync('/proc/self/ns/net');
   await until('another network namespace', () => readlinkSync(`/proc/${pid}/ns/net`) !== own);
