@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import type { CgroupHierarchy } from '../spec/host.ts';
+import { readRun } from '../store/state.ts';
 import { type Store, shortId } from '../store/store.ts';
 import { monotonicMs } from '../sys/clock.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
@@ -54,29 +55,46 @@ function findFreezers(store: Store, id: string): Freezer[] {
     .filter((freezer) => existsSync(freezer.control));
 }
 
-async function untilFrozen(freezer: Freezer): Promise<void> {
-  for (const end = monotonicMs() + PATIENCE_MS; !freezer.isFrozen(); await sleep(POLL_MS)) {
-    if (monotonicMs() > end)
-      throw new TsboxError('ERR_TSBOX_CONFLICT', `some processes do not stop within ${PATIENCE_MS / 1000} s`);
+/** @returns false when the cgroup is gone */
+async function untilFrozen(freezer: Freezer): Promise<boolean> {
+  try {
+    for (const end = monotonicMs() + PATIENCE_MS; !freezer.isFrozen(); await sleep(POLL_MS)) {
+      if (monotonicMs() > end)
+        throw new TsboxError('ERR_TSBOX_CONFLICT', `some processes do not stop within ${PATIENCE_MS / 1000} s`);
+    }
+    return true;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
   }
 }
 
-function freezerOf(store: Store, id: string, hint: string): Freezer {
+/** The cgroup goes with the container's last process, a moment before its end is recorded. */
+function hasEnded(store: Store, id: string): boolean {
+  const pid = readRun(store, id)?.Pid;
+  return pid === undefined || !existsSync(`/proc/${pid}`);
+}
+
+/** @returns undefined for a container that has ended meanwhile */
+function freezerOf(store: Store, id: string, hint: string): Freezer | undefined {
   const [freezer] = findFreezers(store, id);
-  if (freezer !== undefined) return freezer;
+  if (freezer !== undefined || hasEnded(store, id)) return freezer;
   throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, { hint });
 }
 
-async function freezeBy(freezer: Freezer, id: string): Promise<void> {
-  if (write(freezer, freezer.freeze, `pause ${shortId(id)}`)) await untilFrozen(freezer);
+/** @returns false when the cgroup is gone */
+async function freezeBy(freezer: Freezer, id: string): Promise<boolean> {
+  return write(freezer, freezer.freeze, `pause ${shortId(id)}`) && (await untilFrozen(freezer));
 }
 
 /** Lets the container stand still until {@link thaw}; after an error it goes on.
+ *  @returns false when the container has ended meanwhile
  *  @throws as {@link whileFrozen} */
-export async function freeze(store: Store, id: string): Promise<void> {
+export async function freeze(store: Store, id: string): Promise<boolean> {
   const freezer = freezerOf(store, id, 'Without root a cgroup has to be delegated to the user: see docs/isolation.md.');
+  if (freezer === undefined) return false;
   try {
-    await freezeBy(freezer, id);
+    return await freezeBy(freezer, id);
   } catch (error) {
     write(freezer, freezer.thaw, `go on with ${shortId(id)}`);
     throw error;
@@ -88,6 +106,7 @@ export async function freeze(store: Store, id: string): Promise<void> {
  *  @throws ERR_TSBOX_UNSUPPORTED when this host cannot freeze; ERR_TSBOX_CONFLICT when the container does not come to a halt */
 export async function whileFrozen<T>(store: Store, id: string, work: () => Promise<T>): Promise<T> {
   const freezer = freezerOf(store, id, 'Without --pause the container goes on running meanwhile: --pause=false.');
+  if (freezer === undefined) return work();
   try {
     await freezeBy(freezer, id);
     return await work();
@@ -107,7 +126,12 @@ function write(freezer: Freezer, value: string, what: string): boolean {
     writeFileSync(freezer.control, value);
     return true;
   } catch (error) {
-    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENODEV')) return false;
+    if (isGone(error)) return false;
     throw wrapError(what, error);
   }
+}
+
+/** Of a cgroup's file: the cgroup was removed, before it was opened or since. */
+function isGone(error: unknown): boolean {
+  return isErrno(error, 'ENOENT') || isErrno(error, 'ENODEV');
 }

@@ -45,7 +45,7 @@ export function pauseContainer(engine: Engine, name: string): Promise<void> {
     // Said first: what is said to be paused can be let go, whoever is killed in between.
     writeFileSync(file, '', { mode: 0o600 });
     try {
-      await freeze(engine.store, id);
+      if (!(await freeze(engine.store, id))) throw refused(`Container ${id} is not running`);
       noteContainer(engine.store, record, 'pause');
     } catch (error) {
       rmSync(file, { force: true });
