@@ -25,10 +25,10 @@ test('leftovers: a mount is found and removed', async (t) => {
   mkdirSync(join(directory, 'd/overlay2/a/merged'), { recursive: true });
   const point = join(directory, 'd/overlay2/a/merged');
   assert.equal(spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', point]).status, 0);
-  const left = await leftovers(directory);
+  const left = await leftovers(directory, 1_000);
   removeLeftovers(directory, left);
   assert.deepEqual(left, [`mount ${point}`]);
-  assert.deepEqual(await leftovers(directory), []);
+  assert.deepEqual(await leftovers(directory, 1_000), []);
 });
 
 test('leftovers: a process with an open file is found and ended', async (t) => {
@@ -37,10 +37,10 @@ test('leftovers: a process with an open file is found and ended', async (t) => {
   const child = spawn('sh', ['-c', `exec 9>${directory}/d/log; exec sleep 60`]);
   t.after(() => child.kill('SIGKILL'));
   await new Promise((wake) => setTimeout(wake, 200));
-  const left = await leftovers(directory);
+  const left = await leftovers(directory, 1_000);
   assert.deepEqual(left, [`process ${child.pid}: sleep 60 `]);
   removeLeftovers(directory, left);
-  assert.deepEqual(await leftovers(directory), []);
+  assert.deepEqual(await leftovers(directory, 1_000), []);
 });
 
 test('leftovers: directories of containers are found', async (t) => {
@@ -50,7 +50,7 @@ test('leftovers: directories of containers are found', async (t) => {
     mkdirSync(join(directory, path), { recursive: true });
   }
   writeFileSync(join(directory, 'd/image'), '');
-  assert.equal((await leftovers(directory)).length, 4);
+  assert.equal((await leftovers(directory, 1_000)).length, 4);
 });
 
 test('terminal: types, sees, resizes', async (t) => {

@@ -207,7 +207,7 @@ export function runRootOf({ runRoot }: Pick<Sandbox, 'runRoot'>): string[] {
 }
 
 /** Tries `look` until it gives something. @throws Error after `timeout` milliseconds */
-export async function until<T>(what: string, look: () => T | undefined | false, timeout = 10_000): Promise<T> {
+export async function until<T>(what: string, look: () => T | undefined | false, timeout = 30_000): Promise<T> {
   const end = performance.now() + PATIENCE * timeout;
   for (;;) {
     const found = look();

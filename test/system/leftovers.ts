@@ -1,10 +1,10 @@
 /** What a run may have left behind outside its own records: mounts, processes, cgroups, directories of containers. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 /** A process that is dying and a cgroup that is being removed need a moment. */
-const PATIENCE_MS = 3_000 * Number(process.env['TSBOX_PATIENCE'] ?? 1);
+const PATIENCE_MS = 10_000 * Number(process.env['TSBOX_PATIENCE'] ?? 1);
 
 const names = (directory: string) => {
   try {
@@ -67,13 +67,29 @@ function processes(directory: string): number[] {
     .map(Number);
 }
 
-/** Cgroups of containers in which there is nobody, in any hierarchy; of whatever sandbox, since their names do not tell. */
-function emptyCgroups(): string[] {
+/** Cgroups of containers, in any hierarchy; of whatever sandbox. */
+function containerCgroups(): string[] {
   const base = '/sys/fs/cgroup';
   const hierarchies = existsSync(join(base, 'cgroup.procs')) ? [base] : names(base).map((name) => join(base, name));
   return hierarchies
     .flatMap((hierarchy) => names(hierarchy).map((name) => join(hierarchy, name)))
-    .filter((path) => /\/tsbox-[0-9a-f]{64}$/.test(path) && content(join(path, 'cgroup.procs')) === '');
+    .filter((path) => /\/tsbox-[0-9a-f]{64}$/.test(path));
+}
+
+/** Those in which there is nobody, unless another test's sandbox beside this one has the container: some kill what would remove them. */
+function emptyCgroups(directory: string): string[] {
+  const others = names(dirname(directory)).filter((name) => name.startsWith('tsb-') && name !== basename(directory));
+  const known = new Set(
+    others.flatMap((name) =>
+      ['d/containers', 'r'].flatMap((path) => names(join(dirname(directory), name, path)).map((id) => `tsbox-${id}`)),
+    ),
+  );
+  return containerCgroups().filter((path) => content(join(path, 'cgroup.procs')) === '' && !known.has(basename(path)));
+}
+
+/** Takes the cgroups of these containers away, as a power cut does. Nobody is in them. */
+export function removeCgroups(ids: readonly string[]): void {
+  for (const path of containerCgroups()) if (ids.some((id) => path.endsWith(`/tsbox-${id}`))) rmdirSync(path);
 }
 
 /** Directories below the roots that belong to a container. */
@@ -98,13 +114,13 @@ function look(directory: string): { now: string[]; cgroups: string[] } {
     ...processes(directory).map((pid) => `process ${pid}: ${content(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`),
     ...containerDirectories(directory).map((path) => `directory ${path}`),
   ];
-  return { now, cgroups: emptyCgroups() };
+  return { now, cgroups: emptyCgroups(directory) };
 }
 
-/** What is still there of the sandbox in `directory`, one line each, once everything has had the time to go.
+/** What is still there of the sandbox in `directory`, one line each, once everything has had the time to go: `patience` in milliseconds.
  *  An empty cgroup counts when it stays for all that time: other tests make and remove theirs meanwhile. */
-export async function leftovers(directory: string): Promise<string[]> {
-  const end = performance.now() + PATIENCE_MS;
+export async function leftovers(directory: string, patience = PATIENCE_MS): Promise<string[]> {
+  const end = performance.now() + patience;
   let cgroups: string[] | undefined;
   for (;;) {
     const seen = look(directory);
