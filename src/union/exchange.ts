@@ -1,6 +1,7 @@
 /** The request in hand and the answer to it: both in memory that the kernel reads and writes directly. */
 import { allocate, quickly } from '../sys/quick.ts';
 import { isMappable } from './mappable.ts';
+import { hashOfBytes } from './name-hash.ts';
 import { ATTR_ATTR, ATTR_OUT, ENTRY_ATTR, ENTRY_OUT, IN_HEADER, OUT_HEADER } from './protocol.ts';
 import { putAttributes, seen } from './status.ts';
 import { isDirectory, layersOf, type Union } from './union.ts';
@@ -87,9 +88,18 @@ export function nameAt(at: number): string {
   return input.bytes.toString('latin1', start, input.bytes.indexOf(0, start));
 }
 
+/** Hash of the name that is the whole body, and its length in bytes. */
+export const nameHash = (): number => hashOfBytes(input.bytes, IN_HEADER, requestLength() - 1);
+export const nameLength = (): number => requestLength() - 1 - IN_HEADER;
+
 /** How long the kernel may believe what it is told, seconds: nobody else changes the layers. */
 const VALID = 1 << 30;
 const validity = (node: number): number => (isMappable(node) ? 0 : VALID);
+
+/** A loop, since for so few words a call out of compiled code takes longer. */
+function clear(from: number, to: number): void {
+  for (let at = from >>> 2; at < to >>> 2; at++) outputWords[at] = 0;
+}
 
 function putNode(union: Union, node: number, at: number): void {
   const { nodes } = union;
@@ -106,7 +116,7 @@ function linksOf(union: Union, node: number): number {
 /** `struct fuse_attr_out` of the node that was looked at just now. @returns its size */
 export function putAttr(union: Union, node: number): number {
   const at = OUT_HEADER;
-  outputWords.fill(0, at / 4, (at + ATTR_OUT) / 4);
+  clear(at, at + ATTR_OUT);
   outputWords[at / 4] = validity(node);
   putNode(union, node, at + ATTR_ATTR);
   return ATTR_OUT;
@@ -115,7 +125,7 @@ export function putAttr(union: Union, node: number): number {
 /** `struct fuse_entry_out` of the node that was looked at just now; the kernel holds it once more. @returns its size */
 export function putEntry(union: Union, node: number, at = OUT_HEADER): number {
   union.nodes.remember(node);
-  outputWords.fill(0, at / 4, (at + ENTRY_OUT) / 4);
+  clear(at, at + ENTRY_OUT);
   outputWords[at / 4] = node;
   outputWords[at / 4 + 4] = VALID;
   outputWords[at / 4 + 6] = validity(node);
@@ -125,7 +135,7 @@ export function putEntry(union: Union, node: number, at = OUT_HEADER): number {
 
 /** Answers that there is no such name, which the kernel remembers. */
 export function putNothing(): number {
-  outputWords.fill(0, OUT_HEADER / 4, (OUT_HEADER + ENTRY_OUT) / 4);
+  clear(OUT_HEADER, OUT_HEADER + ENTRY_OUT);
   outputWords[OUT_HEADER / 4 + 4] = VALID;
   return ENTRY_OUT;
 }

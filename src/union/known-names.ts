@@ -1,8 +1,10 @@
 /**
  * Which names a layer's directories have. Most of what is looked for is not there: compilers and shells try one directory after the other,
  * and each layer would be asked each time. So after some misses the names of a directory are read once. A lower directory does not change;
- * whoever makes a name in an upper one says so here. A name that is gone may stay known: it is only asked for once more.
+ * whoever makes a name in an upper one says so here. Names are kept as hashes. One that is gone may stay known, and one may have the hash of
+ * another: it is only asked for once more.
  */
+import { hashOf } from './name-hash.ts';
 import { namesOf, openToRead } from './names.ts';
 
 /** So many misses in a directory say that there will be more. */
@@ -13,8 +15,8 @@ const MOST_NAMES = 4096;
 const MOST_KEPT = 100_000;
 const LAYERS = 1024;
 
-/** Names, or how often a name was not there. */
-const known = new Map<number, Set<string> | number>();
+/** Hashes of names, or how often a name was not there. */
+const known = new Map<number, Set<number> | number>();
 let kept = 0;
 
 /** Longer ones are refused by file systems, not missed. */
@@ -22,16 +24,22 @@ const NAME_MAX = 255;
 
 /** Is the name sure not to be in a directory of a layer? */
 export function isAbsent(node: number, layer: number, name: string): boolean {
+  return isHashAbsent(node, layer, hashOf(name), name.length);
+}
+
+/** The same of a name with this hash and this length. */
+export function isHashAbsent(node: number, layer: number, hash: number, length: number): boolean {
   const names = known.get(node * LAYERS + layer);
-  return typeof names === 'object' && !names.has(name) && name.length <= NAME_MAX;
+  return typeof names === 'object' && !names.has(hash) && length <= NAME_MAX;
 }
 
 /** A name is about to be made in a directory. */
 export function noteName(node: number, layer: number, name: string): void {
   const names = known.get(node * LAYERS + layer);
-  if (typeof names !== 'object' || names.has(name)) return;
+  const hash = hashOf(name);
+  if (typeof names !== 'object' || names.has(hash)) return;
   if (names.size < MOST_NAMES) {
-    names.add(name);
+    names.add(hash);
     kept++;
     return;
   }
@@ -62,8 +70,9 @@ function keep(key: number, names: readonly string[]): void {
     known.clear();
     kept = 0;
   }
-  known.set(key, new Set(names));
-  kept += names.length + 1;
+  const hashes = new Set(names.map(hashOf));
+  known.set(key, hashes);
+  kept += hashes.size + 1;
 }
 
 /** The kernel has forgotten the directory. */

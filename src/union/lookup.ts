@@ -2,7 +2,7 @@
 import { S } from '../spec/linux.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
-import { isAbsent, noteEmpty, noteMiss } from './known-names.ts';
+import { isAbsent, isHashAbsent, noteEmpty, noteMiss } from './known-names.ts';
 import { isImpure, isMetacopy, isOpaque, originInode, redirectOf } from './marks.ts';
 import { cstring, EMPTY } from './memory.ts';
 import { ROOT } from './protocol.ts';
@@ -19,6 +19,16 @@ export function lookup(union: Union, parent: number, name: string): number {
     union.nodes.unname(node); // somebody else was at the layers
   }
   return search(union, parent, name);
+}
+
+/** Is there sure to be no such name, by what is known? @param hash of the name, whose length is `length` */
+export function isNowhere(union: Union, parent: number, hash: number, length: number): boolean {
+  if (!union.nodes.isUnknown(parent, hash)) return false;
+  const layers = layersOf(union, parent);
+  for (let index = 0; index < layers.length; index++) {
+    if (!isHashAbsent(parent, layers[index]!, hash, length)) return false;
+  }
+  return true;
 }
 
 /** The node of what has just been made in the upper layer, where nothing is below it: looked at, as {@link lookup} leaves it. */

@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, realpathSync, writeSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
+import { compileEarly } from '../sys/compile-early.ts';
 import { bind, check, cstring, OWN, refuse } from '../sys/ffi.ts';
 import { giveBackProgram } from '../sys/give-back.ts';
 import { keepYoungSpaceSmall } from '../sys/heap.ts';
@@ -27,6 +28,7 @@ const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *', 
 
 function run(given: UnionArguments): void {
   keepYoungSpaceSmall();
+  compileEarly();
   const union = openUnion(given);
   const nothing = openSync('/dev/null', 'r+');
   if (given.lock !== undefined) holdLock(given.lock);

@@ -2,6 +2,7 @@
  * What the kernel knows of the union: one node for each file that it has looked up and not yet forgotten. A hundred thousand of them are
  * nothing special, so they are columns of numbers and not objects. A node's number is its row; row 1 is the root.
  */
+import { hashOf } from './name-hash.ts';
 import { ROOT } from './protocol.ts';
 
 /** Of a node whose last known name is gone, or leads to something else by now: it has a descriptor instead, or is just waiting to be forgotten. */
@@ -10,6 +11,8 @@ const NAMELESS = 0;
 export interface Nodes {
   /** @returns the node of that name in a directory, 0 for none that is known */
   find(parent: number, name: string): number;
+  /** Is there sure to be none whose name has this hash? */
+  isUnknown(parent: number, nameHash: number): boolean;
   /** A new node, with nothing looked up yet. @param type S_IFMT bits */
   add(parent: number, name: string, type: number): number;
   /** From now on it is known by another name. */
@@ -60,9 +63,8 @@ export function createNodes(): Nodes {
   let free = 0;
   let count = 1;
 
-  function hashOf(parent: number, name: string): number {
-    let hash = Math.imul(parent, 0x9e3779b1);
-    for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  function mix(parent: number, nameHash: number): number {
+    const hash = Math.imul(nameHash ^ Math.imul(parent, 0x9e3779b1), 0x85ebca6b);
     return (hash ^ (hash >>> 15)) >>> 0;
   }
 
@@ -100,7 +102,7 @@ export function createNodes(): Nodes {
   function setName(node: number, parent: number, name: string): void {
     parents[node] = parent;
     names[node] = name;
-    hashes[node] = hashOf(parent, name);
+    hashes[node] = mix(parent, hashOf(name));
     link(node);
   }
 
@@ -117,12 +119,18 @@ export function createNodes(): Nodes {
 
   return {
     find(parent, name) {
-      const hash = hashOf(parent, name);
+      const hash = mix(parent, hashOf(name));
       let node = buckets[hash & (buckets.length - 1)]!;
       while (node !== 0 && !(hashes[node] === hash && parents[node] === parent && names[node] === name)) {
         node = nexts[node]!;
       }
       return node;
+    },
+    isUnknown(parent, nameHash) {
+      const hash = mix(parent, nameHash);
+      let node = buckets[hash & (buckets.length - 1)]!;
+      while (node !== 0 && hashes[node] !== hash) node = nexts[node]!;
+      return node === 0;
     },
     add(parent, name, type) {
       let node = free;

@@ -11,6 +11,8 @@ import {
   input,
   NO_ANSWER,
   nameAt,
+  nameHash,
+  nameLength,
   putEntry,
   putNothing,
   putU32,
@@ -23,7 +25,7 @@ import { tellFailure } from './failures.ts';
 import { copyFileRange, fallocate, fsync, fsyncDirectory, ioctl, lseek, open, read, release, write } from './files.ts';
 import { closeIdle } from './handles.ts';
 import { forgetListing } from './listing.ts';
-import { lookup } from './lookup.ts';
+import { isNowhere, lookup } from './lookup.ts';
 import { forgetMappable } from './mappable.ts';
 import { forgetImpure } from './marks.ts';
 import { usePassthrough } from './passthrough.ts';
@@ -37,6 +39,7 @@ import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
 type Handler = (union: Union) => number;
 
 function lookupName(union: Union): number {
+  if (isNowhere(union, requestNode(), nameHash(), nameLength())) return putNothing();
   const node = lookup(union, requestNode(), nameAt(0));
   if (node === E.NOENT) return putNothing();
   return node < 0 ? node : putEntry(union, node);

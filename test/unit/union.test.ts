@@ -1,6 +1,8 @@
 /** What of the union needs no kernel: its arguments, its table of nodes. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { S } from '../../src/spec/linux.ts';
+import { hashOf, hashOfBytes } from '../../src/union/name-hash.ts';
 import { createNodes } from '../../src/union/nodes.ts';
 import { parseArguments, splitEscaped } from '../../src/union/options.ts';
 import { decodeDevice, encodeDevice, ROOT } from '../../src/union/protocol.ts';
@@ -78,4 +80,17 @@ test('union: a node that lost its name is there until the kernel forgets it', ()
   assert.equal(nodes.isNamed(node), false);
   assert.equal(nodes.forget(node, 1), false);
   assert.equal(nodes.forget(node, 1), true);
+});
+
+test('union: the hash of a name and that of its bytes are the same, and tell what is sure not to be there', () => {
+  const nodes = createNodes();
+  const names = ['a', 'file', 'caf\u00e9', '\u00ff'.repeat(255), 'none-1-2', ' '];
+  for (const name of names) {
+    const bytes = Buffer.from(`xx${name}\0`, 'latin1');
+    assert.equal(hashOf(name), hashOfBytes(bytes, 2, bytes.length - 1), name);
+    assert.ok(nodes.isUnknown(ROOT, hashOf(name)), name);
+    nodes.add(ROOT, name, S.S_IFREG);
+    assert.equal(nodes.isUnknown(ROOT, hashOf(name)), false, name);
+  }
+  assert.equal(new Set(names.map(hashOf)).size, names.length);
 });
