@@ -1,7 +1,7 @@
 /** `logs`: what a container wrote, byte for byte, through splits, rotation and restarts; and the words beside docker. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
@@ -76,13 +76,18 @@ test('logs: --follow loses and doubles nothing over rotations and a restart', as
 test('logs: one file is started again, and whoever follows goes on', async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
-  const script =
-    'i=0; while [ $i -lt 30 ]; do echo $i; head -c 3000 /dev/zero | tr "\\0" x; echo; i=$((i+1)); sleep 0.1; done';
-  const begun = `echo begun; until [ -e /go ]; do sleep 0.05; done; ${script}`;
-  box.ok(['run', '-d', '--name', 'cc', '--log-opt', 'max-size=10k', box.image(), 'sh', '-c', begun]);
-  const following = box.start(['logs', '-f', 'cc']);
-  await until('the first line', () => following.stdout().startsWith('begun\n'));
-  box.ok(['exec', 'cc', 'touch', '/go']);
+  // What comes next is written when the last was seen: one file keeps nothing for who is late by more than its size.
+  const seen = join(box.directory, 'seen');
+  mkdirSync(seen);
+  const block = 'head -c 3000 /dev/zero | tr "\\0" x; echo; until [ -e /seen/$i ]; do sleep 0.05; done';
+  const script = `i=0; while [ $i -lt 30 ]; do echo $i; ${block}; i=$((i+1)); done`;
+  const flags = ['--log-opt', 'max-size=10k', '-v', `${seen}:/seen`];
+  box.ok(['run', '-d', '--name', 'cc', ...flags, box.image(), 'sh', '-c', script]);
+  const following = box.start(['logs', '-f', 'cc'], { timeout: 120_000 });
+  for (let number = 0; number < 30; number++) {
+    await until(`line ${number}`, () => new RegExp(`^${number}$`, 'm').test(following.stdout()));
+    writeFileSync(join(seen, String(number)), '');
+  }
   const { stdout } = await following.done;
   const numbers = stdout
     .split('\n')
