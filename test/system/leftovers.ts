@@ -87,9 +87,17 @@ function emptyCgroups(directory: string): string[] {
   return containerCgroups().filter((path) => content(join(path, 'cgroup.procs')) === '' && !known.has(basename(path)));
 }
 
-/** Takes the cgroups of these containers away, as a power cut does. Nobody is in them. */
-export function removeCgroups(ids: readonly string[]): void {
-  for (const path of containerCgroups()) if (ids.some((id) => path.endsWith(`/tsbox-${id}`))) rmdirSync(path);
+/** Takes the cgroups of these containers away, as a power cut does. @returns whether all are gone: those in which somebody still dies stay */
+export function removeCgroups(ids: readonly string[]): boolean {
+  const theirs = () => containerCgroups().filter((path) => ids.some((id) => path.endsWith(`/tsbox-${id}`)));
+  for (const path of theirs()) {
+    try {
+      rmdirSync(path);
+    } catch {
+      // EBUSY, or somebody else has removed it
+    }
+  }
+  return theirs().length === 0;
 }
 
 /** Directories below the roots that belong to a container. */
