@@ -193,9 +193,9 @@ test('inside: process', async (t) => {
   await t.test('orphans become children of process 1', () => {
     const script = '( sh -c "sleep 0.3; grep PPid /proc/self/status" & ); sleep 0.6';
     assert.equal(inside(box, [], `${script}; true`).length, 1);
-    assert.deepEqual(inside(box, [], '(sh -c "usleep 100000; cut -d\\  -f4 /proc/\\$\\$/stat" &); usleep 300000'), [
-      '1',
-    ]);
+    const wait = (file: string) => `until [ -s ${file} ]; do usleep 20000; done`;
+    const orphan = `(sh -c "${wait('/go')}; cut -d\\  -f4 /proc/\\$\\$/stat > /seen" &)`;
+    assert.deepEqual(inside(box, [], `${orphan}; echo > /go; ${wait('/seen')}; cat /seen`), ['1']);
   });
 });
 
