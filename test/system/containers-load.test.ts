@@ -6,9 +6,10 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 import { requires } from '../requires.ts';
-import { type Sandbox, sandbox } from './harness.ts';
+import { PATIENCE, type Sandbox, sandbox } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 import { generator } from './store-random.ts';
+import { pause } from './truth.ts';
 
 const number = (name: string, otherwise: number) => Number(process.env[`TSBOX_LOAD_${name}`] ?? otherwise);
 const CONTAINERS = number('CONTAINERS', 12);
@@ -113,6 +114,17 @@ function checkEvents(box: Sandbox): void {
   }
 }
 
+/** What was killed last takes a moment to end, and an end is told just after it can be seen. */
+async function soon(check: () => Promise<void>): Promise<void> {
+  for (const end = performance.now() + PATIENCE * 30_000; ; await pause(100)) {
+    try {
+      return await check();
+    } catch (error) {
+      if (performance.now() > end) throw error;
+    }
+  }
+}
+
 test(`load: ${PROCESSES} processes call verbs on ${CONTAINERS} containers for ${SECONDS} s, seed ${SEED}`, async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
@@ -129,9 +141,9 @@ test(`load: ${PROCESSES} processes call verbs on ${CONTAINERS} containers for ${
       `${args.join(' ')}: ${status}`,
     );
   }
-  await checkTruth(box);
+  await soon(() => checkTruth(box));
   const all = (await box.quick(['ps', '-aq'])).split('\n').filter(Boolean);
   if (all.length > 0) box.ok(['rm', '-f', ...all], { timeout: 120_000 });
   assert.deepEqual(await leftovers(box.directory), []);
-  checkEvents(box);
+  await soon(async () => checkEvents(box));
 });
