@@ -21,7 +21,8 @@ test('damaged state files', async (t) => {
   const box = sandbox(t);
   const image = box.image();
   const healthy = box.ok(['run', '-d', '--name', 'healthy', image, 'sleep', '1000']);
-  const probed = ['--health-cmd', 'true', '--restart', 'always'];
+  // Its check is never made: it would write into what is being damaged.
+  const probed = ['--health-cmd', 'true', '--health-interval', '1h', '--restart', 'always'];
   const id = box.ok(['run', '-d', '--name', 'other', ...probed, image, 'sleep', '1000']);
   const { kept, run } = places(box, id);
   const listed = async (column = '') => {

@@ -120,6 +120,7 @@ test('exec', async (t) => {
     await until('the command', () => running.stdout() !== '');
     await box.quick(['kill', 'host']);
     assert.equal((await running.done).status, 137);
+    await box.quick(['wait', 'host']);
     const late = box.tsbox(['exec', 'host', 'true']);
     assert.equal(late.status, 1);
     assert.match(late.stderr, /is not running/);

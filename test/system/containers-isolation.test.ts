@@ -53,6 +53,7 @@ test('pid: a container joins the processes of another', async (t) => {
   assert.match(box.ok(['exec', 'second', 'ps', '-o', 'pid,args']), /^ +1 sleep 1000$/m);
   await box.quick(['kill', 'first']);
   assert.equal(await box.quick(['wait', 'second']), '137', 'the kernel ends a PID namespace with its first process');
+  await box.quick(['wait', 'first']);
   assert.equal(refused(box, ['--pid', 'container:first']), `container ${id} is not running`);
   const { status, stderr } = box.tsbox(['start', 'second']);
   assert.equal(status, 1);
@@ -76,6 +77,7 @@ test('ipc: shared memory is private, shared on request, the host’s, or none', 
     `can't join IPC of container ${own}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
   );
   await box.quick(['kill', 'own']);
+  await box.quick(['wait', 'own']);
   assert.match(
     refused(box, ['--ipc', 'container:own']),
     /can't join IPC of container .*: container .* is not running$/,
