@@ -116,7 +116,7 @@ test('faults: processes of the container are killed from outside', async (t) => 
   await t.test('a process that holds the output open does not hold up the end', async () => {
     const begin = performance.now();
     box.ok(['run', '--rm', image, 'sh', '-c', '(setsid sleep 1000) & exit 0']);
-    assert.ok(performance.now() - begin < 5_000);
+    assert.ok(performance.now() - begin < 20_000);
   });
 });
 
