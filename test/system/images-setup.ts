@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
@@ -104,7 +105,7 @@ export async function startDocker(
   flags: readonly string[] = [],
   networked = false,
 ): Promise<Docker> {
-  const directory = temporary(context);
+  const directory = mkdtempSync(join(tmpdir(), 'tsbox-docker-'));
   chmodSync(directory, 0o711); // with --userns-remap others have to get through
   const host = `unix://${directory}/sock`;
   mkdirSync(join(directory, 'root'));
@@ -136,8 +137,10 @@ export async function startDocker(
     await removeContainers(docker).catch(() => {});
     child.kill('SIGTERM');
     await ended;
+    // Not before: it asks for its socket, and writes. A hook that fails would leave out those after it.
+    rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
   });
-  for (let tries = 0; tries < 150 * PATIENCE; tries++) {
+  for (let tries = 0; tries < 600 * PATIENCE; tries++) {
     const version = await docker.api('GET', '/version').catch(() => undefined);
     if (version !== undefined) return docker;
     if (child.exitCode !== null) break;
