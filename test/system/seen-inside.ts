@@ -136,6 +136,10 @@ function stable(line: string): string {
     .replace(/^(NSpgid|NSsid): ([2-9]|\d{2,})$/, '$1: number');
 }
 
+/** The host's /dev/shm is everybody's: what is in it comes and goes between one look and the other. */
+const withoutSharedMemory = (text: string, ofHost: boolean) =>
+  ofHost ? text.replace(/^\/dev\/shm[^\n]*:\n([^#\n].*\n)*/gm, '').replace(/^(d\S+ +)\d+( .* shm)$/gm, '$1$2') : text;
+
 /** Sections of the script's output by their names, the differences that are allowed made alike; mounts in the order of their places.
  *  @throws AssertionError when one is empty */
 export function sections(
@@ -145,7 +149,8 @@ export function sections(
 ): Record<string, string[]> {
   const found: Record<string, string[]> = {};
   let [lines, allowed]: [string[], readonly number[]] = [[], []];
-  for (const raw of text.replaceAll('\r', '').split('\n')) {
+  const ofHost = combination.flags.join(' ').includes('--ipc host');
+  for (const raw of withoutSharedMemory(text.replaceAll('\r', ''), ofHost).split('\n')) {
     if (raw.startsWith('# ')) {
       const name = raw.slice(2);
       lines = [];
