@@ -306,6 +306,7 @@ sys.stdin.read()`;
     };
     sh(box, 'runs', 'mkdir /dir; sleep 1000', '--detach');
     box.ok(['create', '--name', 'made', box.image(), 'cat', '/dir/file']);
+    await until('the directory', () => box.tsbox(['exec', 'runs', 'ls', '/dir']).status === 0);
     box.ok(['cp', file, 'runs:/dir/file']);
     assert.equal(box.ok(['exec', 'runs', 'cat', '/dir/file']), 'from the host');
     mkdirSync(join(box.directory, 'dir'));
