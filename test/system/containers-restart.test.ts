@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } fr
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
-import { type Sandbox, sandbox, until } from './harness.ts';
+import { PATIENCE, type Sandbox, sandbox, until } from './harness.ts';
 
 const inspected = async (box: Sandbox, name: string, field: string) =>
   box.quick(['inspect', '-f', `{{${field}}}`, name]);
@@ -13,18 +13,29 @@ const logged = (box: Sandbox, name: string) => box.tsbox(['logs', name]).stdout;
 
 /** Tries until the words of `tsbox ARGS...` fit. */
 async function becomes(box: Sandbox, args: string[], pattern: RegExp): Promise<string> {
-  for (const end = performance.now() + 15_000; ; await new Promise((wake) => setTimeout(wake, 30))) {
+  for (const end = performance.now() + PATIENCE * 30_000; ; await new Promise((wake) => setTimeout(wake, 30))) {
     const { stdout } = await box.said(args);
     if (pattern.test(stdout)) return stdout;
     if (performance.now() > end) throw new Error(`${args.join(' ')} stays at ${stdout}, not ${pattern}`);
   }
 }
 
+/** Each pause is twice as long as the one before it: from the fifth on (3.2 s) there is time for a look at what waits. */
+const PAUSED_LONG = /^restarting ([5-9]|\d\d)$/m;
+
 const runs = ({ runRoot }: Sandbox) => readdirSync(runRoot).filter((name) => /^[0-9a-f]{64}$/.test(name));
 
 /** The process that waits to start a container again. */
 function waiting(box: Sandbox, id: string): number {
   return JSON.parse(readFileSync(join(box.runRoot, id, 'followed.json'), 'utf8')).Pid;
+}
+
+function hasEnded(pid: number): boolean {
+  try {
+    return /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return true; // nobody has that number any more
+  }
 }
 
 test('restart policies', async (t) => {
@@ -46,7 +57,7 @@ test('restart policies', async (t) => {
     assert.deepEqual([result.status, result.stdout], [3, 'x\n']);
     await becomes(box, ['inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'thrice'], /^exited 2$/m);
     assert.equal(logged(box, 'thrice'), 'x\nx\nx\n');
-    assert.deepEqual(runs(box), []);
+    await until('nothing of its runs', () => runs(box).length === 0);
   });
   await t.test('on-failure leaves one that ends with 0 alone', async () => {
     box.ok(['run', '--name', 'well', '--restart', 'on-failure', image, 'true']);
@@ -54,7 +65,7 @@ test('restart policies', async (t) => {
   });
   await t.test('always: again and again, ps says so, stop ends it at any time', async () => {
     const id = box.ok(['run', '-d', '--name', 'ever', '--restart', 'always', image, 'sh', '-c', 'echo x; exit 7']);
-    await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'ever'], /^3$/m);
+    await becomes(box, ['inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'ever'], PAUSED_LONG);
     const line = await becomes(box, ['ps', '--format', '{{.Status}} {{.State}}'], /Restarting/);
     assert.match(line, /^Restarting \(7\) .* ago restarting$/m);
     assert.match(
@@ -65,29 +76,25 @@ test('restart policies', async (t) => {
     const pid = await until('the successor', () => waiting(box, id));
     await box.quick(['stop', 'ever']);
     assert.deepEqual([await status(box, 'ever'), await inspected(box, 'ever', '.State.ExitCode')], ['exited', '7']);
-    await until(
-      'its end',
-      () => !existsSync(`/proc/${pid}`) || /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')),
-    );
-    assert.deepEqual(runs(box), []);
+    await until('its end', () => hasEnded(pid));
+    await until('nothing of its runs', () => runs(box).length === 0);
   });
   await t.test('a long pause is no Node, and what waits is small; rm -f ends it, and else it goes on', async () => {
     const program = (pid: number) => readlinkSync(`/proc/${pid}/exe`).split('/').at(-1);
     const id = box.ok(['run', '-d', '--name', 'rare', '--restart', 'always', image, 'sh', '-c', 'echo x; exit 7']);
-    await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'rare'], /^[34]$/m);
-    const pid = await until('what waits', () => {
-      try {
-        const there = waiting(box, id);
-        return program(there) === 'tsbox-executor' ? there : undefined;
-      } catch {
-        return undefined; // between two runs
-      }
-    });
-    const kilobytes = () => {
+    await becomes(box, ['inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'rare'], PAUSED_LONG);
+    const kilobytes = (pid: number) => {
       const privates = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').matchAll(/^Private_\w+:\s+(\d+)/gm);
       return [...privates].reduce((sum, [, number]) => sum + Number(number), 0);
     };
-    await until('less than 500 KB, the pages of the program with them', () => kilobytes() < 500);
+    await until('what waits, of less than 500 KB, the pages of the program with them', () => {
+      try {
+        const pid = waiting(box, id);
+        return program(pid) === 'tsbox-executor' && kilobytes(pid) < 500;
+      } catch {
+        return false; // between two runs
+      }
+    });
     const count = Number(await inspected(box, 'rare', '.RestartCount'));
     await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'rare'], new RegExp(`^${count + 1}$`, 'm'));
     await box.quick(['rm', '-f', 'rare']);
@@ -96,14 +103,14 @@ test('restart policies', async (t) => {
   await t.test('a killed successor: ps tells the truth, start brings it back and counts anew', async () => {
     const id = await inspected(box, 'ever', '.Id');
     box.ok(['start', 'ever']);
-    await becomes(box, ['inspect', '-f', '{{.RestartCount}} {{.State.Status}}', 'ever'], /^3 restarting$/m);
+    await becomes(box, ['inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'ever'], PAUSED_LONG);
     process.kill(await until('the successor', () => waiting(box, id)), 'SIGKILL');
     assert.match(
       await becomes(box, ['ps', '-a', '--format', '{{.Names}} {{.Status}}'], /^ever Exited/m),
       /^ever Exited \(7\)/m,
     );
     box.ok(['start', 'ever']);
-    await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'ever'], /^[12]$/m);
+    await becomes(box, ['inspect', '-f', '{{.RestartCount}}', 'ever'], /^[1-4]$/m);
     await box.quick(['rm', '-f', 'ever']);
     assert.deepEqual(runs(box), []);
   });
@@ -152,7 +159,7 @@ test('restart, rename, pause', async (t) => {
     const pid = await inspected(box, 'one', '.State.Pid');
     const began = performance.now();
     assert.equal(box.ok(['restart', 'one']), 'one');
-    assert.ok(performance.now() - began < 5_000, '--stop-timeout counts');
+    assert.ok(performance.now() - began < 10_000, '--stop-timeout counts');
     assert.notEqual(await inspected(box, 'one', '.State.Pid'), pid);
     await box.quick(['kill', 'one']);
     assert.equal(await box.quick(['wait', 'one']), '137');
@@ -200,7 +207,13 @@ test('restart, rename, pause', async (t) => {
       const paused = await box.said(['pause', 'ticks']);
       if (/no cgroup that can be frozen/.test(paused.stderr)) return context.skip('needs a cgroup that can be frozen');
       assert.equal(paused.stdout, 'ticks\n');
-      const before = logged(box, 'ticks');
+      // What it had said before is on its way into the log.
+      let before = logged(box, 'ticks');
+      await until('a log that stays as it is', () => {
+        const last = before;
+        before = logged(box, 'ticks');
+        return before === last;
+      });
       await new Promise((wake) => setTimeout(wake, 200));
       assert.equal(logged(box, 'ticks'), before);
       assert.match(
@@ -227,8 +240,10 @@ test('restart, rename, pause', async (t) => {
     box.ok(['run', '-d', '--init', '--name', 'tended', image, 'sh', '-c', '(sleep 0.1 &); sleep 1000']);
     assert.equal(box.ok(['exec', 'tended', 'cat', '/proc/1/comm']), 'docker-init');
     assert.equal(await inspected(box, 'tended', '.HostConfig.Init'), 'true');
-    await new Promise((wake) => setTimeout(wake, 200));
-    assert.doesNotMatch(box.ok(['exec', 'tended', 'ps', '-o', 'stat']), /Z/);
+    await until('the orphan, gone and waited for', () => {
+      const processes = box.ok(['exec', 'tended', 'ps', '-o', 'stat,args']);
+      return /^S +sleep 1000$/m.test(processes) && !/^Z|^\S+ +sleep 0\.1$/m.test(processes);
+    });
     assert.match(box.tsbox(['exec', 'tended', 'sh', '-c', 'echo > /sbin/docker-init']).stderr, /Read-only file system/);
     await box.quick(['stop', 'tended']); // the shell has no handler: without an init it would take ten seconds
     assert.equal(await inspected(box, 'tended', '.State.ExitCode'), '143');
