@@ -56,6 +56,11 @@ async function resize(tty: Terminal, columns: number, rows: number): Promise<voi
   });
 }
 
+/** Waits until a command is what the container's terminal is for: until then keys are read by its shell, in a mode of its own. */
+async function runs(box: Sandbox, container: string, command: string): Promise<void> {
+  await until(`${command} inside`, () => box.tsbox(['exec', container, 'pidof', command]).status === 0);
+}
+
 const clientPid = (box: Sandbox, name: string): number =>
   Number(readFileSync(join(box.directory, `${name}.pid`), 'utf8'));
 
@@ -85,7 +90,7 @@ test('terminal: run -it', async (t) => {
   await t.test('Ctrl-C goes to the foreground of the container', async () => {
     tty.clear();
     tty.type('sleep 1000; echo code $?');
-    await new Promise((wake) => setTimeout(wake, 200));
+    await runs(box, await box.quick(['ps', '-q']), 'sleep');
     tty.press('C-c');
     await tty.see(/\^C/);
     tty.type('echo still $((40+2))');
@@ -94,7 +99,7 @@ test('terminal: run -it', async (t) => {
   await t.test('Ctrl-Z stops a job of the container, not tsbox', async () => {
     tty.clear();
     tty.type('sleep 999');
-    await new Promise((wake) => setTimeout(wake, 200));
+    await runs(box, await box.quick(['ps', '-q']), 'sleep');
     tty.press('C-z');
     await tty.see(/Stopped/);
     tty.type('jobs; kill -9 %1; wait');
@@ -103,6 +108,7 @@ test('terminal: run -it', async (t) => {
   await t.test('Ctrl-D and backslash, UTF-8, and lines are the container’s', async () => {
     tty.clear();
     tty.type('cat > /tmp/x');
+    await runs(box, await box.quick(['ps', '-q']), 'cat');
     tty.type('naïve €');
     tty.press('C-d');
     tty.type('cat /tmp/x');
@@ -152,7 +158,7 @@ test('terminal: detach, attach, exec', async (t) => {
   await t.test('attach comes back to the same shell', async () => {
     await wipe();
     tty.type('tsbox attach stay');
-    await new Promise((wake) => setTimeout(wake, 400));
+    await until('raw mode', () => / -icanon/.test(tty.settings()));
     tty.type('echo $x again');
     await tty.see(/^kept again$/m);
     tty.press('C-p');
@@ -165,7 +171,7 @@ test('terminal: detach, attach, exec', async (t) => {
     await tty.see(/outside\$ *$/);
     await wipe();
     tty.type("tsbox attach --detach-keys 'ctrl-x,y' stay");
-    await new Promise((wake) => setTimeout(wake, 400));
+    await until('raw mode', () => / -icanon/.test(tty.settings()));
     tty.press('C-x');
     tty.write('y');
     await tty.see(/outside\$ *$/);
@@ -189,7 +195,7 @@ test('terminal: detach, attach, exec', async (t) => {
     await tty.see(/one ctrl-p is typed\n/);
     tty.clear();
     tty.type('sleep 1000; echo code $?');
-    await new Promise((wake) => setTimeout(wake, 200));
+    await runs(box, 'stay', 'sleep');
     tty.press('C-c');
     await tty.see(/\^C/);
     tty.type('exit 4');
@@ -201,7 +207,7 @@ test('terminal: detach, attach, exec', async (t) => {
   async function leaves(exec: string): Promise<void> {
     await wipe();
     tty.type(`${exec} -it stay sleep 555`);
-    await until('sleep', () => box.tsbox(['exec', 'stay', 'pidof', 'sleep']).status === 0);
+    await runs(box, 'stay', 'sleep');
     tty.press('C-p', 'C-q');
     await tty.see(/outside\$ *$/);
     restored();
@@ -209,6 +215,8 @@ test('terminal: detach, attach, exec', async (t) => {
     await tty.see(/^code 0$/m);
     box.ok(['exec', 'stay', 'sh', '-c', 'kill -9 $(pidof sleep)']);
     await until('no sleep', () => box.tsbox(['exec', 'stay', 'pidof', 'sleep']).status === 1);
+    // Its monitor gives it back a moment later, and the next one's is to have the same number.
+    await until('no terminal of its', () => box.ok(['exec', 'stay', 'ls', '/dev/pts']) === '0\nptmx');
   }
   await t.test('start -ai of a container with a terminal', async () => {
     await box.quick(['stop', '-t', '0', 'stay']);

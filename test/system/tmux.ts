@@ -63,7 +63,7 @@ export function terminal(context: TestContext, options: TerminalOptions = {}): T
       write(line);
       press('Enter');
     },
-    async see(pattern, timeout = 10_000) {
+    async see(pattern, timeout = 30_000) {
       const shown = () => pattern.exec(screen()) ?? undefined;
       return until(`${pattern}`, shown, timeout).catch((error: Error) => {
         throw new Error(`${error.message}; the terminal shows:\n${screen()}`);
