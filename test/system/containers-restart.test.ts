@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
 import { PATIENCE, type Sandbox, sandbox, until } from './harness.ts';
+import { isAlive } from './truth.ts';
 
 const inspected = async (box: Sandbox, name: string, field: string) =>
   box.quick(['inspect', '-f', `{{${field}}}`, name]);
@@ -28,14 +29,6 @@ const runs = ({ runRoot }: Sandbox) => readdirSync(runRoot).filter((name) => /^[
 /** The process that waits to start a container again. */
 function waiting(box: Sandbox, id: string): number {
   return JSON.parse(readFileSync(join(box.runRoot, id, 'followed.json'), 'utf8')).Pid;
-}
-
-function hasEnded(pid: number): boolean {
-  try {
-    return /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return true; // nobody has that number any more
-  }
 }
 
 test('restart policies', async (t) => {
@@ -76,7 +69,7 @@ test('restart policies', async (t) => {
     const pid = await until('the successor', () => waiting(box, id));
     await box.quick(['stop', 'ever']);
     assert.deepEqual([await status(box, 'ever'), await inspected(box, 'ever', '.State.ExitCode')], ['exited', '7']);
-    await until('its end', () => hasEnded(pid));
+    await until('its end', () => !isAlive(pid));
     await until('nothing of its runs', () => runs(box).length === 0);
   });
   await t.test('a long pause is no Node, and what waits is small; rm -f ends it, and else it goes on', async () => {
