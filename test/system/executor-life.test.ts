@@ -90,12 +90,13 @@ test('executor: a monitor step after spawn may rely on the command and its pid',
   if (!requires(context, ...needs, 'root')) return;
   const monitor: Step[] = [
     piped(),
-    spawning({ op: 'unshare', flags: ['CLONE_NEWPID'], why }, { op: 'fork', why }, exec('sleep', '0.1')),
+    spawning({ op: 'unshare', flags: ['CLONE_NEWPID'], why }, { op: 'fork', why }, exec('sleep', '60')),
     { op: 'symlink', target: text`/proc/${hole('pid')}/exe`, path: at('exe'), why },
   ];
   const launched = launch({ monitor });
   await launched.until((client) => client.started !== undefined);
   assert.match(realpathSync(at('exe')), /sleep$/);
+  process.kill(launched.started!, 'SIGKILL');
   assert.deepEqual((await finish(launched)).order, ['started', 'exit']);
 });
 
@@ -111,7 +112,7 @@ test('executor: onError skip goes on, onError retry tries again for a while', as
   mkdirSync(at('late'));
   const late = await finish(waiting);
   assert.deepEqual([late.failed, late.code], [[], 0]);
-  assert.ok(performance.now() - begin < 1000);
+  assert.ok(performance.now() - begin < 1900);
   const from = performance.now();
   const never = await finish(run([mkdir(at('never/x'), { ENOENT: 'retry' }), exec('true')]));
   assert.equal(never.failed[0]?.errno, errnoNumber('ENOENT'));
