@@ -44,7 +44,7 @@ function guard(t: TestContext): void {
 /** A container that stops whatever enters it, before it is the command. @returns what it found, once it has caught something */
 async function ambush(box: Sandbox, { flags }: Attack, ...more: string[]): Promise<Record<string, string>> {
   const name = `ambush${more.length}`;
-  box.ok(['run', '-d', '--name', name, ...flags, ...more, box.image(), '/attack', 'ambush', '60']);
+  box.ok(['run', '-d', '--name', name, ...flags, ...more, box.image(), '/attack', 'ambush', '600']);
   await until('the ambush', () => box.ok(['logs', name]).includes('ready'));
   for (let tries = 0; tries < 50; tries++) {
     box.tsbox(['exec', name, 'true']);

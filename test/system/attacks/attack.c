@@ -90,14 +90,20 @@ static void examine(int pid) {
   fflush(stdout);
 }
 
-/* ambush SECONDS: stops the next process of this PID namespace as soon as there is one. */
+/* ambush SECONDS: stops the next process of this PID namespace as soon as there is one. Some have come and gone while this one had to
+ * wait for a processor: so the next may have a somewhat higher number. */
 static void ambush(int seconds) {
   time_t end = time(NULL) + seconds;
   puts("ready");
   fflush(stdout);
-  for (int next = getpid() + 1; time(NULL) < end;) {
+  for (int next = getpid() + 1, missed = 0; time(NULL) < end;) {
     char name[32];
-    if (kill(next, SIGSTOP) < 0) continue;
+    if (kill(next + missed, SIGSTOP) < 0) {
+      missed = (missed + 1) % 16;
+      continue;
+    }
+    next += missed;
+    missed = 0;
     for (int tries = 0; tries < 100000; tries++) {
       char path[64], state[256] = "";
       snprintf(path, sizeof path, "/proc/%d/stat", next);
