@@ -150,22 +150,22 @@ test('commit: of a running container, which stands still meanwhile and goes on a
     'while :; do echo x >> /count; done',
   ]);
   const record = requireContainer(storeOf(box), 'maker');
-  const size = () => readFileSync(join(mountOf(box, record.ID), 'count')).length;
+  const count = join(mountOf(box, record.ID), 'count');
+  const size = () => readFileSync(count).length;
+  await until('the first word', () => existsSync(count));
   await whileFrozen(storeOf(box), record.ID, async () => {
     const before = size();
     await new Promise((wake) => setTimeout(wake, 100));
     assert.equal(size(), before);
   });
   const after = size();
-  await new Promise((wake) => setTimeout(wake, 100));
-  assert.ok(size() > after);
+  await until('more', () => size() > after);
   await assert.rejects(
     whileFrozen(storeOf(box), record.ID, () => Promise.reject(new Error('on purpose'))),
     { message: 'on purpose' },
   );
   const rejected = size();
-  await new Promise((wake) => setTimeout(wake, 100));
-  assert.ok(size() > rejected);
+  await until('more', () => size() > rejected);
   await box.quick(['commit', 'maker', 'running:1']);
   await box.quick(['commit', '--pause=false', 'maker', 'running:2']);
   assert.match(box.ok(['run', '--rm', '--network', 'none', 'running:1', 'head', '-n1', '/count']), /^x$/);
@@ -178,7 +178,7 @@ test('commit: interrupted, the container goes on and nothing stays', async (cont
   box.ok(['run', '-d', '--name', 'maker', '--network', 'none', box.image('busybox'), 'sh', '-c', fill]);
   const record = requireContainer(storeOf(box), 'maker');
   const init = containerState(storeOf(box), record).Pid;
-  await until('the files', () => box.ok(['logs', 'maker']) === 'done', 20_000);
+  await until('the files', () => box.ok(['logs', 'maker']) === 'done', 60_000);
   const before = readdirSync(`${box.dataRoot}/overlay2`);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     const running = box.start(['commit', 'maker', 'never:1']);
@@ -186,7 +186,7 @@ test('commit: interrupted, the container goes on and nothing stays', async (cont
     running.child.kill(signal);
     const { signal: end } = await running.done;
     assert.equal(end, signal);
-    assert.equal(isFrozen(init), false);
+    await until('the container to go on', () => !isFrozen(init)); // the kernel says so when it is awake
     assert.deepEqual(readdirSync(`${box.dataRoot}/overlay2`), before);
     assert.deepEqual(readdirSync(`${box.dataRoot}/image/overlay2/layerdb/tmp`), []);
   }
