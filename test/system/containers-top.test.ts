@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
 import { besideDocker, type Said } from './beside-docker.ts';
+import { pause } from './truth.ts';
 
 const ARCHIVE = join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar');
 
@@ -25,6 +26,10 @@ test('top: the processes of the container alone, for options of ps as docker', a
   await both('import', ARCHIVE, 'one');
   await both('run', '-d', '--network', 'none', '--name', 'cc', 'one', 'sh', '-c', 'sleep 1000 & exec sleep 2000');
   await both('create', '--network', 'none', '--name', 'made', 'one', 'true');
+  // The shell that begins both takes its time.
+  const areThere = async () =>
+    (await compare('top', 'cc')).every(({ stdout }) => stdout.includes('sleep 1000') && !stdout.includes('sh -c'));
+  for (let tries = 0; tries < 500 && !(await areThere()); tries++) await pause(20);
   const options = [
     '',
     '-o pid,comm',

@@ -1,6 +1,6 @@
 /** `events`: what is told of containers and images, as docker tells it, and to whoever follows. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
@@ -99,11 +99,19 @@ test('events: beside docker the same is told of a window that changes', async (t
   const { both, compare, box, dockerHost } = await besideDocker(t);
   const begin = String(Math.floor(Date.now() / 1000));
   await both('import', join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar'), 'base:1');
-  const tty = terminal(t, { columns: 90, rows: 28, env: { ...box.env, DOCKER_HOST: dockerHost } });
+  const env = { ...box.env, DOCKER_HOST: dockerHost };
+  const tty = terminal(t, { columns: 90, rows: 28, env });
+  /** Each tells the first size on its own time, as the window has it then. */
+  const hasToldFirst = (program: string) => {
+    const until = String(Math.ceil(Date.now() / 1000));
+    const words = ['events', '--since', begin, '--until', until, '--filter', 'event=resize'];
+    return / height=28/.test(spawnSync(program, words, { env, encoding: 'utf8' }).stdout.replaceAll(/[(,]/g, ' '));
+  };
   for (const program of ['docker', 'tsbox']) {
     const script = `trap 'stty size' WINCH; echo ${program} begun; while :; do read line && break; done`;
     tty.type(`${program} run --network none --name cc --label a=b -it base:1 sh -c "${script}"`);
-    await tty.see(new RegExp(`^${program} begun$`, 'm'), 20_000);
+    await tty.see(new RegExp(`^${program} begun$`, 'm'));
+    await until('its first size', () => hasToldFirst(program));
     await tty.resize(70, 20);
     await tty.see(/^20 70$/m);
     await tty.resize(80, 24);
