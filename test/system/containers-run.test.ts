@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { requires } from '../requires.ts';
 import { type Running, type Sandbox, sandbox, until } from './harness.ts';
 
@@ -246,14 +247,18 @@ test('run: flags', async (t) => {
     assert.deepEqual(read(['--security-opt', 'no-new-privileges']), ['NoNewPrivs:\t1']);
     assert.deepEqual(read([]), ['NoNewPrivs:\t0']);
   });
-  await t.test('--network host: the interfaces, the name and the files of the host', () => {
+  await t.test('--network host: the interfaces, the name and the files of the host', async () => {
     const links = (text: string[]) => text.map((line) => line.trim().split(':')[0]).sort();
-    const host = readFileSync('/proc/net/dev', 'utf8').trim().split('\n').slice(2);
-    assert.deepEqual(links(inside(box, ['--network', 'host'], 'tail -n +3 /proc/net/dev')), links(host));
+    const hosts = () => links(readFileSync('/proc/net/dev', 'utf8').trim().split('\n').slice(2));
+    // Again when other tests beside this one have made or removed one.
+    await until('the interfaces of the host', () => {
+      const seen = links(inside(box, ['--network', 'host'], 'tail -n +3 /proc/net/dev'));
+      return isDeepStrictEqual(seen, hosts());
+    });
     assert.deepEqual(inside(box, ['--network', 'host'], 'hostname'), [hostname()]);
     assert.deepEqual(inside(box, ['--network', 'host', '-h', 'mine'], 'hostname'), ['mine']);
-    const hosts = box.ok(['run', '--rm', '--network=host', image, 'cat', '/etc/hosts']);
-    assert.equal(hosts, readFileSync('/etc/hosts', 'utf8').replace(/\n$/, ''));
+    const file = box.ok(['run', '--rm', '--network=host', image, 'cat', '/etc/hosts']);
+    assert.equal(file, readFileSync('/etc/hosts', 'utf8').replace(/\n$/, ''));
   });
   await t.test('--rm removes at the end, and --name is free again', async () => {
     for (let round = 0; round < 2; round++) box.ok(['run', '--rm', '--name', 'again', image, 'true']);
