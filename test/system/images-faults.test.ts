@@ -179,7 +179,9 @@ async function killing(context: TestContext, one: Bench, verb: Verb): Promise<vo
   await verb.before();
   const calls = await callsOf(one, args);
   let killed = 0;
-  for (let count = 0; count < kills / 8; count++) {
+  const enough = () => killed > kills / 8 / 2;
+  // More when many came too late, as when the machine was busy with something else while the time was taken.
+  for (let count = 0; count < kills / 8 || (count < kills && !enough()); count++) {
     await verb.before();
     const kill = count % 2 === 0 ? await killAtTime(one, args, duration) : await killAtCall(one, args, calls);
     if (kill.killed) killed++;
@@ -196,7 +198,7 @@ async function killing(context: TestContext, one: Bench, verb: Verb): Promise<vo
       throw new Error(message, { cause: error });
     }
   }
-  assert.ok(killed > kills / 8 / 2, `only ${killed} were killed, the others had ended before`);
+  assert.ok(enough(), `only ${killed} were killed, the others had ended before`);
 }
 
 /** Removes all images and what unfinished pulls have left. */
