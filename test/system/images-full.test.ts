@@ -90,7 +90,7 @@ async function starve(here: Place, before: () => unknown, args: string[], named:
 }
 
 test('full disk: pull and load say so, change nothing, and work when there is room again', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (context) => {
   if (!requires(context, 'root')) return;
   const here = await place(context);
@@ -100,7 +100,7 @@ test('full disk: pull and load say so, change nothing, and work when there is ro
   await starve(here, clear, ['pull', '-q', `${server.host}/x:1`], /: (pull|store|write|remember|stage) /);
 });
 
-test('full disk: import, commit, tag and save', { timeout: 120_000 }, async (context) => {
+test('full disk: import, commit, tag and save', { timeout: 600_000 }, async (context) => {
   if (!requires(context, 'root')) return;
   const here = await place(context);
   const { disk, store } = here;
