@@ -1,9 +1,9 @@
 /** Debian's docker-registry on a free port of the loopback, with a storage of its own, and images that others made and pushed. */
 import { execFile, execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -22,12 +22,19 @@ export interface RegistryDaemon {
   log(): string;
 }
 
+/** Below those that the kernel gives to whoever asks for any: until the registry listens, no other test gets it. */
 async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = randomInt(20_000, 32_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 function answers(host: string): Promise<boolean> {
@@ -60,7 +67,7 @@ export async function startRegistry(
   settings: (directory: string) => string = () => '',
   tls?: (directory: string) => { key: string; cert: string },
 ): Promise<RegistryDaemon> {
-  const directory = temporary(context);
+  const directory = mkdtempSync(join(tmpdir(), 'tsbox-registry-'));
   const host = `127.0.0.1:${await freePort()}`;
   const files = tls?.(directory);
   const secure = files === undefined ? '' : `, tls: {certificate: ${files.cert}, key: ${files.key}}`;
@@ -83,8 +90,9 @@ ${settings(directory)}
   context.after(async () => {
     child.kill('SIGKILL');
     await ended;
+    rmSync(directory, { recursive: true, force: true }); // not before: it may still write
   });
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     if (await answers(host)) return { host, directory, log: () => log };
     if (child.exitCode !== null) break;
     await sleep(50);
