@@ -152,10 +152,11 @@ test('races: containers are committed at once, the same one twice', { timeout: 1
   }
   for (let round = 0; round < ROUNDS; round++) {
     const prune = ['image', 'prune', '--force'];
+    // With messages: two of the same container in the same millisecond would be the same image.
     const results = await together(
-      ['commit', 'one', 'a:1'],
-      ['commit', 'two', 'b:1'],
-      ['commit', 'one', 'c:1'],
+      ['commit', '-m', 'a', 'one', 'a:1'],
+      ['commit', '-m', 'b', 'two', 'b:1'],
+      ['commit', '-m', 'c', 'one', 'c:1'],
       prune,
       prune,
     );
