@@ -224,7 +224,10 @@ function cases(dir: string, other: number, mapped: number, cgroup: string): Part
         { op: 'kill_cgroup', path: `${CGROUP}/cgroup.procs`, why },
         { op: 'rmdir', path: CGROUP, why, onError: { EBUSY: 'retry' } },
       ],
-      show: `grep -c State:.Z /proc/${other}/status; ls -d ${CGROUP}`,
+      // A process leaves its cgroup a moment before it is a zombie.
+      show: `
+        for try in $(seq 300); do grep -q State:.Z /proc/${other}/status && break; sleep 0.1; done
+        grep -c State:.Z /proc/${other}/status; ls -d ${CGROUP}`,
     },
     bpf_device: {
       // Two instructions: the answer 0, that is no, and exit.
