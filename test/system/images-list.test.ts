@@ -293,6 +293,7 @@ test("ps --size and system df -v: docker's figures", async (context) => {
     '-c',
     'echo 12345 > /x; sleep 1000',
   );
+  await pair.both('exec', 'runs', 'sh', '-c', 'until [ -s /x ]; do sleep 0.1; done');
   await pair.both('create', '--name', 'fresh', '--network', 'none', 'layers', 'true');
   await pair.both('commit', 'written', 'two:1');
   await pair.both('tag', 'one:1', 'also:1');

@@ -21,7 +21,7 @@ const PROGRAM = `
   await sleep(100);
   const before = open();
   const error = await apply();
-  for (let tries = 0; tries < 50 && open() > before; tries++) await sleep(20);
+  for (let tries = 0; tries < 1500 && open() > before; tries++) await sleep(20);
   console.log(JSON.stringify({ ...error, split: readdirSync(root + '/split'), more: open() - before }));`;
 
 interface Outcome {
