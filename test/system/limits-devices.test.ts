@@ -4,9 +4,9 @@ import test from 'node:test';
 import { requires } from '../requires.ts';
 import { sandbox } from './harness.ts';
 
-/** Makes a node and opens it; says what became of it. */
+/** Makes a node and opens it; says what became of it. Nothing is read: of the kernel's log that fails when it overflows meanwhile. */
 const TRY = `try() { mknod /tmp/node$1$2$3 $1 $2 $3 || { echo "$4: no node"; return; }
-  if head -c1 /tmp/node$1$2$3 >/dev/null 2>/tmp/why; then echo "$4: open"; else echo "$4: $(sed 's/.*: //' /tmp/why)"; fi; }
+  if (: < /tmp/node$1$2$3) 2>/tmp/why; then echo "$4: open"; else echo "$4: $(sed 's/.*: //' /tmp/why)"; fi; }
 mkdir -p /tmp`;
 
 test('devices: what Docker allows can be opened', (t) => {
