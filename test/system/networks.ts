@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { CLONE } from '../../src/spec/linux.ts';
 import { linkUp, unshare } from '../../src/sys/process.ts';
@@ -87,8 +87,10 @@ export function networked(context: TestContext): Sandbox {
   enterOwnNetwork();
   const box = sandbox(context);
   box.env['TSBOX_BRIDGE'] = 'tsbox0';
-  // Its bridges stay, and its rules when the test fails: the next test begins without.
+  // Its bridges stay, and its rules when the test fails: the next test begins without. Cables go with the namespaces of the containers,
+  // when the kernel finds the time.
   context.after(() => {
+    for (const cable of cables()) spawnSync('ip', ['link', 'delete', cable]);
     for (const [, link] of run('ip', '-o', 'link', 'show', 'type', 'bridge').matchAll(/^\d+: ([^:@]+)/gm)) {
       run('ip', 'link', 'delete', link!);
     }
@@ -102,9 +104,21 @@ export function serverWords(text: string): string[] {
   return ['nc', '-ll', '-p', '80', '-e', 'echo', text];
 }
 
+/** Waits until the servers of these containers, one each on tcp port 80, take calls: `run --detach` comes back when they have been started. */
+export async function serve(box: Sandbox, ...names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const pid = box.ok(['inspect', '--format', '{{.State.Pid}}', name]);
+    const sockets = () =>
+      ['tcp', 'tcp6'].map((version) => readFileSync(`/proc/${pid}/net/${version}`, 'utf8')).join('');
+    // 80, and TCP_LISTEN.
+    await until(`the server of ${name}`, () => /:0050 [0-9A-F]+:0000 0A /.test(sockets()));
+  }
+}
+
+const cables = (): string[] => run('ip', '-o', 'link', 'show', 'type', 'veth').match(/veth[0-9a-f]+/g) ?? [];
+
 /** What the kernel still has of networks in the test's namespace: tables of rules, and cables. */
 export function left(): string[] {
   const tables = run('nft', 'list', 'tables').split('\n').filter(Boolean);
-  const cables = run('ip', '-o', 'link', 'show', 'type', 'veth').match(/veth[0-9a-f]+/g) ?? [];
-  return [...tables, ...cables];
+  return [...tables, ...cables()];
 }
