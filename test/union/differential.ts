@@ -74,7 +74,7 @@ export async function mountUnion(target: string, data: string): Promise<ChildPro
   const before = statfsSync(target).type;
   const child = spawn(NODE, [PROGRAM, '-f', target, '-o', data + MORE], { stdio: ['ignore', 'inherit', 'inherit'] });
   for (let tries = 0; statfsSync(target).type === before; tries++) {
-    if (child.exitCode !== null || tries > 2000) throw new Error('the union was not mounted');
+    if (child.exitCode !== null || tries > 12_000) throw new Error('the union was not mounted');
     await sleep(5);
   }
   return child;

@@ -83,6 +83,20 @@ function tree(): string[] {
   return lines;
 }
 
+/** Is somebody of this process group still at work? Those that nobody has waited for are not. */
+function hasMembers(group: number): boolean {
+  return readdirSync('/proc').some((name) => {
+    if (!/^\d+$/.test(name)) return false;
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
+      const [state, , leader] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return Number(leader) === group && !/[ZX]/.test(state!);
+    } catch {
+      return false; // it has ended
+    }
+  });
+}
+
 async function kill(): Promise<string> {
   const union = await mountUnion(at, data);
   const ended = new Promise((resolve) => union.once('exit', resolve));
@@ -93,8 +107,8 @@ async function kill(): Promise<string> {
   if (victim === 'union') union.kill('SIGKILL');
   else process.kill(-clients.pid!, 'SIGKILL');
   await gone;
-  // Those of a killed group may still be at their last call.
-  for (let tries = 0; tries < 100 && existsSync(`/proc/${clients.pid}`); tries++) await sleep(5);
+  // Those of a killed group may still be at their last call: the first of them is gone before.
+  for (let tries = 0; tries < 6000 && hasMembers(clients.pid!); tries++) await sleep(5);
   if (victim === 'clients') {
     checkTree();
     await sleep(20);
