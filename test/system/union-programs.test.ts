@@ -156,7 +156,7 @@ import { writeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 const [, , file, name, count] = process.argv;
 const database = new DatabaseSync(file);
-database.exec('pragma journal_mode=wal; pragma busy_timeout=20000; pragma synchronous=full');
+database.exec('pragma busy_timeout=20000; pragma journal_mode=wal; pragma synchronous=full');
 const insert = database.prepare('insert into rows values (?, ?, ?)');
 for (let number = 0; number < Number(count); number++) {
   insert.run(name, number, 'x'.repeat(number * 37 % 4000));
@@ -184,7 +184,7 @@ test('union: two write to sqlite with a log ahead (WAL), one is killed; nothing 
     node writer.mjs m/base one 150 > one & first=$!
     ${process.execPath} --no-warnings writer.mjs m/base two 100000 > two & second=$!
     until [ "$(wc -l < two)" -ge 60 ]; do kill -0 $second; sleep 0.05; done
-    kill -9 $second; wait $first
+    kill -9 $second; wait $second || true; wait $first
     node reader.mjs m/base; tail -n 1 two; umount m
     mount_kernel; node reader.mjs m/base; umount m`,
   );

@@ -50,7 +50,7 @@ union = int(sys.argv[1])
 waker = os.fork()
 if waker == 0:
   signal.signal(signal.SIGALRM, lambda *_: (os.kill(union, signal.SIGCONT), os._exit(9)))
-  signal.alarm(8)
+  signal.alarm(30)
   signal.pause()
 os.kill(union, signal.SIGSTOP)
 for i in range(1000): os.write(fd, b"more\\n")

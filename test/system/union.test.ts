@@ -41,7 +41,7 @@ test('union: a mount helper: live when it returns, silent about options of other
     `echo hello > l2/file
     ${UNION} some-name m -o rw,dev,suid,lowerdir=l1:l2,upperdir=u,workdir=w,context=x,volatile
     cat m/file; findmnt -n -o FSTYPE,SOURCE,OPTIONS m
-    umount m; for i in $(seq 50); do pgrep -f "[u]nion.js some-name" > /dev/null || exit 0; sleep 0.1; done; exit 9`,
+    umount m; for i in $(seq 300); do pgrep -f "[u]nion.js some-name" > /dev/null || exit 0; sleep 0.1; done; exit 9`,
   );
   assert.match(out, /^hello\nfuse\.tsbox-union\s+some-name\s+rw,/);
 });
@@ -65,7 +65,7 @@ test('union: a program that runs is not emptied by an open that is refused', (t)
     `cp /bin/sleep l2/below; mount_union; cp /bin/sleep m/above
     empty() { perl -MFcntl -e 'sysopen(F, $ARGV[0], O_RDONLY | O_TRUNC) or print($!{ETXTBSY} ? "busy" : $!)' $1; }
     for name in below above; do
-      m/$name 60 & sleep 0.3; [ "$(empty m/$name)" = busy ]; cmp m/$name /bin/sleep
+      m/$name 60 & for i in $(seq 300); do [ /proc/$!/exe -ef m/$name ] && break; sleep 0.1; done; [ "$(empty m/$name)" = busy ]; cmp m/$name /bin/sleep
       kill $!; wait $! || true; [ -z "$(empty m/$name)" ]; [ ! -s m/$name ]
     done; umount m`,
   );
@@ -219,9 +219,9 @@ test('union: as root the kernel reads and writes a file of the upper layer by it
   passes(
     t,
     `head -c 300000 /dev/urandom > u/file; echo low > l2/low; mount_union; pid=$(union_pid)
-    (sleep 8; kill -CONT $pid) > /dev/null 2>&1 & waker=$!
+    (sleep 30; kill -CONT $pid) > /dev/null 2>&1 & waker=$!
     exec 3< m/file 4< m/low; cat m/low > /dev/null # the first close asks whether to ask for it
-    kill -STOP $pid; sum=$(timeout 3 cat <&3 | cksum); kill -CONT $pid; kill $waker; [ "$sum" = "$(cksum < u/file)" ]
+    kill -STOP $pid; sum=$(timeout 20 cat <&3 | cksum); kill -CONT $pid; kill $waker; [ "$sum" = "$(cksum < u/file)" ]
     echo more >> m/low; [ "$(cat <&4)" = "$(printf 'low\nmore')" ]; exec 3<&- 4<&-; echo yet >> m/low; [ "$(wc -l < m/low)" = 3 ]; umount m`,
   );
 });
@@ -231,8 +231,8 @@ test('union: told to end, it takes its mount away, when nobody has anything open
   passes(
     t,
     `echo x > l1/file; mount_union; pid=$(union_pid)
-    exec 3< m/file; kill -TERM $pid; sleep 0.3; [ -z "$(ls m)" ]; [ "$(cat <&3)" = x ]; exec 3<&-
-    for i in $(seq 100); do kill -0 $pid 2> /dev/null || exit 0; sleep 0.1; done; exit 9`,
+    exec 3< m/file; kill -TERM $pid; for i in $(seq 300); do [ -z "$(ls m)" ] && break; sleep 0.1; done; [ -z "$(ls m)" ]; [ "$(cat <&3)" = x ]; exec 3<&-
+    for i in $(seq 300); do kill -0 $pid 2> /dev/null || exit 0; sleep 0.1; done; exit 9`,
   );
 });
 
