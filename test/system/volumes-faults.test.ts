@@ -26,9 +26,13 @@ const home = (box: Sandbox) => join(box.dataRoot, 'volumes');
 async function checkWhole(box: Sandbox, what: string): Promise<void> {
   const names = (await box.quick(['volume', 'ls', '-q'])).split('\n').filter(Boolean);
   for (const name of names) {
-    const { length } = readdirSync(join(home(box), name, '_data'));
+    const data = join(home(box), name, '_data');
+    const length = existsSync(data) ? readdirSync(data).length : -1;
+    const hasAbout = existsSync(join(home(box), name, 'tsbox.json'));
+    // One without a name goes meanwhile, by one rename, when the monitor of a container that went on ends.
+    if (/^[0-9a-f]{64}$/.test(name) && !existsSync(join(home(box), name))) continue;
     assert.ok(length === 0 || length === FILES, `${what}: ${name} has ${length} of ${FILES} files`);
-    assert.equal(existsSync(join(home(box), name, 'tsbox.json')), true, `${what}: ${name}`);
+    assert.equal(hasAbout, true, `${what}: ${name}`);
   }
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { lgetxattr, lsetxattr } from '../../src/sys/xattr.ts';
 import { requires } from '../requires.ts';
-import { type Sandbox, sandbox } from './harness.ts';
+import { type Sandbox, sandbox, until } from './harness.ts';
 
 /** 0x01000002: revision 2, effective; all 40 capabilities. */
 const CAPABILITY = Buffer.from('0100000200000001000000000000000000000000', 'hex');
@@ -141,6 +141,7 @@ test('volumes: content, lifetimes, owners', async (t) => {
   await t.test('one that is a tmpfs is the same for all that run, and gone after the last', async () => {
     await box.quick(['volume', 'create', '-o', 'type=tmpfs', '-o', 'device=tmpfs', '-o', 'o=size=1m,mode=700', 'tm']);
     box.ok(['run', '-d', '--name', 'one', '-v', 'tm:/x', busybox, 'sh', '-c', 'touch /x/a; exec sleep 100']);
+    await until('its file', () => existsSync(join(dataOf(box, 'tm'), 'a')));
     assert.equal(box.ok(['run', '--rm', '-v', 'tm:/y', busybox, 'sh', '-c', 'ls /y; stat -c %a /y']), 'a\n700');
     assert.match(readFileSync('/proc/mounts', 'utf8'), /volumes\/tm\/_data tmpfs/);
     await box.quick(['rm', '-f', 'one']);
