@@ -178,7 +178,7 @@ test('network: last tells which of its steps failed, and waits for the lock', as
   ];
   const after: Step = { op: 'mkdir', path: at('after'), mode: 0o755, why };
   const launched = launch({ cleanup: [{ op: 'last', lock: at('lock'), directory: at('leases'), list, why }, after] });
-  for (const end = Date.now() + 5000; !waits(launched.child.pid) && Date.now() < end; ) {
+  for (const end = Date.now() + 30_000; !waits(launched.child.pid) && Date.now() < end; ) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   assert.ok(existsSync(at('leases')) && !existsSync(at('one')), 'it waits');

@@ -91,7 +91,7 @@ test('damaged state: each kind of file in turn, and the rest goes on', async (t)
   await box.quick(['rm', 'maker']);
   await box.quick(['network', 'create', '--subnet', '10.231.0.0/24', 'bad']);
   await box.quick(['volume', 'create', '--opt', 'type=tmpfs', '--opt', 'device=tmpfs', 'bad']);
-  const flags = ['--restart', 'always', '--health-cmd', 'true', '--volume', 'bad:/v'];
+  const flags = ['--restart', 'always', '--health-cmd', 'true', '--health-interval', '1h', '--volume', 'bad:/v'];
   box.ok(['run', '--detach', '--name', 'bad', ...flags, 'bad', 'sleep', '1000']);
   box.ok(['exec', 'bad', 'true']);
   const before = (await lists(box, 'nothing damaged')).map(({ lines }) => lines);

@@ -119,7 +119,7 @@ async function startDocker(t: TestContext, root: string, dataRoot: string): Prom
       ...(input === undefined ? {} : { input: readFileSync(input) }),
     });
   for (let tries = 0; run(['version']).status !== 0; tries++) {
-    assert.ok(tries < 100 && child.exitCode === null, 'dockerd does not answer');
+    assert.ok(tries < 600 && child.exitCode === null, 'dockerd does not answer');
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return {
