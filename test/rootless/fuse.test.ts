@@ -10,6 +10,7 @@ import { killUnion, refusesFiles, unions } from '../conformance/unions.ts';
 import { type Requirement, requires } from '../requires.ts';
 import { REPOSITORY, type Result, until } from '../system/harness.ts';
 import { generator } from '../system/store-random.ts';
+import { kill as killed } from '../system/truth.ts';
 import { ORDINARY } from './box.ts';
 import { type User, user } from './user.ts';
 
@@ -284,7 +285,7 @@ test(`rootless fuse: whatever is killed while a container starts, rm -f leaves n
     const alive: number[] = he.processes();
     const victim: number | undefined = alive[Math.floor(random() * alive.length)];
     const told: string = victim === undefined ? 'nobody' : `${victim} (${commandOf(victim)})`;
-    if (victim !== undefined) process.kill(victim, 'SIGKILL');
+    killed(victim);
     await ended;
     const removed: Result = he.tsbox(['rm', '--force', 'one'], { timeout: 30_000 });
     const { status, stderr } = removed;

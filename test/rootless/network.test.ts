@@ -103,7 +103,7 @@ async function loopback(context: TestContext, he: User, image: string): Promise<
     "require('net').createServer((s) => s.on('error', () => {}).end('host\\n')).listen(7071, '127.0.0.1')",
   ]);
   context.after(() => other.kill('SIGKILL'));
-  const said = () => spawnSync('nc.openbsd', ['-w', '2', '127.0.0.1', '7071'], { encoding: 'utf8' }).stdout;
+  const said = () => spawnSync('nc.openbsd', ['-w', '10', '127.0.0.1', '7071'], { encoding: 'utf8' }).stdout;
   await until('a server of the host', () => said() === 'host\n');
   for (const name of ['pasta', 'slirp4netns']) {
     const script = 'for a in 127.0.0.1 192.0.2.1 10.0.2.2; do nc -w 1 $a 7071 < /dev/null; done; echo end';
@@ -132,9 +132,9 @@ async function published(he: User, image: string, network: OwnNetwork): Promise<
   he.ok(['run', '-d', '--name', 'web', ...ports, image, ...server('hello')]);
   for (const url of ['http://127.0.0.1:8080', 'http://[::1]:8080', 'http://127.0.0.1:8081'])
     await answers(url, 'hello');
-  const afar = (url: string, from: string) =>
-    network.there('curl', '--silent', '--max-time', '3', '--interface', from, url);
-  assert.equal(afar(`http://${HOST.address}:8080`, INTERNET.address).stdout, 'hello\n');
+  const afar = (url: string, from: string, seconds = 3) =>
+    network.there('curl', '--silent', '--max-time', `${seconds}`, '--interface', from, url);
+  assert.equal(afar(`http://${HOST.address}:8080`, INTERNET.address, 15).stdout, 'hello\n');
   // Debian 12's pasta answers so for the first second or two only by IPv4.
   const six = `http://[${HOST.address6}]:8080`;
   await until('an answer by IPv6', () => afar(six, INTERNET.address6).stdout === 'hello\n');
