@@ -68,34 +68,39 @@ export async function startRegistry(
   tls?: (directory: string) => { key: string; cert: string },
 ): Promise<RegistryDaemon> {
   const directory = mkdtempSync(join(tmpdir(), 'tsbox-registry-'));
-  const host = `127.0.0.1:${await freePort()}`;
   const files = tls?.(directory);
   const secure = files === undefined ? '' : `, tls: {certificate: ${files.cert}, key: ${files.key}}`;
-  const config = `version: 0.1
+  const more = settings(directory);
+  let log = '';
+  // Somebody else may have got the free port meanwhile.
+  for (let turn = 0; turn === 0 || (turn < 5 && /address already in use/.test(log)); turn++) {
+    const host = `127.0.0.1:${await freePort()}`;
+    const config = `version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: ${join(directory, 'storage')}}}
 http: {addr: '${host}'${secure}}
-${settings(directory)}
+${more}
 `;
-  writeFileSync(join(directory, 'config.yml'), config);
-  const child = spawn('docker-registry', ['serve', join(directory, 'config.yml')], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let log = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk: Buffer) => {
-      log += chunk;
+    writeFileSync(join(directory, 'config.yml'), config);
+    const child = spawn('docker-registry', ['serve', join(directory, 'config.yml')], {
+      stdio: ['ignore', 'pipe', 'pipe'],
     });
-  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  context.after(async () => {
-    child.kill('SIGKILL');
-    await ended;
-    rmSync(directory, { recursive: true, force: true }); // not before: it may still write
-  });
-  for (let tries = 0; tries < 1200; tries++) {
-    if (await answers(host)) return { host, directory, log: () => log };
-    if (child.exitCode !== null) break;
-    await sleep(50);
+    log = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => {
+        log += chunk;
+      });
+    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+    context.after(async () => {
+      child.kill('SIGKILL');
+      await ended;
+      rmSync(directory, { recursive: true, force: true }); // not before: it may still write
+    });
+    for (let tries = 0; tries < 1200 && child.exitCode === null; tries++) {
+      if ((await answers(host)) && child.exitCode === null) return { host, directory, log: () => log };
+      await sleep(50);
+    }
+    if (child.exitCode !== null) await ended;
   }
   throw new Error(`docker-registry does not answer: ${log}`);
 }
