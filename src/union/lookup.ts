@@ -3,7 +3,7 @@ import { S } from '../spec/linux.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
 import { isAbsent, isHashAbsent, noteEmpty, noteMiss } from './known-names.ts';
-import { isImpure, isMetacopy, isOpaque, originInode, redirectOf } from './marks.ts';
+import { isImpure, isMetacopy, isOpaque, type Origin, originInode, redirectOf } from './marks.ts';
 import { cstring, EMPTY } from './memory.ts';
 import { ROOT } from './protocol.ts';
 import { look, seen } from './status.ts';
@@ -69,15 +69,19 @@ function search(union: Union, parent: number, name: string): number {
   if (several) noteLinks(union, node);
   if (top === UPPER && isImpure(union, parent, fd)) {
     const origin = originInode(union, fd, name);
-    const layer = origin && layerWith(union, origin.uuid);
+    const layer = origin && layerWith(union, origin);
     if (origin !== undefined && layer !== undefined) setInode(union, node, layer, origin.low, origin.high);
   }
   return node;
 }
 
-/** One of the lower layers on the file system with this UUID; none where two have it, or where it is zeros, and there are several. */
-function layerWith({ uuids, marks, sameFileSystem }: Union, uuid: Buffer): number | undefined {
-  if (sameFileSystem) return UPPER;
+/** One of the lower layers on the file system that an origin is from; none where two have its UUID, or where that is zeros, and there are several. */
+function layerWith(union: Union, { uuid, onXfs }: Origin): number | undefined {
+  const layer = union.sameFileSystem ? UPPER : layerOf(union, uuid);
+  return onXfs && layer !== undefined && !union.xfs[layer] ? undefined : layer;
+}
+
+function layerOf({ uuids, marks }: Union, uuid: Buffer): number | undefined {
   if (uuid.every((byte) => byte === 0)) return undefined;
   const layers = uuids.flatMap((one, layer) => (layer !== UPPER && one.equals(uuid) ? [layer] : []));
   const [first] = layers;

@@ -5,7 +5,7 @@
 import { AT_EMPTY_PATH } from '../sys/file.ts';
 import { allocate, quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
-import { buffer, EMPTY } from './memory.ts';
+import { buffer, EMPTY, pathOf } from './memory.ts';
 import { openToRead } from './names.ts';
 import { MOST_VALUE, raw } from './raw-xattrs.ts';
 import type { Union } from './union.ts';
@@ -98,15 +98,20 @@ const handle = allocate(HANDLE_HEADER + MOST_HANDLE);
 const mountId = allocate(8);
 
 const FS_IOC_GETFSUUID = 0x80111500;
+/** btrfs does not answer the other one. */
+const BTRFS_IOC_FS_INFO = 0x8400941f;
 
-/** The UUID of the file system of a layer; zeros where the kernel does not say it (before 6.9): then overlayfs takes no origin for its own,
- *  and shows the numbers of the copies. @param directory a descriptor, O_PATH */
+/** The UUID of the file system of a layer; zeros where the kernel does not say it (before 6.9, of btrfs it always does): then overlayfs takes no
+ *  origin for its own, and shows the numbers of the copies. @param directory a descriptor, O_PATH */
 export function uuidOf(directory: number): Buffer {
   const uuid = Buffer.alloc(ORIGIN.HANDLE - ORIGIN.UUID);
   const fd = openToRead(directory);
   // `struct fsuuid2`: length, UUID.
   if (fd >= 0 && quickly.ioctl(fd, FS_IOC_GETFSUUID, buffer.address) === 0 && buffer.bytes[0] === uuid.length) {
     buffer.bytes.copy(uuid, 0, 1, 1 + uuid.length);
+  } else if (fd >= 0 && quickly.ioctl(fd, BTRFS_IOC_FS_INFO, buffer.address) === 0) {
+    // `struct btrfs_ioctl_fs_info_args`: two numbers of 64 bits, UUID.
+    buffer.bytes.copy(uuid, 0, 16, 16 + uuid.length);
   }
   if (fd >= 0) quickly.close(fd);
   return uuid;
@@ -131,25 +136,45 @@ export function originOf(fd: number, name: number, uuid: Buffer): Buffer | undef
 export const setOrigin = (union: Union, fd: number, name: string, origin: Buffer): number =>
   setMark(union, fd, name, 'origin', origin);
 
-const FILEID_INO32_GEN = 1;
+const FILEID = { INO32_GEN: 1, BTRFS: 0x4d, INO64_GEN: 0x81 } as const;
 
 export interface Origin {
   /** Of the file system. */
   uuid: Buffer;
   low: number;
   high: number;
+  /** It is one only if the file system is XFS: FUSE and EROFS have other numbers in handles of the same type. */
+  onXfs: boolean;
 }
 
-/** The inode number that an upper file was copied from, in two halves, where its handle says that in a form that is known (ext4's and
- *  its like, and tmpfs's), and which file system it is from. */
+/** The inode number that an upper file was copied from, in two halves, where its handle says that in a form that is known (that of ext4 and
+ *  its like, of tmpfs, XFS and btrfs), and which file system it is from. */
 export function originInode(union: Union, fd: number, name: string): Origin | undefined {
   const origin = markOf(union, fd, name, 'origin');
   if (origin === undefined || origin.length < ORIGIN.HANDLE + 8 || origin[ORIGIN.MAGIC] !== OVL_FH_MAGIC)
     return undefined;
-  if (origin[ORIGIN.TYPE] !== FILEID_INO32_GEN) return undefined;
-  const uuid = origin.subarray(ORIGIN.UUID, ORIGIN.HANDLE);
-  const length = origin.length - ORIGIN.HANDLE;
-  if (length === 8) return { uuid, low: origin.readUInt32LE(ORIGIN.HANDLE), high: 0 };
-  if (length !== 12) return undefined;
-  return { uuid, low: origin.readUInt32LE(ORIGIN.HANDLE + 4), high: origin.readUInt32LE(ORIGIN.HANDLE + 8) };
+  const type = origin[ORIGIN.TYPE]!;
+  const at = numberIn(type, origin.length - ORIGIN.HANDLE);
+  if (at === undefined) return undefined;
+  return {
+    uuid: origin.subarray(ORIGIN.UUID, ORIGIN.HANDLE),
+    low: origin.readUInt32LE(ORIGIN.HANDLE + at.low),
+    high: at.high === undefined ? 0 : origin.readUInt32LE(ORIGIN.HANDLE + at.high),
+    onXfs: type === FILEID.INO64_GEN,
+  };
 }
+
+/** Where in a handle the halves of the inode number are; undefined for a form that is not known. */
+function numberIn(type: number, length: number): { low: number; high: number | undefined } | undefined {
+  if (type === FILEID.INO32_GEN && length === 8) return { low: 0, high: undefined };
+  if (type === FILEID.INO32_GEN && length === 12) return { low: 4, high: 8 };
+  if (type === FILEID.INO64_GEN && length === 12) return { low: 0, high: 4 };
+  if (type === FILEID.BTRFS && length === 20) return { low: 0, high: 4 };
+  return undefined;
+}
+
+const XFS_SUPER_MAGIC = 0x58465342;
+
+/** @param directory a descriptor */
+export const isXfs = (directory: number): boolean =>
+  quickly.statfs(pathOf(directory), buffer.address) === 0 && buffer.bytes.readUInt32LE(0) === XFS_SUPER_MAGIC;

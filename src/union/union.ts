@@ -7,7 +7,7 @@ import { OPEN } from '../sys/file.ts';
 import { quickly } from '../sys/quick.ts';
 import { E } from './errno.ts';
 import { forgetNames } from './known-names.ts';
-import { uuidOf } from './marks.ts';
+import { isXfs, uuidOf } from './marks.ts';
 import { cstring, EMPTY } from './memory.ts';
 import { createNodes, type Nodes } from './nodes.ts';
 import { ROOT } from './protocol.ts';
@@ -37,6 +37,8 @@ export interface Union {
   marks: readonly number[];
   /** Of the file system of each layer. */
   uuids: readonly Buffer[];
+  /** Which layers are on XFS: handles there have a form that others have too, with something else in it. */
+  xfs: readonly boolean[];
   /** All layers are on one file system: then every origin is from there. */
   sameFileSystem: boolean;
   directories: Directories;
@@ -151,6 +153,7 @@ export function createUnion(options: UnionOptions): Union {
     writeback,
     marks,
     uuids: layers.map((fd) => (fd < 0 ? Buffer.alloc(0) : uuidOf(fd))),
+    xfs: layers.map((fd) => fd >= 0 && isXfs(fd)),
     sameFileSystem: fileSystems.length === 1,
     directories: createDirectories(mostDirectories),
     mostIdle,

@@ -122,6 +122,33 @@ test('union: with layers on several file systems a copy’s inode number stays t
   );
 });
 
+for (const type of ['xfs', 'btrfs']) {
+  test(`union: on ${type} a copy’s inode number stays the original’s, also when the kernel has forgotten it and after another mount`, (t) => {
+    if (!requires(t, ...fuse, `command:mkfs.${type}`)) return;
+    passes(
+      t,
+      `for disk in one other; do truncate -s 320M $disk.img; mkfs.${type} -q $disk.img 2> /dev/null; mkdir $disk; mount -o loop $disk.img $disk; done
+      trap 'umount --lazy m 2> /dev/null || true; umount one other' EXIT
+      rmdir l1 l2 u w; for layer in one/l1 one/u one/w other/l2; do mkdir $layer; ln -s $layer .; done
+      mkdir l1/d l2/d; echo 1 > l1/d/1; echo 2 > l2/d/2; ln -s x l2/d/3
+      mount_union; set -- $(stat -c %i m/d/*); chmod 600 m/d/1 m/d/2; chown -h 1:1 m/d/3
+      check() { [ "$(stat -c %i m/d/* | xargs)" = "$*" ]; }
+      check $*; mount -i -o remount m; check $*; umount m; mount_union; check $*; umount m`,
+    );
+  });
+}
+
+test('union: of an origin’s handle the inode number is taken where its form is known, and not where others have other numbers there', (t) => {
+  if (!requires(t, ...fuse, 'command:setfattr')) return;
+  passes(
+    t,
+    `mkdir u/d; touch u/d/btrfs u/d/xfs; setfattr -n trusted.overlay.impure -v y u/d; zeros=00000000000000000000000000000000
+    setfattr -n trusted.overlay.origin -v 0x00fb29004d\${zeros}4544332211000000050000000000000001000000 u/d/btrfs
+    setfattr -n trusted.overlay.origin -v 0x00fb210081\${zeros}454433221100000001000000 u/d/xfs
+    own=$(stat -c %i u/d/xfs); mount_union; [ "$(stat -c %i m/d/btrfs m/d/xfs | xargs)" = "$((0x1122334445)) $own" ]; umount m`,
+  );
+});
+
 test('union: in each directory that a copy comes into, or goes to, its inode number stays the original’s', (t) => {
   if (!requires(t, ...fuse)) return;
   passes(
