@@ -43,8 +43,8 @@ export interface Writable {
 
 /** Opens both once more, in a mount of the union's own, as overlayfs has it: what they lie on can then be unmounted as soon as the union
  *  is, though its process ends a moment later. It is one mount for both, of a directory above them, since nothing is renamed from one
- *  mount to another. Private: what is mounted below that directory later, the union itself among it, does not come into it. Where that
- *  cannot be, as when they are on two mounts, they stay as they are. */
+ *  mount to another. Private: what is mounted below that directory later, the union itself among it, does not come into it. Who may not have
+ *  such a mount has them where they are. */
 export function toOwnMount(writable: Writable, upper: string, work: string): void {
   let tree = -1;
   let opened: number[] = [];

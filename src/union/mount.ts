@@ -1,5 +1,5 @@
 /** Makes a union of directories and mounts it. */
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno, TsboxError } from '../errors.ts';
 import { AT_FDCWD, OPEN, openat } from '../sys/file.ts';
@@ -12,13 +12,15 @@ import type { UnionArguments } from './options.ts';
 import { createUnion, type Union } from './union.ts';
 import { formFor } from './whiteouts.ts';
 
-/** @throws SyscallError for a directory that is not there; ERR_TSBOX_UNSUPPORTED where the upper one keeps no attributes */
+/** @throws SyscallError for a directory that is not there; ERR_TSBOX_UNSUPPORTED where the upper one keeps no attributes; ERR_TSBOX_USAGE for
+ *  a work directory that the kernel refuses, too */
 export function openUnion({ lower, upper, work, userxattr, writeback }: UnionArguments): Union {
   const writable = { upper: upper === undefined ? -1 : openLayer('upperdir', upper), work: -1 };
   const layers = lower.map(openLower);
   const prefix = userxattr || !isHostRoot() ? 'user.overlay.' : 'trusted.overlay.';
   if (upper !== undefined) checkAttributes(upper, prefix);
   if (upper !== undefined && work !== undefined) {
+    checkWork(upper, work);
     const path = emptyWork(work);
     writable.work = openLayer('workdir', path);
     toOwnMount(writable, upper, path);
@@ -54,6 +56,33 @@ function checkAttributes(path: string, prefix: string): void {
       hint,
       cause: error,
     });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** What the kernel refuses, too: what is in the work directory would be removed, and a file that is made there moved into the upper one. */
+function checkWork(upper: string, work: string): void {
+  const sameMount = mountOf('upperdir', upper) === mountOf('workdir', work);
+  const [one, other] = [`${realpathSync(upper)}/`, `${realpathSync(work)}/`];
+  const refused = (what: string, hint: string) =>
+    new TsboxError('ERR_TSBOX_USAGE', `upperdir ${upper} and workdir ${work}: ${what}`, { hint });
+  if (one.startsWith(other) || other.startsWith(one)) {
+    throw refused('one is in the other', 'Make two directories beside each other.');
+  }
+  if (!sameMount) {
+    throw refused(
+      'they are on different mounts',
+      'Both have to be on one mount: files are made in one and moved into the other.',
+    );
+  }
+}
+
+/** @see proc_pid_fdinfo(5) @throws SyscallError */
+function mountOf(what: string, directory: string): string | undefined {
+  const fd = openLayer(what, directory);
+  try {
+    return /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
   } finally {
     closeSync(fd);
   }

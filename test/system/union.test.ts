@@ -77,6 +77,11 @@ test('union: what it cannot do is said before anything is mounted', (t) => {
   assert.match(say(`${UNION} m -o upperdir=u,workdir=w`), /lowerdir= is missing/);
   assert.match(say(`${UNION} m -o lowerdir=l1,upperdir=u`), /upperdir= and workdir= go together/);
   assert.match(say(`${UNION} m -o lowerdir=none`), /lowerdir: open none: ENOENT/);
+  const inEachOther = `mkdir -p u/work u/w; touch u/work/kept; trap 'ls u/work' EXIT; ${UNION} m -o lowerdir=l1,upperdir=u,workdir=`;
+  for (const work of ['u', 'u/w', '.']) assert.match(say(`${inEachOther}${work}`), /one is in the other.*\nkept\n/s);
+  const binds = 'mkdir u2 w2; mount --bind u u2; mount --bind w w2';
+  assert.match(say(`${binds}; ${UNION} m -o lowerdir=l1,upperdir=u2,workdir=w2`), /are on different mounts/);
+  assert.match(say(`${UNION} m -o lowerdir=l1,upperdir=u,workdir=none`), /workdir: open none: ENOENT/);
   assert.match(say(`${UNION}`), /one directory to mount on is wanted/);
 });
 
