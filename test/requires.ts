@@ -3,7 +3,7 @@
  * so that a green run means that everything was run.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -13,6 +13,7 @@ export type Requirement =
   | 'root'
   | `command:${string}`
   | `file:${string}`
+  | `filesystem:${string}`
   | 'userns'
   | 'overlay'
   | 'cgroup2'
@@ -39,6 +40,10 @@ function missing(requirement: Requirement): string | undefined {
     requirement.slice(0, requirement.indexOf(':')),
     requirement.slice(requirement.indexOf(':') + 1),
   ];
+  if (kind === 'filesystem') {
+    const known = readFileSync('/proc/filesystems', 'utf8').split(/\s+/).includes(name);
+    return known ? undefined : `needs a kernel with ${name}`;
+  }
   if (kind === 'file') return existsSync(name) ? undefined : `needs the file ${name}`;
   const found = `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`
     .split(delimiter)

@@ -124,7 +124,7 @@ test('union: with layers on several file systems a copy’s inode number stays t
 
 for (const type of ['xfs', 'btrfs']) {
   test(`union: on ${type} a copy’s inode number stays the original’s, also when the kernel has forgotten it and after another mount`, (t) => {
-    if (!requires(t, ...fuse, `command:mkfs.${type}`)) return;
+    if (!requires(t, ...fuse, `command:mkfs.${type}`, `filesystem:${type}`)) return;
     passes(
       t,
       `for disk in one other; do truncate -s 320M $disk.img; mkfs.${type} -q $disk.img 2> /dev/null; mkdir $disk; mount -o loop $disk.img $disk; done
