@@ -16,6 +16,7 @@ const extra = {
   fchown: bind('int', 'fchown', [I, I, I]),
   mmap: bind(I, 'mmap', [I, I, I, I, I, I]),
   munmap: bind('int', 'munmap', [I, I]),
+  madvise: bind('int', 'madvise', [I, I, I]),
   memcpy: bind(I, 'memcpy', [I, I, I]),
 };
 
@@ -161,6 +162,19 @@ function copyRange(side: Side, call: Call): Outcome {
   return quickly.copyFileRange(from, memory.address, to, memory.address + 8, at(SIZES, call.n), 0);
 }
 
+/** Of a mapping that has not what read(2) gives, or that cannot be read at all. */
+export const STALE = 'stale';
+const MADV_POPULATE_READ = 22;
+
+/** Has a mapping of the first bytes of a file what it should? Asked so that a page which is not there ends nobody by SIGBUS. */
+function isStale(address: number, length: number, fd: number): boolean {
+  if (extra.madvise(address, length, MADV_POPULATE_READ) !== 0) return true;
+  const size = quickly.pread(fd, memory.address, length, 0);
+  const read = readBack(size);
+  extra.memcpy(memory.address, address, length);
+  return read !== readBack(length);
+}
+
 function mapped(side: Side, call: Call): Outcome {
   const [length, writes, shared] = [4096, (call.n & 1) === 1, (call.n & 2) === 2];
   const fd = file(side, call);
@@ -168,6 +182,10 @@ function mapped(side: Side, call: Call): Outcome {
   if (typeof status === 'number' || status.size < length) return -1000;
   const address = checked(extra.mmap(0, length, writes ? 3 : 1, shared ? 1 : 2, fd, 0));
   if (address < 0) return address;
+  if (isStale(address, length, fd)) {
+    extra.munmap(address, length);
+    return STALE;
+  }
   content(call.n, 16);
   if (writes) extra.memcpy(address + (call.m % 4000), memory.address, 16);
   extra.memcpy(memory.address, address, length);
