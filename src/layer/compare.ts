@@ -1,7 +1,7 @@
 /** What a tree has changed in the layers that it is a copy of, as Docker's drivers without a union compare them. */
 import { S } from '../spec/linux.ts';
 import { isNamespaceRoot } from '../sys/own-ids.ts';
-import { type FileStatus, isDirectory, isRegular, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
+import { type FileStatus, isDirectory, namesIn, statAt, TYPE_MASK } from '../sys/stat.ts';
 import { lgetxattr } from '../sys/xattr.ts';
 import { bytesOf } from './entry.ts';
 import { closeAll, descriptorOf, type Folder, keepNear, openAll, openFolder, openRoot } from './folders.ts';
@@ -131,7 +131,6 @@ function difference(
 ): Difference {
   if (old === undefined) return 'A';
   if (statusDiffers(status, old.status, owners)) return 'C';
-  if (!isRegular(status)) return '=';
   const now = orGone(() => capabilityOf(nameAt(descriptorOf(tree), old.name)));
   return now === capabilityOf(nameAt(descriptorOf(old.folder), old.name), owners) ? '=' : 'C';
 }

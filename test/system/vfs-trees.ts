@@ -122,11 +122,11 @@ function ownAttributes(directory: string): string {
   return attributes(directory).replace(/^# file: \.\n(.+\n)*\n?/, '');
 }
 
-/** Which files have capabilities. */
+/** What has capabilities; no program has to be in it. */
 function capable(directory: string, found: Record<string, string>): Set<string> {
   const has = (name: string) =>
     lgetxattr(Buffer.from(`${directory}/${name}`, 'latin1'), 'security.capability') !== undefined;
-  return new Set(Object.keys(found).filter((name) => found[name]!.startsWith('1') && has(name)));
+  return new Set(Object.keys(found).filter(has));
 }
 
 /** What is to be seen in a directory. */
