@@ -20,14 +20,15 @@ export type Requirement =
   | 'vm'
   | 'fuse-passthrough';
 
+const knowsFilesystem = (name: string): boolean =>
+  readFileSync('/proc/filesystems', 'utf8').split(/\s+/).includes(name);
+
 function missing(requirement: Requirement): string | undefined {
   if (requirement === 'root') return process.getuid?.() === 0 ? undefined : 'needs root';
   if (requirement === 'userns') {
     return spawnSync('unshare', ['-U', 'true']).status === 0 ? undefined : 'needs user namespaces';
   }
-  if (requirement === 'overlay') {
-    return spawnSync('grep', ['-qw', 'overlay', '/proc/filesystems']).status === 0 ? undefined : 'needs overlayfs';
-  }
+  if (requirement === 'overlay') return knowsFilesystem('overlay') ? undefined : 'needs overlayfs';
   if (requirement === 'cgroup2') {
     return existsSync('/sys/fs/cgroup/cgroup.controllers') ? undefined : 'needs cgroup version 2 at /sys/fs/cgroup';
   }
@@ -40,10 +41,7 @@ function missing(requirement: Requirement): string | undefined {
     requirement.slice(0, requirement.indexOf(':')),
     requirement.slice(requirement.indexOf(':') + 1),
   ];
-  if (kind === 'filesystem') {
-    const known = readFileSync('/proc/filesystems', 'utf8').split(/\s+/).includes(name);
-    return known ? undefined : `needs a kernel with ${name}`;
-  }
+  if (kind === 'filesystem') return knowsFilesystem(name) ? undefined : `needs a kernel with ${name}`;
   if (kind === 'file') return existsSync(name) ? undefined : `needs the file ${name}`;
   const found = `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`
     .split(delimiter)
