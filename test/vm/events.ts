@@ -12,6 +12,9 @@ interface TestError {
   code?: string;
   failureType?: string;
   cause?: unknown;
+  /** How the process of a file ended that told of no failed test. */
+  exitCode?: number | null;
+  signal?: string | null;
 }
 
 interface WireError {
@@ -23,8 +26,10 @@ interface WireError {
 }
 
 function wireError(error: TestError): WireError {
-  const { message = '', code, failureType, cause } = error;
-  const printed = cause === undefined || typeof cause === 'string' ? cause : inspect(cause);
+  const { message = '', code, failureType, cause, exitCode, signal } = error;
+  const end = signal ?? exitCode ?? undefined;
+  const text = cause === undefined || typeof cause === 'string' ? cause : inspect(cause);
+  const printed = end === undefined ? text : `${text}: its process ended with ${end}`;
   return { message, code, failureType, cause: printed };
 }
 
