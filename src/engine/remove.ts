@@ -79,10 +79,14 @@ function umountSteps(engine: Engine, id: string): Step[] {
   }
 }
 
+/** Without those that our PID namespace does not see: the kernel lists them as 0, which for kill(2) is our own process group. */
 function processesIn(directory: string): number[] {
   if (!existsSync(directory)) return []; // as a rule there is none: to catch an error for each would be slow
   try {
-    return readFileSync(`${directory}/cgroup.procs`, 'utf8').split('\n').filter(Boolean).map(Number);
+    return readFileSync(`${directory}/cgroup.procs`, 'utf8')
+      .split('\n')
+      .map(Number)
+      .filter((pid) => pid > 0);
   } catch {
     return []; // no such cgroup
   }
