@@ -15,10 +15,9 @@ export function refuseTerminal(): void {
 /** Writes an archive to standard output. @param archive each chunk good until the next is asked for, at the least */
 export async function writeArchive(archive: AsyncIterable<Uint8Array>): Promise<void> {
   const { writeAll } = await import('./streams.ts');
-  const { flushed } = await import('./pump.ts');
-  const write = await writeAll();
-  for await (const chunk of archive) await write('stdout', chunk);
-  await flushed(process.stdout);
+  const output = writeAll();
+  for await (const chunk of archive) await output.write('stdout', chunk);
+  await output.end();
 }
 
 /** Writes an archive to a file: whole, or not at all. @param archive each chunk good until one more has been asked for, at the least */

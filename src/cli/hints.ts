@@ -109,6 +109,12 @@ const TABLE: readonly Row[] = [
     hint: 'A process still has a file or its working directory there; "fuser -vm PATH" names it.',
   },
   {
+    calls: ['write'],
+    errno: 'ENOSPC',
+    when: /standard output/,
+    hint: 'It leads to a disk or a device that is full: send it elsewhere.',
+  },
+  {
     calls: ['mount', 'fsmount'],
     errno: 'ENOSPC',
     hint: 'The limit of mounts is reached: see /proc/sys/fs/mount-max.',

@@ -27,15 +27,14 @@ export const verb = command({
     const { writeAll } = await import('./streams.ts');
     // As Docker: what is no number means all.
     const tail = /^\d+$/.test(flags.tail) ? { tail: Number(flags.tail) } : {};
-    const { flushed } = await import('./pump.ts');
-    const write = await writeAll();
+    const output = writeAll();
     const show = shower(flags);
     const bytes = !flags.timestamps && !flags.details;
     const options = { follow: flags.follow, bytes, ...tail, ...times };
     for await (const entries of readLogs(engine, name!, options)) {
-      for (const [stream, bytes] of joined(entries, show)) await write(stream, bytes);
+      for (const [stream, bytes] of joined(entries, show)) await output.write(stream, bytes);
     }
-    await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+    await output.end();
     return 0;
   },
 });

@@ -15,13 +15,19 @@ export function print(text: string | Uint8Array): void {
   write(1, text);
 }
 
-/** To standard error, as it is. A closed standard error is no reason to stop. */
+/** To standard error, as it is. One that takes nothing is no reason to stop. */
 export function complain(text: string): void {
   try {
     write(2, text);
-  } catch (error) {
-    if (!(error instanceof OutputClosed)) throw error;
+  } catch {
+    // whom should it be told?
   }
+}
+
+/** Why standard output takes nothing, in our words. */
+export function outputError(error: unknown): Error {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'EPIPE' ? new OutputClosed() : Object.assign(error as Error, { path: 'standard output' });
 }
 
 function write(fd: number, text: string | Uint8Array): void {
@@ -31,10 +37,9 @@ function write(fd: number, text: string | Uint8Array): void {
       done += writeSync(fd, bytes, done);
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
-      if (code === 'EPIPE') throw new OutputClosed();
       // A pipe that another process has set to non-blocking is full: let its reader come.
       if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
-      else throw error;
+      else throw outputError(error);
     }
   }
 }

@@ -2,7 +2,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Session } from '../engine/api.ts';
 import type { DetachScanner } from './detach.ts';
-import { SIGPIPE_EXIT } from './output.ts';
+import { outputError, SIGPIPE_EXIT } from './output.ts';
 
 export interface Ends {
   /** Absent when the container's standard input is not ours. */
@@ -25,7 +25,7 @@ export async function pump(session: Session, ends: Ends): Promise<number> {
     left.resolve(code);
   };
   ends.output.on('error', (error: NodeJS.ErrnoException) =>
-    error.code === 'EPIPE' ? leave(SIGPIPE_EXIT) : left.reject(error),
+    error.code === 'EPIPE' ? leave(SIGPIPE_EXIT) : left.reject(outputError(error)),
   );
   ends.errors.on('error', () => undefined);
   for (const stream of [ends.output, ends.errors]) stream.on('drain', () => session.resume());

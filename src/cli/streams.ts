@@ -1,20 +1,33 @@
 /** Output that may be large: as fast as its reader takes it. */
 import type { StreamName } from '../engine/api.ts';
-import { isErrno } from '../errors.ts';
-import { OutputClosed } from './output.ts';
+import { outputError } from './output.ts';
 import { flushed } from './pump.ts';
 
-/** Writes to standard output or error and waits while its reader is behind.
- *  @returns a function that throws OutputClosed when nobody reads standard output any more */
-export async function writeAll(): Promise<(stream: StreamName, data: string | Uint8Array) => Promise<void>> {
+interface Output {
+  /** Waits while the reader is behind. */
+  write(stream: StreamName, data: string | Uint8Array): Promise<void>;
+  /** Waits until everything is out. */
+  end(): Promise<void>;
+}
+
+/** Standard output and error. Both functions throw OutputClosed when nobody reads standard output any more, and what else it refuses. */
+export function writeAll(): Output {
   const streams = { stdout: process.stdout, stderr: process.stderr };
-  let failed: unknown;
+  let failed: Error | undefined;
   streams.stdout.on('error', (error) => {
-    failed = isErrno(error, 'EPIPE') ? new OutputClosed() : error;
+    failed = outputError(error);
   });
   streams.stderr.on('error', () => undefined);
-  return async (name, data) => {
-    if (!streams[name].write(data)) await flushed(streams[name]);
-    if (failed !== undefined) throw failed;
+  return {
+    async write(name, data) {
+      if (!streams[name].write(data)) await flushed(streams[name]);
+      if (failed !== undefined) throw failed;
+    },
+    async end() {
+      await Promise.all([flushed(streams.stdout), flushed(streams.stderr)]);
+      // What a file or a device refuses is told at the next turn.
+      await new Promise(setImmediate);
+      if (failed !== undefined) throw failed;
+    },
   };
 }

@@ -1,12 +1,22 @@
 /** What happens when something is killed, missing or full. Every sandbox proves at its end that nothing was left behind. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
-import { type Running, runRootOf, type Sandbox, sandbox, until } from './harness.ts';
+import { type Running, runRootOf, type Sandbox, sandbox, TSBOX, until } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 
 const state = (box: Sandbox, name: string, field = 'Status') => box.ok(['inspect', '-f', `{{.State.${field}}}`, name]);
@@ -382,5 +392,55 @@ test('faults: the disk of the data root is full', async (t) => {
     assert.equal(result.stdout, 'code 1\n');
     assert.match(result.stderr, /No space left on device/);
     assert.equal(box.ok(['ps', '-aq'], { env }), '');
+  });
+});
+
+test('faults: standard output leads to a full device', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  box.ok(['run', '--name', 'one', image, 'echo', 'hello']);
+  const full = openSync('/dev/full', 'w');
+  t.after(() => closeSync(full));
+  for (const args of [
+    ['logs', 'one'],
+    ['cp', 'one:/etc/passwd', '-'],
+    ['export', 'one'],
+    ['ps', '-a'],
+    ['start', '-a', 'one'],
+  ]) {
+    const { status, stderr } = spawnSync(TSBOX, args, { env: box.env, stdio: ['ignore', full, 'pipe'] });
+    assert.equal(status, 1, args.join(' '));
+    assert.match(stderr.toString(), /^tsbox: write standard output: ENOSPC .*\nhint: /, args.join(' '));
+  }
+  // Nobody can be told; what the command was asked for counts all the same.
+  assert.equal(spawnSync(TSBOX, ['rm', 'nobody', 'one'], { env: box.env, stdio: ['ignore', 'pipe', full] }).status, 1);
+  assert.equal(box.ok(['ps', '-aq']), '');
+});
+
+test('faults: two run roots and one data root', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  const other = { env: { TSBOX_RUN_ROOT: join(box.directory, 'r2') } };
+  box.ok(['run', '-d', '--name', 'one', image, 'sleep', '1000']);
+  box.ok(['run', '-d', '--rm', '--name', 'two', image, 'sleep', '1000']);
+  const pid = Number(state(box, 'one', 'Pid'));
+  await t.test('a container that runs under the one runs for the other, and is not started twice', () => {
+    const up = ['ps', '--format', '{{.Names}} {{.State}}'];
+    assert.equal(box.ok(up, other), 'two running\none running');
+    box.ok(['start', 'one', 'two'], other);
+    assert.ok(isAlive(pid));
+    assert.equal(box.ok(['exec', 'one', 'hostname'], other).length, 12);
+    assert.equal(box.tsbox(['rm', 'one'], other).status, 1);
+  });
+  await t.test('its monitor is killed: the other starts it and removes it', async () => {
+    process.kill(monitorOf(box, 'one'), 'SIGKILL');
+    await until('the end of the process', () => !isAlive(pid));
+    box.ok(['start', 'one'], other);
+    assert.equal(state(box, 'one'), 'running');
+    box.ok(['rm', '-f', 'one', 'two'], other);
+    assert.deepEqual(runRootOf(box), []);
+    assert.deepEqual(await leftovers(box.directory), []);
   });
 });
