@@ -149,9 +149,10 @@ export async function startLocked(
     const layer = await readyLayer(store, record.ID, held);
     const size = options.size === undefined ? {} : { size: options.size };
     volumes = await useVolumes(engine, record);
-    const run = runDirectory(store, record.ID);
     // The run directory may have gone with the monitor's host, or by somebody's hand.
-    if (existsSync(run) || record.State.Error === DIED.Error) await cleanUp(engine, record.ID);
+    if (existsSync(runDirectory(store, record.ID)) || record.State.Error === DIED.Error)
+      await cleanUp(engine, record.ID);
+    const run = runDirectory(store, record.ID);
     if (wantedNetworks(record, hostConfig).length > 0) mkdirSync(run, { recursive: true, mode: 0o700 });
     const since = new Date();
     const compiled = await containerPlan(engine, { record: volumes.record, hostConfig, layer, ...size });

@@ -135,7 +135,8 @@ export function wasStopped(store: Store, record: Pick<ContainerRecord, 'ID' | 'H
 
 /** Ids of the containers that have a directory in the run root: they run, or are about to, or have lost their monitor. */
 export function runIds(store: Store): Set<string> {
-  return new Set(readdirSync(store.runRoot).filter(isHexId));
+  const roots = [store.runRoot, ...(store.otherRunRoots ?? [])];
+  return new Set(roots.flatMap((root) => readdirSync(root)).filter(isHexId));
 }
 
 /** {@link containerState} of a container without a run directory, by one file or two; for lists of a thousand. Without `OOMKilled`, which

@@ -1,4 +1,5 @@
-/** What a store is, where things are in it. Plain data and path arithmetic; opening is in open.ts. @see README.md */
+/** What a store is, where things are in it. Plain data and path arithmetic, one look for a directory; opening is in open.ts. @see README.md */
+import { existsSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { isDigest } from '../spec/digest.ts';
 import type { Driver } from './drivers/driver.ts';
@@ -8,6 +9,8 @@ export interface Store {
   readonly dataRoot: string;
   /** `/run/tsbox` */
   readonly runRoot: string;
+  /** Other run roots with which this data root is used: containers may run there. */
+  readonly otherRunRoots?: readonly string[];
   /** `<data-root>/image/overlay2`; its flock is the store's lock, see lock.ts. */
   readonly images: string;
   /** `<data-root>/overlay2` */
@@ -95,9 +98,13 @@ export function stoppedFile(store: Store, id: string): string {
   return `${store.runRoot}/${id}.stopped`;
 }
 
-/** Lock, socket and state of a running container; on a tmpfs, gone after a reboot. */
+/** Lock, socket and state of a running container; on a tmpfs, gone after a reboot. Of one that was started with another run root it is
+ *  there: else it would count as dead here, and its processes as left behind. */
 export function runDirectory(store: Store, id: string): string {
-  return `${store.runRoot}/${id}`;
+  const own = `${store.runRoot}/${id}`;
+  const { otherRunRoots = [] } = store;
+  if (otherRunRoots.length === 0 || existsSync(own)) return own;
+  return otherRunRoots.map((root) => `${root}/${id}`).find((path) => existsSync(path)) ?? own;
 }
 
 /** Held by what serves the files of a container that an ordinary user runs, where that is a process (storage driver fuse). */
