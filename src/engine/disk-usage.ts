@@ -3,7 +3,7 @@ import { TsboxError } from '../errors.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import { listContainers as listRecords } from '../store/containers.ts';
 import { treeBytes } from '../store/freed.ts';
-import { readText } from '../store/io.ts';
+import { readIntact, readText } from '../store/io.ts';
 import { layerIds, layerSize } from '../store/layers.ts';
 import { mountedIds, rwDirectories, rwLayer } from '../store/rw-layers.ts';
 import { shiftedCopies, usedHomes } from '../store/shifted.ts';
@@ -139,7 +139,7 @@ function* chainBelow(store: Store, top: string | undefined): Generator<string> {
 function keptLayers(store: Store): Set<string> {
   const tops = [
     ...listRecords(store).map((record) => imageTop(store, record.Image)),
-    ...mountedIds(store).map((id) => readText(`${mountEntry(store, id)}/parent`)),
+    ...mountedIds(store).map((id) => readIntact(`${mountEntry(store, id)}/parent`)),
   ];
   return new Set(tops.flatMap((top) => [...chainBelow(store, top)]));
 }

@@ -1,5 +1,5 @@
 /** Lets a container stand still, and go on. `<run-root>/<id>/paused` says that it does; see store/state.ts. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { ContainerRecord, ContainerState } from '../spec/container.ts';
 import { lockContainer } from '../store/change-container.ts';
@@ -7,6 +7,7 @@ import { requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { containerState } from '../store/state.ts';
 import { runDirectory, type Store } from '../store/store.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { freeze, thaw } from './freeze.ts';
 import type { Engine } from './open.ts';
 
@@ -14,7 +15,7 @@ const pausedFile = (store: Store, id: string) => `${runDirectory(store, id)}/pau
 
 /** Of a container that goes on. */
 export function forgetPause(store: Store, id: string): void {
-  rmSync(pausedFile(store, id), { force: true });
+  removeWholeTree(pausedFile(store, id));
 }
 
 /** Runs `work` with the container's state while nobody else changes that. */
@@ -48,7 +49,7 @@ export function pauseContainer(engine: Engine, name: string): Promise<void> {
       if (!(await freeze(engine.store, id))) throw refused(`Container ${id} is not running`);
       noteContainer(engine.store, record, 'pause');
     } catch (error) {
-      rmSync(file, { force: true });
+      removeWholeTree(file);
       throw error;
     }
   });

@@ -10,7 +10,7 @@ import { findContainerId, readHostConfig, requireContainer } from '../store/cont
 import { driverOf } from '../store/drivers/choose.ts';
 import { noteContainer } from '../store/events.ts';
 import { collectInPassing } from '../store/gc.ts';
-import { readText, removeTree } from '../store/io.ts';
+import { readIntact, removeTree } from '../store/io.ts';
 import { withStore } from '../store/lock.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, monitorLives, readRun } from '../store/state.ts';
@@ -162,7 +162,7 @@ async function retire(engine: Engine, id: string): Promise<Retired | 'gone' | 'r
     await settle(engine, id);
     if (readRun(store, id) !== undefined && monitorLives(store, id)) return 'running';
     await cleanLeftovers(engine, id);
-    const top = readText(`${mountEntry(store, id)}/parent`);
+    const top = readIntact(`${mountEntry(store, id)}/parent`);
     return { waiting: retireContainer(store, id), top };
   } finally {
     held.release();

@@ -1,5 +1,5 @@
 /** Starts a container that was created. */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import type { Replay } from '../plan/replay.ts';
 import { initList, type Plan, type Step } from '../plan/step.ts';
@@ -15,6 +15,7 @@ import { containerState, DIED, foldHeld, readRun } from '../store/state.ts';
 import { exitRecord, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
 import type { Lock } from '../sys/lock.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, containerSession, noteResize } from './attach.ts';
 import { cgroupsPath } from './cgroup-path.ts';
@@ -109,7 +110,7 @@ function recordFailure(engine: Engine, record: ContainerRecord, error: unknown):
   };
   saveContainer(engine.store, record);
   const { first, kept } = exitRecord(engine.store, record.ID);
-  for (const file of [first, kept, memoryEventsFile(engine.store, record.ID)]) rmSync(file, { force: true });
+  for (const file of [first, kept, memoryEventsFile(engine.store, record.ID)]) removeWholeTree(file);
 }
 
 /** The plan of an exec: what a command gets there is what the container's own process gets. That is not quite so with a terminal or a user

@@ -1,5 +1,4 @@
 /** `volume create|ls|inspect|rm|prune`: what there is of volumes, who uses them, and their end. */
-import { rmSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
 import { hasLabel } from '../spec/labels.ts';
 import {
@@ -25,6 +24,7 @@ import {
   volumeNames,
 } from '../store/volumes.ts';
 import { randomHex } from '../sys/random.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { unmountForRemoval } from './local-volume.ts';
 import type { Engine } from './open.ts';
 import type { Pruned, PruneFilter } from './prune.ts';
@@ -144,7 +144,7 @@ export function releaseVolumes(engine: Engine, names: readonly string[]): string
       const expected = ['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_CONFLICT'];
       if (!(error instanceof TsboxError) || !expected.includes(error.code)) throw error;
     }
-    rmSync(releasedFile(engine.store, name), { force: true });
+    removeWholeTree(releasedFile(engine.store, name));
   }
   return removed;
 }

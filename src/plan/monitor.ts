@@ -60,7 +60,7 @@ export function eventStep(
     flags: ['O_CREAT', 'O_APPEND'],
     mode: 0o600,
     why: 'whoever follows the events is told',
-    onError: { ENOENT: 'skip', ENOSPC: 'skip', EDQUOT: 'skip', EROFS: 'skip', EACCES: 'skip' },
+    onError: { ENOENT: 'skip', ENOSPC: 'skip', EDQUOT: 'skip', EROFS: 'skip', EACCES: 'skip', EISDIR: 'skip' },
   };
 }
 

@@ -9,7 +9,7 @@ import {
   NEVER,
   type Status,
 } from '../spec/container.ts';
-import { isMaps, isObject, parseStored, readText } from './io.ts';
+import { isMaps, isObject, parseStored, readIntact, readText } from './io.ts';
 import { isName, nameTarget } from './names.ts';
 import { containerDirectory, isHexId, type Store } from './store.ts';
 
@@ -200,7 +200,7 @@ export function findContainerId(store: Store, nameOrId: string): string | undefi
 
 /** A link that a killed rename or removal left is not the container's name. A damaged record is found by the link it has. */
 function isNamed(store: Store, id: string, name: string): boolean {
-  const text = readText(`${containerDirectory(store, id)}/config.v2.json`);
+  const text = readIntact(`${containerDirectory(store, id)}/config.v2.json`);
   if (text === undefined) return existsSync(containerDirectory(store, id));
   try {
     const { Name } = JSON.parse(text) as { Name?: unknown };

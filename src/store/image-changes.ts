@@ -1,5 +1,5 @@
 /** Images in the store: what changes them. Every function here works under the store's lock, for milliseconds. */
-import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { parseImageConfig } from '../spec/oci-image-schema.ts';
 import { familiarName, familiarString, isTag, parseReference, type Reference } from '../spec/reference.ts';
@@ -166,10 +166,10 @@ export function untag(store: Store, reference: Reference | string): void {
  *  it lose their parent. */
 export function dropImage({ store }: Locked, id: string): void {
   attempt(`remove image ${id}`, () => {
-    rmSync(imageFile(store, id), { force: true });
+    removeWholeTree(imageFile(store, id));
     removeWholeTree(imageMetadata(store, id));
     for (const child of imageIds(store)) {
-      if (imageParent(store, child) === id) rmSync(`${imageMetadata(store, child)}/parent`, { force: true });
+      if (imageParent(store, child) === id) removeWholeTree(`${imageMetadata(store, child)}/parent`);
     }
   });
 }

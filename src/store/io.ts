@@ -30,13 +30,28 @@ export function refusal(what: string, error: unknown): unknown {
   return nodeRefusal(what, error, HINTS);
 }
 
-/** A file's text, or undefined where there is none. */
+/** What there is in place of a file cannot be read as one. */
+const NO_FILE = ['EISDIR', 'ENOTDIR', 'ELOOP'];
+
+/** A file's text, or undefined where there is none. @throws ERR_TSBOX_DAMAGED when something else is there, SyscallError */
 export function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw refusal(`read ${path}`, error);
+    if (isErrno(error, 'ENOENT')) return undefined;
+    const refused = refusal(`read ${path}`, error);
+    if (!NO_FILE.some((name) => isErrno(error, name))) throw refused;
+    throw new TsboxError('ERR_TSBOX_DAMAGED', (refused as Error).message, { cause: error });
+  }
+}
+
+/** As {@link readText}, for who goes on without: what is damaged counts as not there. */
+export function readIntact(path: string): string | undefined {
+  try {
+    return readText(path);
+  } catch (error) {
+    if (error instanceof TsboxError && error.code === 'ERR_TSBOX_DAMAGED') return undefined;
+    throw error;
   }
 }
 
@@ -113,7 +128,7 @@ export function parseStored(text: string, path: string): unknown {
  *  @param isLikely whether the file is there as a rule: where it is not, Node's error costs ten times a look beforehand
  *  @throws ERR_TSBOX_UNSUPPORTED for a format to come */
 export function readObject(path: string, isLikely = false): Record<string, unknown> | undefined {
-  const text = isLikely || existsSync(path) ? readText(path) : undefined;
+  const text = isLikely || existsSync(path) ? readIntact(path) : undefined;
   if (text === undefined) return undefined;
   try {
     const value = checkFormat(JSON.parse(text), path);

@@ -1,6 +1,7 @@
 /** The short names in overlay2/l, as Docker makes them: 26 characters of base32. */
-import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
 import { randomBytes } from '../sys/random.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import type { Store } from './store.ts';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
@@ -31,5 +32,5 @@ export function writeLink(store: Store, directory: string, link: string, lower: 
 
 /** Removes a short name. What is none, as the content of a file that was never written, does no harm. */
 export function removeLink(store: Store, link: string | undefined): void {
-  if (link !== undefined && /^[A-Z0-9]+$/.test(link)) rmSync(linkPath(store, link), { force: true });
+  if (link !== undefined && /^[A-Z0-9]+$/.test(link)) removeWholeTree(linkPath(store, link));
 }

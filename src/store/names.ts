@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { randomBytes } from '../sys/random.ts';
-import { attempt, readText, unlessGone } from './io.ts';
+import { attempt, readIntact, unlessGone } from './io.ts';
 import { withStore } from './lock.ts';
 import { ADJECTIVES, SURNAMES } from './name-words.ts';
 import { containerDirectory, isHexId, type Store } from './store.ts';
@@ -66,7 +66,7 @@ export function releaseName(store: Store, name: string, id: string): void {
 function isStale(store: Store, name: string): boolean {
   const id = nameTarget(store, name);
   if (id === undefined) return true;
-  const text = readText(`${containerDirectory(store, id)}/config.v2.json`);
+  const text = readIntact(`${containerDirectory(store, id)}/config.v2.json`);
   if (text === undefined) return !existsSync(containerDirectory(store, id));
   try {
     const { Name } = JSON.parse(text) as { Name?: unknown };

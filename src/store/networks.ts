@@ -6,7 +6,7 @@
  * The lock is flock(2) on `networks`, had alone by whoever adds or removes one, so that names and subnets are given once; whoever
  * needs `<run-root>/network.lock` too takes that first. What is read without a lock is whole, since files are renamed into place.
  */
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { isErrno, TsboxError } from '../errors.ts';
 import { formatAddress, formatSubnet, parseAddress, parseSubnet, type Subnet } from '../spec/ip.ts';
 import type { IpamConfig, NetworkRecord } from '../spec/network.ts';
@@ -23,6 +23,7 @@ import { writeFileAtomic } from '../sys/atomic.ts';
 import { withLock } from '../sys/lock.ts';
 import { linkInfo, routes } from '../sys/netlink.ts';
 import { randomHex } from '../sys/random.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { sha256Hex } from '../sys/sha256.ts';
 import { noteEvent } from './events.ts';
 import { attempt, ensureDirectory, isObject, parseStored, readText, unlessGone, withoutUmask } from './io.ts';
@@ -145,7 +146,7 @@ function locked<T>(store: Store, work: () => T): T {
   const home = networksHome(store);
   const hold = () =>
     withLock(home, 'exclusive', () => {
-      for (const name of readdirSync(home)) if (name.startsWith(TEMPORARY)) rmSync(`${home}/${name}`, { force: true });
+      for (const name of readdirSync(home)) if (name.startsWith(TEMPORARY)) removeWholeTree(`${home}/${name}`);
       return work();
     });
   try {
@@ -371,7 +372,9 @@ export function addNetwork(store: Store, make: (others: readonly NetworkRecord[]
  *  @returns whether it was there */
 export function deleteNetwork(store: Store, record: Pick<NetworkRecord, 'ID'> & Partial<NetworkRecord>): boolean {
   const { ID: id, Name = id, Driver = 'bridge' } = record;
-  const removed = locked(store, () => unlessGone(`remove network ${Name}`, () => rmSync(fileOf(store, id))));
+  const removed = locked(store, () =>
+    unlessGone(`remove network ${Name}`, () => removeWholeTree(fileOf(store, id), { mustExist: true })),
+  );
   if (removed) note(store, 'destroy', { ...newNetworkRecord({ Name, Driver }), ID: id });
   return removed;
 }

@@ -8,7 +8,7 @@ import { removeWholeTree } from '../sys/remove-tree.ts';
 import { tryXattr } from '../sys/xattr.ts';
 import type { LayerMount } from './drivers/driver.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
-import { attempt, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
+import { attempt, readIntact, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
 import { lowerFor, readLayer, stackOf } from './layers.ts';
 import { newLink, removeLink, writeLink } from './links.ts';
 import { readOwners, retireShifted } from './shifted.ts';
@@ -147,7 +147,7 @@ export function plannedRwLayer(store: Store, topChainId: string | undefined): Rw
 
 /** Removes a directory of overlay2/ with its short name, as far as it is there. */
 function discardDirectory(store: Store, id: string): void {
-  removeLink(store, readText(`${store.overlay}/${id}/link`));
+  removeLink(store, readIntact(`${store.overlay}/${id}/link`));
   removeWholeTree(`${store.overlay}/${id}`);
 }
 
@@ -176,7 +176,7 @@ export function rwLayer(store: Store, containerId: string): RwLayer {
 export function retireDirectory(store: Store, id: string): string[] {
   const path = `${store.overlay}/${id}`;
   unlessGone(`remove ${path}/merged`, () => rmdirSync(`${path}/merged`));
-  const link = readText(`${path}/link`);
+  const link = readIntact(`${path}/link`);
   const copies = retireShifted(store, link, id.endsWith('-init'));
   attempt(`remove the short name of ${path}`, () => removeLink(store, link));
   const there = unlessGone(`rename ${path}`, () => renameSync(path, path + REMOVING));
@@ -187,7 +187,7 @@ export function retireDirectory(store: Store, id: string): string[] {
  *  let go of it. No layers: nothing to do. @throws SyscallError EBUSY while the container's tree is mounted */
 export function retireRwLayer(store: Store, containerId: string): string[] {
   const entry = mountEntry(store, containerId);
-  const mountId = readText(`${entry}/mount-id`);
+  const mountId = readIntact(`${entry}/mount-id`);
   const waiting: string[] = [];
   if (mountId !== undefined && isHexId(mountId)) {
     for (const id of [mountId, `${mountId}-init`]) waiting.push(...retireDirectory(store, id));
@@ -203,6 +203,6 @@ export function mountedIds(store: Store): string[] {
 
 /** The directories in overlay2/ of all read-write layers, as far as they are known. */
 export function rwDirectories(store: Store): string[] {
-  const ids = mountedIds(store).map((id) => readText(`${mountEntry(store, id)}/mount-id`) ?? '');
+  const ids = mountedIds(store).map((id) => readIntact(`${mountEntry(store, id)}/mount-id`) ?? '');
   return ids.filter(isHexId).map((id) => `${store.overlay}/${id}`);
 }

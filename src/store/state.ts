@@ -7,7 +7,7 @@
  * Between two runs by a restart policy there is no state.json either: successor.ts says that the monitor is followed by somebody who
  * will start the container again, and the lock, which he has inherited, that he is there. See engine/after-exit.ts.
  */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import {
   type ContainerRecord,
   type ContainerState,
@@ -16,10 +16,11 @@ import {
   type RunRecord,
 } from '../spec/container.ts';
 import { isLocked, tryLock } from '../sys/lock.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { saveContainer } from './change-container.ts';
 import { readContainer } from './containers.ts';
 import { noteContainer } from './events.ts';
-import { attempt, readObject, readText } from './io.ts';
+import { attempt, readIntact, readObject } from './io.ts';
 import {
   containerDirectory,
   exitRecord,
@@ -52,7 +53,7 @@ export function readExit(store: Store, id: string, isLikely = false): ExitRecord
 /** Has the kernel killed one of its processes for want of memory? By what the monitor kept of the cgroup: `memory.events` of version 2,
  *  `memory.oom_control` of version 1; both have a line `oom_kill`. */
 function wasOomKilled(store: Store, id: string): boolean {
-  const count = /^oom_kill (\d+)$/m.exec(readText(memoryEventsFile(store, id)) ?? '')?.[1];
+  const count = /^oom_kill (\d+)$/m.exec(readIntact(memoryEventsFile(store, id)) ?? '')?.[1];
   return Number(count ?? 0) > 0;
 }
 
@@ -194,6 +195,6 @@ export function saveFolded(store: Store, record: ContainerRecord): void {
   saveContainer(store, record);
   const { first, kept } = exitRecord(store, record.ID);
   for (const file of [kept, first, memoryEventsFile(store, record.ID), stoppedFile(store, record.ID)])
-    attempt(`remove ${file}`, () => rmSync(file, { force: true }));
-  for (const file of ['state.json', 'paused']) rmSync(`${runDirectory(store, record.ID)}/${file}`, { force: true });
+    attempt(`remove ${file}`, () => removeWholeTree(file));
+  for (const file of ['state.json', 'paused']) removeWholeTree(`${runDirectory(store, record.ID)}/${file}`);
 }

@@ -3,9 +3,10 @@
  * on as `tsbox system after-exit`, and until the end that can be called off; the monitor renames it to `followed.json`: from there on
  * tsbox is in charge, which changes nothing without the container's lock.
  */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { FOLLOWED_FILE, SUCCESSOR_FILE } from '../plan/monitor.ts';
 import { writeFileAtomic } from '../sys/atomic.ts';
+import { removeWholeTree } from '../sys/remove-tree.ts';
 import { attempt, readObject } from './io.ts';
 import { runDirectory, type Store } from './store.ts';
 
@@ -33,7 +34,7 @@ export const saveFollowed = (store: Store, id: string, what: Succession): void =
 
 /** Has no effect once it is followed. */
 export function callOffSuccession(store: Store, id: string): void {
-  rmSync(asked(store, id), { force: true });
+  removeWholeTree(asked(store, id));
 }
 
 /** What is followed. What cannot be read counts as the first time. */

@@ -1,6 +1,6 @@
 /** Each kind of file that a data root and a run root have, damaged in turn: it is named by what would show it, and the rest goes on. */
 import assert from 'node:assert/strict';
-import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
@@ -13,6 +13,18 @@ const DAMAGE: readonly ((text: Buffer) => string | Buffer)[] = [
   (text) => text.subarray(0, text.length / 2),
   () => 'null',
   () => '[{}]',
+];
+
+/** What rm itself reads or removes. */
+const AS_DIRECTORIES = [
+  'd/containers/ID/config.v2.json',
+  'd/containers/ID/hostconfig.json',
+  'd/image/overlay2/layerdb/mounts/ID/mount-id',
+  'd/image/overlay2/layerdb/mounts/ID/parent',
+  'd/overlay2/CONTAINER/link',
+  'd/overlay2/CONTAINER/lower',
+  'r/ID/state.json',
+  'r/ID/successor.json',
 ];
 
 function* filesBelow(directory: string): Generator<string> {
@@ -114,6 +126,22 @@ test('damaged state: each kind of file in turn, and the rest goes on', async (t)
         const id = await box.quick(['create', 'bad']);
         const path = stateFiles(box).findLast((one) => kindOf(box, one) === kind && isOf(box, id, one));
         if (path !== undefined) writeFileSync(path, DAMAGE[index % DAMAGE.length]!(readFileSync(path)));
+        await box.quick(['rm', '--force', id]);
+        assert.ok(!existsSync(join(box.dataRoot, 'containers', id)), kind);
+        assert.equal(readdirSync(join(box.dataRoot, 'overlay2')).length, first, kind);
+      }
+    },
+  );
+  await t.test(
+    'one that runs and of which one file has become a directory can be removed, and nothing of it stays',
+    async () => {
+      const first = readdirSync(join(box.dataRoot, 'overlay2')).length;
+      for (const kind of AS_DIRECTORIES) {
+        const id = box.ok(['run', '--detach', ...flags, 'bad', 'sleep', '1000']);
+        const path = stateFiles(box).findLast((one) => kindOf(box, one) === kind && isOf(box, id, one));
+        assert.ok(path !== undefined, kind);
+        rmSync(path);
+        mkdirSync(join(path, 'below'), { recursive: true });
         await box.quick(['rm', '--force', id]);
         assert.ok(!existsSync(join(box.dataRoot, 'containers', id)), kind);
         assert.equal(readdirSync(join(box.dataRoot, 'overlay2')).length, first, kind);
