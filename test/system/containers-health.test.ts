@@ -146,6 +146,8 @@ test('system start: the host was restarted', async (t) => {
   run('stopped', 'unless-stopped', 'sleep', '1000');
   run('never', 'no', 'sleep', '1000');
   run('looping', 'always', 'sh', '-c', 'exit 1');
+  box.ok(['run', '-d', '--rm', '--name', 'brief', image, 'sleep', '1000']);
+  await box.quick(['create', '--rm', '--name', 'unused', image]);
   const fine = run('fine', 'on-failure', 'true');
   await box.quick(['create', '--name', 'fresh', '--restart', 'always', image]);
   await box.quick(['stop', '-t', '0', 'stopped']);
@@ -170,6 +172,9 @@ test('system start: the host was restarted', async (t) => {
   assert.match(stderr, /config\.v2\.json/, 'what is damaged is named, and the others are started');
   assert.match(await box.quick(['ps', '--format', '{{.Names}}']), /^(looping\n)?unless\nalways$/m);
   assert.equal(box.ok(['exec', 'always', 'cat', '/proc/1/comm']), 'sleep');
+  const names = await box.quick(['ps', '-a', '--format', '{{.Names}}']);
+  assert.doesNotMatch(names, /brief/, 'one of --rm that ran is removed');
+  assert.match(names, /unused/, 'one that was only created is not');
   const again = box.tsbox(['system', 'start']);
   assert.equal(again.stdout.replace('looping\n', ''), '', 'what runs is left alone');
 });
