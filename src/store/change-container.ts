@@ -9,7 +9,7 @@ import { noSuchContainer, readContainer, recordText } from './containers.ts';
 import { attempt, unlessGone } from './io.ts';
 import { sharingStore } from './lock.ts';
 import { checkName, nameConflict, nameTarget, recheckName, releaseName, reserveName } from './names.ts';
-import { retireRwLayer } from './rw-layers.ts';
+import { removeMountPoint, retireRwLayer } from './rw-layers.ts';
 import { containerDirectory, exitRecord, REMOVING, runDirectory, type Store, shortId, stoppedFile } from './store.ts';
 
 /** Runs `work` while no other process changes or removes this container. Hold it for milliseconds. One that was run with --rm is removed
@@ -90,10 +90,12 @@ function namesOf(store: Store, id: string): string[] {
 export function retireContainer(store: Store, id: string): string[] {
   const retired = containerDirectory(store, id) + REMOVING;
   const waiting = sharingStore(store, () => {
-    const directories = retireRwLayer(store, id);
+    removeMountPoint(store, id);
     const path = containerDirectory(store, id);
+    // Before its layers and its name: a container that is there has all of it whenever this is cut short, and what is left without its
+    // container is garbage.
     unlessGone(`remove container ${shortId(id)}`, () => renameSync(path, retired));
-    // Last, so that a container that is there has its name whenever this is cut short.
+    const directories = retireRwLayer(store, id);
     for (const name of namesOf(store, id)) releaseName(store, name, id);
     return directories;
   });

@@ -175,12 +175,20 @@ export function rwLayer(store: Store, containerId: string): RwLayer {
  *  @returns that name, unless it was not there, and those of its shifted copies */
 export function retireDirectory(store: Store, id: string): string[] {
   const path = `${store.overlay}/${id}`;
-  unlessGone(`remove ${path}/merged`, () => rmdirSync(`${path}/merged`));
+  mountPointGone(path);
   const link = readIntact(`${path}/link`);
   const copies = retireShifted(store, link, id.endsWith('-init'));
   attempt(`remove the short name of ${path}`, () => removeLink(store, link));
   const there = unlessGone(`rename ${path}`, () => renameSync(path, path + REMOVING));
   return there ? [path + REMOVING, ...copies] : copies;
+}
+
+const mountPointGone = (path: string) => unlessGone(`remove ${path}/merged`, () => rmdirSync(`${path}/merged`));
+
+/** Where a container's tree is mounted; a start makes it anew. @throws SyscallError EBUSY while it is */
+export function removeMountPoint(store: Store, containerId: string): void {
+  const mountId = readIntact(`${mountEntry(store, containerId)}/mount-id`);
+  if (mountId !== undefined && isHexId(mountId)) mountPointGone(`${store.overlay}/${mountId}`);
 }
 
 /** Takes a container's layers out of use. The caller shares the store's lock, and gives what is returned to `removeTree` once it has

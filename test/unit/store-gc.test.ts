@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { retireContainer } from '../../src/store/change-container.ts';
+import { findContainer } from '../../src/store/containers.ts';
 import { newContainerId } from '../../src/store/create-container.ts';
 import { collectGarbage, collectInPassing } from '../../src/store/gc.ts';
 import { newLease, releaseLease } from '../../src/store/leases.ts';
@@ -9,6 +11,21 @@ import { containerDirectory, type Store } from '../../src/store/store.ts';
 import { filesLayer, makeContainer, makeImage, temporaryStore } from './store-fixture.ts';
 
 const tree = (store: Store) => (readdirSync(store.dataRoot, { recursive: true }) as string[]).sort();
+
+test('garbage: a removal that is cut short leaves no container without its layers', async (t) => {
+  const store = temporaryStore(t);
+  const image = await makeImage(store, [{ a: '1' }], { names: ['x'] });
+  makeContainer(store, image, 'web');
+  const before = tree(store);
+  const { record, rwLayer } = makeContainer(store, image, 'killed');
+  const inTheWay = `${store.overlay}/${rwLayer.mountId}-init-removing`;
+  mkdirSync(`${inTheWay}/file`, { recursive: true });
+  assert.throws(() => retireContainer(store, record.ID), /ENOTEMPTY/);
+  assert.equal(findContainer(store, record.ID), undefined);
+  rmSync(inTheWay, { recursive: true });
+  collectGarbage(store);
+  assert.deepEqual(tree(store), before);
+});
 
 test('garbage: a store in use has none', async (t) => {
   const store = temporaryStore(t);
