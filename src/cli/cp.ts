@@ -1,5 +1,6 @@
 /** `tsbox cp` */
 
+import { isAbsolute } from 'node:path';
 import { splitCopyArgument } from '../engine/copy-names.ts';
 import { TsboxError } from '../errors.ts';
 import { command } from './command.ts';
@@ -32,7 +33,8 @@ export const verb = command({
       container: inside.container,
       path: inside.path,
       host: outside.path,
-      from: process.cwd(),
+      // A working directory that has been removed is of no interest to a path that does not begin there.
+      from: isAbsolute(outside.path) || outside.path === '-' ? '/' : process.cwd(),
       followLink: flags['follow-link'],
       archive: flags.archive,
     };

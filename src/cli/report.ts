@@ -44,7 +44,8 @@ function asKnown(error: unknown): TsboxError | undefined {
   }
   const { syscall, code, path } = error as NodeJS.ErrnoException;
   if (syscall === undefined || code === undefined || !/^E[A-Z0-9]+$/.test(code)) return undefined;
-  const what = path === undefined ? syscall : `${syscall} ${path}`;
+  const call = syscall === 'uv_cwd' ? 'find the working directory' : syscall;
+  const what = path === undefined ? call : `${call} ${path}`;
   try {
     return new SyscallError(syscall, what, errnoOf(errnoNumber(code)), { cause: error });
   } catch {

@@ -9,7 +9,7 @@ import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import { keepMountsPrivate } from '../plan/mounts.ts';
 import type { Step } from '../plan/step.ts';
 import { hostRoot } from '../plan/userns.ts';
-import { interpret } from '../runtime/interpret.ts';
+import { interpret, workingDirectory } from '../runtime/interpret.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { CLONE, MOUNT_ATTR } from '../spec/linux.ts';
@@ -203,7 +203,7 @@ function makeWorkingDirectory(root: number, { Config }: ContainerRecord): void {
 
 /** A mount namespace for this thread alone. @returns the way back, after which nothing of it is left */
 function privateMounts(): () => void {
-  const directory = process.cwd();
+  const directory = workingDirectory();
   const before = openat(AT_FDCWD, '/proc/self/ns/mnt', OPEN.RDONLY);
   interpret([
     { op: 'unshare', flags: ['CLONE_NEWNS'], why: 'what is mounted from here on is seen by nobody else' },

@@ -284,7 +284,7 @@ function refusal(step: Step, error: unknown): unknown {
 }
 
 /** The working directory; the root for a caller whose own was removed. */
-function workingDirectory(): string {
+export function workingDirectory(): string {
   try {
     return process.cwd();
   } catch {

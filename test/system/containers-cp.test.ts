@@ -7,7 +7,7 @@ import test from 'node:test';
 import { requires } from '../requires.ts';
 import { account } from './accounts.ts';
 import { attack } from './attacks/attack.ts';
-import { type Sandbox, sandbox } from './harness.ts';
+import { type Sandbox, sandbox, TSBOX } from './harness.ts';
 import { startDocker } from './images-setup.ts';
 
 const ARCHIVE = join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar');
@@ -242,4 +242,18 @@ test('cp: a symlink that is swapped meanwhile does not lead out of the container
     }
     box.ok(['rm', '-f', name]);
   }
+});
+
+test('cp: the working directory has been removed', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  box.ok(['create', '--name', 'one', box.image(), 'true']);
+  const script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"';
+  const copy = (to: string) =>
+    spawnSync('sh', ['-c', script, 'sh', TSBOX, 'cp', 'one:/etc/passwd', to], { cwd: box.directory, env: box.env });
+  assert.equal(copy(join(box.directory, 'passwd')).status, 0);
+  assert.match(readFileSync(join(box.directory, 'passwd'), 'utf8'), /^root:/);
+  const relative = copy('passwd');
+  assert.equal(relative.status, 1);
+  assert.match(relative.stderr.toString(), /^tsbox: find the working directory: ENOENT/m);
 });
