@@ -75,6 +75,18 @@ test('faults: the monitor is killed', async (t) => {
     assert.equal(mounted(box).length, 0);
     assert.deepEqual(await leftovers(box.directory), []);
   });
+  await t.test('cp copies as from one that has been stopped', async () => {
+    box.ok(['run', '-d', '--name', 'copied', image, 'sh', '-c', 'echo made > /made; sleep 1000']);
+    const pid = Number(state(box, 'copied', 'Pid'));
+    await until('the file', () => box.tsbox(['exec', 'copied', 'cat', '/made']).stdout === 'made\n');
+    process.kill(monitorOf(box, 'copied'), 'SIGKILL');
+    await until('the end of the process', () => !isAlive(pid));
+    box.ok(['cp', 'copied:/made', join(box.directory, 'made')]);
+    box.ok(['cp', join(box.directory, 'made'), 'copied:/back']);
+    assert.match(box.ok(['ps', '-a', '--filter', 'name=copied', '--format', '{{.Status}}']), /^Exited \(137\)/);
+    await box.quick(['rm', 'copied']);
+    assert.deepEqual(await leftovers(box.directory), []);
+  });
   await t.test('an attached client ends with an error', async () => {
     const running = box.start(['run', '--name', 'attached', image, 'sh', '-c', 'echo up; sleep 1000']);
     await printed(running, /up/);
