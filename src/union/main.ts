@@ -33,6 +33,7 @@ const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *', 
 function run(given: UnionArguments): void {
   keepYoungSpaceSmall();
   compileEarly();
+  process.on('SIGUSR1', () => {}).removeAllListeners('SIGUSR1'); // Node would open a debugger's port
   const union = openUnion(given);
   const nothing = openSync('/dev/null', 'r+');
   if (given.lock !== undefined) holdLock(given.lock);

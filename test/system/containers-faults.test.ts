@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { requires } from '../requires.ts';
-import { type Running, runRootOf, type Sandbox, sandbox, TSBOX, until } from './harness.ts';
+import { PATIENCE, type Running, runRootOf, type Sandbox, sandbox, TSBOX, until } from './harness.ts';
 import { leftovers } from './leftovers.ts';
 
 const state = (box: Sandbox, name: string, field = 'Status') => box.ok(['inspect', '-f', `{{.State.${field}}}`, name]);
@@ -428,6 +428,17 @@ test('faults: standard output leads to a full device', async (t) => {
   // Nobody can be told; what the command was asked for counts all the same.
   assert.equal(spawnSync(TSBOX, ['rm', 'nobody', 'one'], { env: box.env, stdio: ['ignore', 'pipe', full] }).status, 1);
   assert.equal(box.ok(['ps', '-aq']), '');
+});
+
+test('faults: SIGUSR1 ends tsbox, and opens no port of a debugger', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  box.ok(['run', '-d', '--name', 'one', box.image(), 'sleep', '1000']);
+  const waiting = box.start(['wait', 'one']);
+  await pause(PATIENCE * 500);
+  waiting.child.kill('SIGUSR1');
+  const { signal, stderr } = await waiting.done;
+  assert.deepEqual([signal, stderr], ['SIGUSR1', '']);
 });
 
 test('faults: two run roots and one data root', async (t) => {
