@@ -5,8 +5,7 @@ import { report } from './report.ts';
 
 export const verb = command({
   usage: '',
-  summary:
-    'Start the containers whose restart policy asks for it, as after a reboot, and remove what is left of those of --rm',
+  summary: 'Start containers by their restart policy, remove those left of --rm',
   count: [0, 0],
   flags: {},
   async run(context) {
