@@ -92,13 +92,34 @@ function processesIn(directory: string): number[] {
   }
 }
 
+/** Of a process that is there. @see proc_pid_stat(5) */
+function statOf(pid: number): { name?: string; state?: string; parent?: number } {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const [, name = '', state = '', parent] = /^\d+ \((.*)\) (.) (\d+) /s.exec(stat) ?? [];
+    return { name, state, parent: Number(parent) };
+  } catch {
+    return {}; // it has ended
+  }
+}
+
+function isMonitor(pid: number): boolean {
+  const { name, state } = statOf(pid);
+  return name === 'tsbox-executor' && state !== 'Z';
+}
+
 /** Kills what is left in the container's cgroups. A monitor that is killed takes the first process with it, but not one that has
- *  executed a setuid file since. @see prctl(2), PR_SET_PDEATHSIG */
+ *  executed a setuid file since. One that lives, but whose run directory somebody has removed, cleans up when they end: that is waited
+ *  for, or it would take away what comes next. @see prctl(2), PR_SET_PDEATHSIG */
 async function killStragglers(store: Store, id: string, directories: readonly string[]): Promise<void> {
+  const monitors = new Set<number>();
   for (const end = monotonicMs() + PATIENCE_MS; monotonicMs() < end; ) {
     const pids = new Set(directories.flatMap(processesIn));
-    if (pids.size === 0) return;
+    for (const monitor of monitors) if (!isMonitor(monitor)) monitors.delete(monitor);
+    if (pids.size + monitors.size === 0) return;
     for (const pid of pids) {
+      const { parent } = statOf(pid);
+      if (parent !== undefined && isMonitor(parent)) monitors.add(parent);
       try {
         process.kill(pid, SIGKILL);
       } catch {

@@ -430,6 +430,24 @@ test('faults: standard output leads to a full device', async (t) => {
   assert.equal(box.ok(['ps', '-aq']), '');
 });
 
+test('faults: the run root is removed while a container runs', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  for (let n = 0; n < 4; n++) {
+    box.ok(['run', '-d', '--name', 'one', '--restart', 'always', image, 'sleep', '1000']);
+    const pid = Number(state(box, 'one', 'Pid'));
+    rmSync(box.runRoot, { recursive: true });
+    // Its monitor lives, and cleans up behind the process that start ends.
+    box.ok(['start', 'one']);
+    assert.ok(!isAlive(pid));
+    assert.equal(box.ok(['exec', 'one', 'cat', '/proc/1/comm']), 'sleep');
+    rmSync(box.runRoot, { recursive: true });
+    box.ok(['rm', '-f', 'one']);
+    assert.deepEqual(await leftovers(box.directory), []);
+  }
+});
+
 test('faults: SIGUSR1 ends tsbox, and opens no port of a debugger', async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
