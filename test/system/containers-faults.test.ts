@@ -434,7 +434,7 @@ test('faults: the run root is removed while a container runs', async (t) => {
   if (!requires(t, 'root', 'overlay')) return;
   const box = sandbox(t);
   const image = box.image();
-  for (let n = 0; n < 4; n++) {
+  for (let n = 0; n < 2; n++) {
     box.ok(['run', '-d', '--name', 'one', '--restart', 'always', image, 'sleep', '1000']);
     const pid = Number(state(box, 'one', 'Pid'));
     rmSync(box.runRoot, { recursive: true });
