@@ -1,17 +1,18 @@
 /** Detach keys: the sequence that leaves a container running, found in what is typed. */
-import { FLAG_ERROR, UsageError } from './args.ts';
+import { UsageError } from './args.ts';
 
 export const DEFAULT_DETACH_KEYS = 'ctrl-p,ctrl-q';
 
-/** The bytes of `ctrl-p,ctrl-q`: keys between commas, one character each or `ctrl-` and one of `a-z@[\]^_`. Empty: no keys.
+/** The bytes of `ctrl-p,ctrl-q`: keys between commas, one character each, `DEL`, or `ctrl-` and one of `a-z@[\]^_`. Empty: no keys.
  *  @throws UsageError on anything else */
 export function parseDetachKeys(text: string): Uint8Array {
   if (text === '') return new Uint8Array();
   const keys = text.split(',').map((key) => {
-    const control = /^ctrl-([a-z@[\\\]^_])$/i.exec(key);
+    const control = /^ctrl-([a-z@[\\\]^_])$/.exec(key);
     if (control !== null) return control[1]!.toUpperCase().charCodeAt(0) & 0x1f;
+    if (key === 'DEL') return 0x7f;
     if (/^[\x20-\x7e]$/.test(key)) return key.charCodeAt(0);
-    throw new UsageError(`invalid detach keys (${text}): ${JSON.stringify(key)} is no key`, FLAG_ERROR);
+    throw new UsageError(`invalid detach keys (${text}): ${JSON.stringify(key)} is no key`, 1);
   });
   return Uint8Array.from(keys);
 }
