@@ -17,10 +17,10 @@ static bool is_text(const char *word) {
   return !lost;
 }
 
-/* One without a value is the caller's own, or none. */
+/* One without a value is the caller's own, or none; an empty HOME is the user's. */
 static bool take_variable(struct call *call, const char *text) {
   const char *equals = strchr(text, '=');
-  if (equals == NULL || equals == text || call->count == VARIABLES_MOST || !is_text(text)) return false;
+  if (equals == NULL || equals == text || call->count == VARIABLES_MOST || !is_text(text) || strcmp(text, "HOME=") == 0) return false;
   call->variables[call->count++] = text;
   return true;
 }

@@ -258,7 +258,7 @@ static void calls(void) {
   CHECK(strcmp(call.variables[0], "A=1") == 0 && strcmp(call.variables[1], "B=") == 0 && strcmp(call.workdir, "/b") == 0);
   CHECK(strcmp(call.container, "one") == 0 && strcmp(call.words[0], "sh") == 0 && strcmp(call.all[0], "-te") == 0);
   CHECK(call.user[0] == 0 && parses(&call, "-iu 0:0 one id") && call.input && strcmp(call.user, "0:0") == 0);
-  static const char *const others[] = {"", "one", "-i", "-i one", "-u0 one id", "-u \xff one id", "-iu", "-e A one id", "-e =1 one id", "-eA=1 one id",
+  static const char *const others[] = {"", "one", "-i", "-i one", "-u0 one id", "-u \xff one id", "-iu", "-e A one id", "-e =1 one id", "-eA=1 one id", "-e HOME= one id",
                                        "-e", "-e A=1", "-ei A=1 one id=", "--env=A=1 one id", "-e A=\xff one a", "-w a one id", "-w/ one id",
                                        "--tty=true one a", "--priv", "-i=true one a",
                                        "--interactive=false one a", "-- one a", "--help one a", "one \xff", "one a\xc3"};

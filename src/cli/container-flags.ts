@@ -95,7 +95,7 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     ...(flags['log-driver'] !== undefined && { logDriver: flags['log-driver'] }),
     ...(flags['log-opt'].length > 0 && { logOptions: flags['log-opt'] }),
     ...(flags.name && { name: flags.name }),
-    ...(flags.hostname !== undefined && { hostname: flags.hostname }),
+    ...(flags.hostname && { hostname: flags.hostname }),
     ...(flags.user !== undefined && { user: flags.user }),
     ...(flags.userns !== undefined && { userns: flags.userns }),
     ...(flags.workdir !== undefined && { workdir: flags.workdir }),
@@ -130,7 +130,7 @@ function networks(flags: Pick<Values, 'network' | 'ip' | 'ip6' | 'mac-address'>)
   return { network: first.network, endpoints: [asked, ...others] };
 }
 
-/** `NAME=value` stays; a bare `NAME` gets the caller's value, or is left out when the caller has none.
+/** `NAME=value` stays; a bare `NAME` gets the caller's value, or stays when the caller has none: then the container has none either.
  *  @throws UsageError on one without a name */
 export function environment(
   given: readonly string[],
@@ -139,24 +139,23 @@ export function environment(
   return given.flatMap((entry) => {
     if (entry === '' || entry.startsWith('=')) {
       throw new UsageError(
-        `invalid argument ${JSON.stringify(entry)} for "-e, --env" flag: invalid environment variable`,
+        `invalid argument ${JSON.stringify(entry)} for "-e, --env" flag: invalid environment variable: ${entry}`,
         FLAG_ERROR,
       );
     }
     if (entry.includes('=')) return [entry];
     const value = own[entry];
-    return value === undefined ? [] : [`${entry}=${value}`];
+    return value === undefined ? [entry] : [`${entry}=${value}`];
   });
 }
 
-/** @throws UsageError on one without a name */
+/** @throws UsageError on one without a name, or with a blank in it */
 function labels(given: readonly string[]): Record<string, string> {
   for (const entry of given) {
-    if (entry !== '' && !entry.startsWith('=')) continue;
-    throw new UsageError(
-      `invalid argument ${JSON.stringify(entry)} for "-l, --label" flag: invalid label '${entry}': empty name`,
-      FLAG_ERROR,
-    );
+    const [key = ''] = entry.split('=', 1);
+    if (key !== '' && !/[ \t]/.test(key)) continue;
+    const what = key === '' ? `invalid label '${entry}': empty name` : `label '${key}' contains whitespaces`;
+    throw new UsageError(`invalid argument ${JSON.stringify(entry)} for "-l, --label" flag: ${what}`, FLAG_ERROR);
   }
   return keyValues(given);
 }
@@ -172,6 +171,7 @@ export function keyValues(given: readonly string[]): Record<string, string> {
 }
 
 function pullPolicy(text: string): ContainerRequest['pull'] {
+  if (text === '') return 'missing';
   if (text === 'always' || text === 'missing' || text === 'never') return text;
   throw new UsageError(`invalid pull option: '${text}': must be one of "always", "missing" or "never"`, FLAG_ERROR);
 }

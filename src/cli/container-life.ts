@@ -27,7 +27,7 @@ export async function createFromFlags(
 ): Promise<string> {
   const engine = await context.engine();
   const { createContainer } = await import('../engine/create.ts');
-  const cidfile = flags.cidfile === undefined ? undefined : openCidfile(flags.cidfile);
+  const cidfile = flags.cidfile ? openCidfile(flags.cidfile) : undefined;
   const progress = lazyProgress(2, flags.quiet);
   try {
     const { id, warnings } = await createContainer(engine, request, progress.update);
@@ -37,7 +37,7 @@ export async function createFromFlags(
     return id;
   } catch (error) {
     await progress.finish();
-    if (flags.cidfile !== undefined) rmSync(flags.cidfile, { force: true });
+    if (flags.cidfile) rmSync(flags.cidfile, { force: true });
     throw error;
   } finally {
     if (cidfile !== undefined) closeSync(cidfile);

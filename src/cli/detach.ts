@@ -1,17 +1,17 @@
 /** Detach keys: the sequence that leaves a container running, found in what is typed. */
-import { FLAG_ERROR, UsageError } from './args.ts';
+import { UsageError } from './args.ts';
 
 export const DEFAULT_DETACH_KEYS = 'ctrl-p,ctrl-q';
 
-/** The bytes of `ctrl-p,ctrl-q`: keys between commas, one character each or `ctrl-` and one of `a-z@[\]^_`. Empty: no keys.
- *  @throws UsageError on anything else */
+/** The bytes of `ctrl-p,ctrl-q`: keys between commas, one character each, `DEL`, or `ctrl-` and one of `a-z@[\]^_`. Empty: the usual
+ *  ones, as with Docker. @throws UsageError on anything else */
 export function parseDetachKeys(text: string): Uint8Array {
-  if (text === '') return new Uint8Array();
-  const keys = text.split(',').map((key) => {
-    const control = /^ctrl-([a-z@[\\\]^_])$/i.exec(key);
+  const keys = (text || DEFAULT_DETACH_KEYS).split(',').map((key) => {
+    const control = /^ctrl-([a-z@[\\\]^_])$/.exec(key);
     if (control !== null) return control[1]!.toUpperCase().charCodeAt(0) & 0x1f;
+    if (key === 'DEL') return 0x7f;
     if (/^[\x20-\x7e]$/.test(key)) return key.charCodeAt(0);
-    throw new UsageError(`invalid detach keys (${text}): ${JSON.stringify(key)} is no key`, FLAG_ERROR);
+    throw new UsageError(`invalid detach keys (${text}): ${JSON.stringify(key)} is no key`, 1);
   });
   return Uint8Array.from(keys);
 }
@@ -25,7 +25,6 @@ export function detachScanner(keys: Uint8Array): DetachScanner {
   const sequence = Buffer.from(keys);
   let held = Buffer.alloc(0);
   return (typed) => {
-    if (sequence.length === 0) return { data: Buffer.from(typed), detached: false };
     const all = Buffer.concat([held, typed]);
     const found = all.indexOf(sequence);
     if (found >= 0) return { data: all.subarray(0, found), detached: true };

@@ -9,7 +9,7 @@ export const verb = command({
   count: [1, Number.POSITIVE_INFINITY],
   flags: { signal: { kind: 'string', short: 's', default: 'KILL', help: 'Name or number of the signal' } },
   async run(context, flags, names) {
-    const signal = parseSignal(flags.signal);
+    const signal = parseSignal(flags.signal || 'KILL');
     const engine = await context.engine();
     const { killContainer } = await import('../engine/stop.ts');
     return forEach(names, async (name) => {

@@ -2,7 +2,7 @@
 import type { StreamName } from '../engine/api.ts';
 import type { LogEntry } from '../engine/log-lines.ts';
 import { TsboxError } from '../errors.ts';
-import { parseTime } from '../spec/time.ts';
+import { parseExactTime } from '../spec/time.ts';
 import { command } from './command.ts';
 
 const NEWLINE = 0x0a;
@@ -25,8 +25,8 @@ export const verb = command({
     const engine = await context.engine();
     const { readLogs } = await import('../engine/logs.ts');
     const { writeAll } = await import('./streams.ts');
-    // As Docker: what is no number means all.
-    const tail = /^\d+$/.test(flags.tail) ? { tail: Number(flags.tail) } : {};
+    // As Docker: what is no number, or less than nothing, means all.
+    const tail = /^\+?\d+$/.test(flags.tail) ? { tail: Number(flags.tail) } : {};
     const output = writeAll();
     const show = shower(flags);
     const bytes = !flags.timestamps && !flags.details;
@@ -39,10 +39,11 @@ export const verb = command({
   },
 });
 
-function timeOf<T extends string>(flag: T, text: string | undefined, now: number): { [key in T]?: number } {
+function timeOf<T extends string>(flag: T, text: string | undefined, now: number): { [key in T]?: bigint } {
   if (text === undefined || text === '') return {};
-  const time = parseTime(text, now);
-  if (time !== undefined) return { [flag]: time } as { [key in T]?: number };
+  const time = parseExactTime(text, now);
+  if (time === 0n) return {}; // as Docker: no limit
+  if (time !== undefined) return { [flag]: time } as { [key in T]?: bigint };
   const what = `failed to parse value as time or duration: ${JSON.stringify(text)}`;
   throw new TsboxError('ERR_TSBOX_USAGE', `invalid value for "${flag}": ${what}`);
 }

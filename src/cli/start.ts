@@ -1,5 +1,6 @@
 /** `tsbox start` */
 import type { Session } from '../engine/api.ts';
+import { TsboxError } from '../errors.ts';
 import { UsageError } from './args.ts';
 import { type Context, command } from './command.ts';
 import { DETACH_KEYS_FLAG, serve } from './container-life.ts';
@@ -36,13 +37,19 @@ export const verb = command({
       return code;
     }
     if (names.length > 1) throw new UsageError('you cannot start and attach multiple containers at once', 1);
-    const start = (size?: { rows: number; columns: number }) =>
-      startContainer(engine, names[0]!, {
-        ...options,
-        attach: true,
-        stdin: flags.interactive,
-        ...(size !== undefined && { size }),
-      });
+    const start = async (size?: { rows: number; columns: number }) => {
+      try {
+        return await startContainer(engine, names[0]!, {
+          ...options,
+          attach: true,
+          stdin: flags.interactive,
+          ...(size !== undefined && { size }),
+        });
+      } catch (error) {
+        // As Docker: not with the exit code that `run` would have.
+        throw error instanceof TsboxError ? Object.assign(error, { exitCode: 1 }) : error;
+      }
+    };
     return attachAs(context, names[0]!, { stdin: flags.interactive, keys: flags['detach-keys'], proxy: true }, start);
   },
 });

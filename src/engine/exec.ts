@@ -42,13 +42,23 @@ function execProcess(
     hostConfig.GroupAdd ?? [],
   );
   const { size } = request;
+  const cwd = request.workdir || record.Config.WorkingDir || '/';
+  if (!cwd.startsWith('/')) {
+    throw new TsboxError(
+      'ERR_TSBOX_USAGE',
+      `the working directory '${cwd}' is invalid, it needs to be an absolute path`,
+      {
+        exitCode: 126,
+      },
+    );
+  }
   return {
     terminal: request.tty,
     ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
     args: [...request.command],
     env: processEnv(record.Config, user.home, request.env, request.tty),
-    cwd: request.workdir ?? (record.Config.WorkingDir === '' ? '/' : record.Config.WorkingDir),
+    cwd,
     capabilities: processCapabilities(capabilities, user.uid),
     rlimits: rlimits(hostConfig),
     noNewPrivileges: securityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges,

@@ -1,6 +1,7 @@
 /** What a container wrote, from its log and the files that this was rotated into. */
 import { closeSync, fstatSync, statSync } from 'node:fs';
 import { TsboxError } from '../errors.ts';
+import { parseExactTime } from '../spec/time.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { containerState } from '../store/state.ts';
 import { logPath } from '../store/store.ts';
@@ -14,9 +15,9 @@ export interface LogOptions {
   follow: boolean;
   /** Lines from the end; all when absent. */
   tail?: number;
-  /** Milliseconds since 1970. */
-  since?: number;
-  until?: number;
+  /** Nanoseconds since 1970: who asks for what came after a line that he has seen says its time. */
+  since?: bigint;
+  until?: bigint;
   /** The bytes are enough: nobody asks when they were written, or by what. */
   bytes?: boolean;
 }
@@ -42,12 +43,6 @@ async function tailStart(
   return { file: logs.length - 1, offset: 0 };
 }
 
-/** Milliseconds since 1970, with a fraction. */
-function millisecondsOf(time: string): number {
-  const fraction = /\.(\d+)/.exec(time)?.[1] ?? '';
-  return Date.parse(time.replace(/\.\d+/, '')) + Number(`0.${fraction}`) * 1000;
-}
-
 /** A container's output, oldest first, in groups that are good until the next is asked for. With `follow` it goes on until the container
  *  has ended, from one file to the next.
  *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_UNSUPPORTED for a container without a log */
@@ -68,9 +63,10 @@ export async function* readLogs(engine: Engine, name: string, options: LogOption
       yield entries;
       continue;
     }
-    const times = entries.map(({ time }) => millisecondsOf(time));
-    yield entries.filter((_, index) => times[index]! >= (since ?? 0) && times[index]! <= (until ?? Number.MAX_VALUE));
-    if (until !== undefined && times.some((time) => time > until)) return;
+    const times = entries.map(({ time }) => parseExactTime(time, 0) ?? 0n);
+    const isLate = (time: bigint) => until !== undefined && time > until;
+    yield entries.filter((_, index) => times[index]! >= (since ?? 0n) && !isLate(times[index]!));
+    if (times.some(isLate)) return;
   }
 }
 

@@ -110,11 +110,13 @@ function variablesOf(config: ContainerConfig, extra: readonly string[], tty: boo
     if (variable.includes('=')) set(variable);
     else variables.delete(variable);
   }
+  // An empty HOME is none, as with runc.
+  if (variables.get('HOME') === 'HOME=') variables.delete('HOME');
   return variables;
 }
 
 /** The environment of a process: PATH, HOSTNAME and, with a terminal, TERM as defaults, then the configured variables over them, then
- *  HOME when nobody set it. */
+ *  HOME when nobody set it to anything. */
 export function processEnv(
   config: ContainerConfig,
   home: string,

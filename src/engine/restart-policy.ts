@@ -26,10 +26,10 @@ export function parseRestartPolicy(text: string): RestartPolicy {
   const [, name = '', count] = /^([^:]*)(?::(.*))?$/s.exec(text) ?? [];
   if (count !== undefined && name === '')
     throw refused('invalid restart policy format: no policy provided before colon');
-  if (count !== undefined && !/^[+-]?\d+$/.test(count)) {
+  if (count && !/^[+-]?\d+$/.test(count)) {
     throw refused('invalid restart policy format: maximum retry count must be an integer');
   }
-  return { Name: name, MaximumRetryCount: Number(count ?? 0) };
+  return { Name: name, MaximumRetryCount: Number(count || 0) };
 }
 
 /** @throws ERR_TSBOX_USAGE in Docker's words */

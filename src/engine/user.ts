@@ -59,9 +59,9 @@ function parseGroup(text: string): GroupEntry[] {
 }
 
 function numeric(text: string): number | undefined {
-  if (!/^\d+$/.test(text)) return undefined;
+  if (!/^[+-]?\d+$/.test(text)) return undefined;
   const value = Number(text);
-  if (value > MAX_ID)
+  if (value < 0 || value > MAX_ID)
     throw new TsboxError('ERR_TSBOX_USAGE', `uids and gids must be in range 0-${MAX_ID}`, { exitCode: 125 });
   return value;
 }
@@ -86,9 +86,7 @@ function addedGroup(name: string, groups: readonly GroupEntry[]): number {
  *  Without a group the user's supplementary groups are those whose line names the user, as Docker does it.
  *  @throws ERR_TSBOX_NOT_FOUND for a name that the files do not have, ERR_TSBOX_USAGE for a number out of range */
 export function resolveUser(spec: string, passwd: string, group: string, add: readonly string[] = []): ResolvedUser {
-  const colon = spec.indexOf(':');
-  const userPart = colon < 0 ? spec : spec.slice(0, colon);
-  const groupPart = colon < 0 ? '' : spec.slice(colon + 1);
+  const [userPart = '', groupPart = ''] = spec.split(':'); // as runc: of a third part nobody asks
   const users = parsePasswd(passwd);
   const groups = parseGroup(group);
   const number = numeric(userPart === '' ? '0' : userPart);

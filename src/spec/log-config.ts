@@ -1,6 +1,7 @@
 /** Log drivers and their options, as Docker names them. Pure.
  *  @see moby, daemon/logger/jsonfilelog, daemon/logger/local, daemon/logger/factory.go, loggerutils/log_tag.go */
 import { TsboxError } from '../errors.ts';
+import { escapeAsGo } from './json.ts';
 
 export interface LogConfig {
   Type: string;
@@ -159,14 +160,24 @@ export function logFile({ Type, Config }: LogConfig, subject: LogSubject): LogFi
   if (!isFormat(Type)) return undefined;
   const attrs: Record<string, string> = { ...labelled(Config, subject), ...tagged(Config['tag'] ?? '', subject) };
   const names = Object.keys(attrs).sort();
-  const text = names.length === 0 ? '' : JSON.stringify(Object.fromEntries(names.map((name) => [name, attrs[name]!])));
+  const text =
+    names.length === 0 ? '' : escapeAsGo(JSON.stringify(Object.fromEntries(names.map((name) => [name, attrs[name]!]))));
   return { ...LIMITS[Type](Config), attrs: text, format: Type, buffer: buffered(Config) };
 }
 
+function expression(pattern: string): RegExp {
+  try {
+    return new RegExp(pattern);
+  } catch (error) {
+    throw atStart(`error parsing regexp: ${(error as Error).message}`);
+  }
+}
+
 function labelled(config: Readonly<Record<string, string>>, { labels, env }: LogSubject): Record<string, string> {
-  const variables = env.map((entry) => {
+  // One without a value is a variable that the container has not.
+  const variables = env.flatMap((entry) => {
     const equals = entry.indexOf('=');
-    return [entry.slice(0, equals), entry.slice(equals + 1)] as const;
+    return equals < 0 ? [] : [[entry.slice(0, equals), entry.slice(equals + 1)] as const];
   });
   const chosen = (
     from: Iterable<readonly [string, string]>,
@@ -174,7 +185,7 @@ function labelled(config: Readonly<Record<string, string>>, { labels, env }: Log
     pattern: string | undefined,
   ) => {
     const wanted = new Set(names?.split(',').filter((name) => name !== ''));
-    const matching = pattern === undefined || pattern === '' ? undefined : new RegExp(pattern);
+    const matching = pattern === undefined || pattern === '' ? undefined : expression(pattern);
     return [...from].filter(([name]) => wanted.has(name) || matching?.test(name) === true);
   };
   return Object.fromEntries([
@@ -196,8 +207,9 @@ function tagged(tag: string, subject: LogSubject): { tag?: string } {
     ImageName: subject.image,
     DaemonName: 'docker',
   };
-  const text = tag.replace(/\{\{\s*\.?(.*?)\s*\}\}/g, (whole, name: string) => {
-    if (Object.hasOwn(fields, name)) return fields[name]!;
+  // Also what is begun and has no end: Docker refuses that too.
+  const text = tag.replace(/\{\{(?:\s*\.(\w+)\s*\}\}|.*)/gs, (whole, name: string | undefined) => {
+    if (name !== undefined && Object.hasOwn(fields, name)) return fields[name]!;
     throw unsupported(`--log-opt tag: ${whole}: only {{.ID}}, {{.Name}} and other fields are supported`);
   });
   return text === '' ? {} : { tag: text };

@@ -20,32 +20,43 @@ export function parseDuration(text: string): number | undefined {
   return sign === '-' ? -sum : sum;
 }
 
-/** A date with or without time and zone; without a zone it is the caller's. */
-function parseDate(text: string): number | undefined {
-  const found = /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(\.\d+)?)?)?)?(Z|[+-]\d\d:\d\d)?$/i.exec(text);
+/** Of the digits behind a point: nanoseconds. */
+const nanoseconds = (digits = '') => BigInt(digits.slice(0, 9).padEnd(9, '0'));
+const PER_MILLISECOND = 1_000_000n;
+
+/** A date with or without time and zone; without a zone it is the caller's. @returns nanoseconds since 1970 */
+function parseDate(text: string): bigint | undefined {
+  const found = /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d+))?)?)?)?(Z|[+-]\d\d:\d\d)?$/i.exec(text);
   if (found === null) return undefined;
   const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = found
     .slice(1, 7)
     .map((part) => Number(part ?? 0));
-  const milliseconds = Number(found[7] ?? 0) * 1000;
   const utc = Date.UTC(year, month - 1, day, hour, minute, second);
   const back = new Date(utc);
   const exists =
     back.getUTCMonth() === month - 1 && back.getUTCDate() === day && hour < 24 && minute < 60 && second < 60;
   if (!exists) return undefined;
+  const exact = (milliseconds: number) => BigInt(milliseconds) * PER_MILLISECOND + nanoseconds(found[7]);
   const zone = found[8];
-  if (zone === undefined) return new Date(year, month - 1, day, hour, minute, second).getTime() + milliseconds;
-  if (/z/i.test(zone)) return utc + milliseconds;
+  if (zone === undefined) return exact(new Date(year, month - 1, day, hour, minute, second).getTime());
+  if (/z/i.test(zone)) return exact(utc);
   const [hours = 0, minutes = 0] = zone.slice(1).split(':').map(Number);
-  return utc + milliseconds - (zone.startsWith('-') ? -1 : 1) * (hours * 60 + minutes) * 60_000;
+  return exact(utc - (zone.startsWith('-') ? -1 : 1) * (hours * 60 + minutes) * 60_000);
 }
 
 /** A time as Docker's `until` takes it: so long before `now` (`24h`), a date (`2024-05-01`, `2024-05-01T10:00:00Z`), or seconds since
  *  1970 (`1714557600.5`). Undefined for anything else.
- *  @param now milliseconds since 1970 @returns milliseconds since 1970 */
-export function parseTime(text: string, now: number): number | undefined {
+ *  @param now milliseconds since 1970 @returns nanoseconds since 1970 */
+export function parseExactTime(text: string, now: number): bigint | undefined {
   const ago = parseDuration(text);
-  if (ago !== undefined) return now - ago;
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  if (ago !== undefined) return BigInt(now) * PER_MILLISECOND - BigInt(Math.round(ago * 1e6));
+  const [, seconds, digits] = /^(\d+)(?:\.(\d+))?$/.exec(text) ?? [];
+  if (seconds !== undefined) return BigInt(seconds) * 1_000_000_000n + nanoseconds(digits);
   return parseDate(text);
+}
+
+/** As {@link parseExactTime}. @returns milliseconds since 1970 */
+export function parseTime(text: string, now: number): number | undefined {
+  const time = parseExactTime(text, now);
+  return time === undefined ? undefined : Number(time / PER_MILLISECOND) + Number(time % PER_MILLISECOND) / 1e6;
 }

@@ -50,6 +50,10 @@ test('exec', async (t) => {
     );
     assert.equal(shown, '13 /root\n/tmp\nuid=0(root) gid=0(root) groups=0(root)');
     assert.equal(exec('-u', '77:50', 'host', 'id'), 'uid=77 gid=50(staff) groups=50(staff)');
+    assert.equal(exec('-w', '', 'host', 'pwd'), '/home');
+    assert.equal(exec('-e', 'A', '-e', 'HOME=', 'host', 'sh', '-c', 'echo $HOME$A'), '/home');
+    assert.equal(exec('-e', 'HOME=', 'host', 'sh', '-c', 'echo $HOME'), '/home');
+    assert.equal(box.tsbox(['exec', '-w', 'etc', 'host', 'true']).status, 126);
     const missing = box.tsbox(['exec', '-w', '/nope', 'host', 'true']);
     assert.equal(missing.status, 126);
     assert.match(missing.stderr, /chdir.*\/nope.*ENOENT/);

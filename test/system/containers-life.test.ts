@@ -66,6 +66,7 @@ test('life: create and start', async (t) => {
     const result = box.tsbox(['start', 'broken']);
     assert.equal(result.status, 1);
     assert.match(result.stderr, /exec "\/nope": ENOENT/);
+    assert.equal(box.tsbox(['start', '-a', 'broken']).status, 1);
     assert.deepEqual([state(box, 'broken'), state(box, 'broken', 'ExitCode')], ['created', '127']);
     assert.match(state(box, 'broken', 'Error'), /\/nope/);
   });
@@ -161,7 +162,7 @@ test('life: stop, kill, wait', async (t) => {
     await logged(box, 'signals', /hup/);
     await box.quick(['kill', '--signal', 'SIGUSR2', 'signals']);
     await logged(box, 'signals', /usr2/);
-    await box.quick(['kill', '-s', '9', 'signals']);
+    await box.quick(['kill', '-s', '', 'signals']);
     assert.equal(await box.quick(['wait', 'signals']), '137');
     const dead = await box.said(['kill', 'signals']);
     assert.equal(dead.status, 1);

@@ -118,6 +118,14 @@ test('logs: options, their errors, and what is shown of labels, as docker', asyn
   assert.equal(await own('--since', new Date(Date.parse(time) + 500).toISOString()), 'later\n');
   assert.equal(await own('--until', String(Date.parse(time) / 1000 + 0.5)), 'out\n');
   assert.equal(await own('--since', time), 'out\nlater\n', 'to the nanosecond');
+  await same('logs', '-n', '+1', 'cc');
+  await same('logs', '--until', '0', 'cc');
+  // A nanosecond later is later; also with seconds since 1970.
+  const [, seconds, digits = ''] = /(.*)\.(\d{9})Z$/.exec(time)!;
+  const next = String(Number(digits) + 1).padStart(9, '0');
+  const unix = Date.parse(`${seconds}Z`) / 1000;
+  for (const since of [`${seconds}.${next}Z`, `${unix}.${next}`]) assert.equal(await own('--since', since), 'later\n');
+  for (const until of [time, `${unix}.${digits}`]) assert.equal(await own('--until', until), 'out\n');
   await both('run', '--network', 'none', '--name', 'silent', '--log-driver', 'none', 'one', 'echo', 'shown');
   await same('logs', 'silent');
 });

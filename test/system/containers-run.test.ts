@@ -169,6 +169,7 @@ test('run: flags', async (t) => {
     for (const line of ['A=2', 'B=x=y z', 'EMPTY=', 'FROM_OUTSIDE=yes']) assert.ok(env.includes(line), line);
     assert.ok(!env.includes('A=1') && !env.some((line) => line.startsWith('NOT_THERE')));
     assert.deepEqual(inside(box, ['-e', 'PATH=/bin', '-e', 'HOME=/tmp'], 'echo $PATH $HOME'), ['/bin /tmp']);
+    assert.deepEqual(inside(box, ['-e', 'HOME='], 'echo $HOME'), ['/root'], 'an empty HOME is none');
   });
   await t.test('-w changes the directory and makes it', () => {
     assert.deepEqual(inside(box, ['-w', '/usr/bin'], 'pwd'), ['/usr/bin']);
@@ -227,6 +228,7 @@ test('run: flags', async (t) => {
     assert.match(again.stderr, /cid/);
     assert.equal(readFileSync(file, 'utf8'), id);
     await box.quick(['rm', id]);
+    await box.quick(['rm', await box.quick(['create', '--cidfile', '', image])]);
     const other = join(box.directory, 'cid2');
     assert.equal(box.tsbox(['run', '--cidfile', other, '--name', '!', image, 'true']).status, 125);
     assert.ok(!existsSync(other));

@@ -238,13 +238,18 @@ test('run: the request holds what was given and leaves out what was not', () => 
   assert.throws(() => containerRequest({ ...flags, 'disable-content-trust': false }, ['x'], true), /not supported/);
   for (const label of ['', '=x'])
     assert.throws(() => containerRequest({ ...flags, label: [label] }, ['x'], true), /empty name/);
+  assert.throws(
+    () => containerRequest({ ...flags, label: ['d e=f'] }, ['x'], true),
+    /label 'd e' contains whitespaces/,
+  );
   assert.throws(() => containerRequest({ ...flags, 'mac-address': 'x' }, ['x'], true), /not a valid mac address/);
   const twice = { ...flags, network: ['a', 'none', 'name=a,alias=b'] };
   assert.throws(() => containerRequest(twice, ['x'], true), /network "a" is specified multiple times/);
-  assert.equal(containerRequest({ ...flags, name: '' }, ['x'], true).name, undefined);
+  const empty = containerRequest({ ...flags, name: '', hostname: '', pull: '' }, ['x'], true);
+  assert.deepEqual([empty.name, empty.hostname, empty.pull], [undefined, undefined, 'missing']);
 });
 
-test("run: a bare variable has the caller's value, or is left out", () => {
-  assert.deepEqual(environment(['A=1', 'B', 'C', 'D='], { B: 'b' }), ['A=1', 'B=b', 'D=']);
-  assert.throws(() => environment(['=x']), /invalid environment variable/);
+test("run: a bare variable has the caller's value, or stays bare", () => {
+  assert.deepEqual(environment(['A=1', 'B', 'C', 'D='], { B: 'b' }), ['A=1', 'B=b', 'C', 'D=']);
+  assert.throws(() => environment(['=x']), /invalid environment variable: =x/);
 });

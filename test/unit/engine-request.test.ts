@@ -60,9 +60,11 @@ test('user: a group that is named leaves no other supplementary ones', () => {
     home: '/home/ann',
   });
   assert.equal(resolveUser('ann:77', PASSWD, GROUP).gid, 77);
+  assert.equal(resolveUser('ann:77:50', PASSWD, GROUP).gid, 77, 'as runc: of a third part nobody asks');
 });
 
 test('user: an unknown name, an unknown group, a number out of range are refused', () => {
+  assert.throws(() => resolveUser('-1', PASSWD, GROUP), /uids and gids must be in range 0-2147483647/);
   assert.throws(() => resolveUser('eve', PASSWD, GROUP), /unable to find user eve: no matching entries in passwd file/);
   assert.throws(
     () => resolveUser('ann:eve', PASSWD, GROUP),

@@ -72,5 +72,10 @@ test('log options: what stands beside each line, in order', () => {
   assert.equal(attrs('labels=x,gone,app', 'env=D'), '{"D":"","app":"\\"2\\"","x":"1"}');
   assert.equal(attrs('labels-regex=^a', 'env-regex=A'), '{"A":"b=c","app":"\\"2\\""}');
   assert.equal(attrs('tag={{.Name}}/{{ .ID }}'), '{"tag":"one/aaaaaaaaaaaa"}');
-  assert.throws(() => attrs('tag={{upper .Name}}'), /--log-opt tag: {{upper .Name}}: only/);
+  for (const tag of ['{{upper .Name}}', '{{ID}}', '{{.ID'])
+    assert.throws(() => attrs(`tag=a${tag}`), new RegExp(`--log-opt tag: ${tag}: only`));
+  assert.throws(() => attrs('labels-regex=('), /^.*: failed to initialize logging driver: error parsing regexp: /);
+  const labels = { a: '<x & y>' };
+  const written = logFile(logConfig('', ['labels=a', 'env=B']), { ...subject, labels, env: ['B'] })!;
+  assert.equal(written.attrs, '{"a":"\\u003cx \\u0026 y\\u003e"}');
 });

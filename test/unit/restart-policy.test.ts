@@ -46,6 +46,7 @@ test('restart: on-failure:n counts', () => {
 test('restart: what is no policy is refused as Docker does', () => {
   const refused = (text: string, message: string) =>
     assert.throws(() => checkRestartPolicy(parseRestartPolicy(text)), { message });
+  assert.deepEqual(parseRestartPolicy('on-failure:'), { Name: 'on-failure', MaximumRetryCount: 0 });
   refused('a:b:c', 'invalid restart policy format: maximum retry count must be an integer');
   refused(':1', 'invalid restart policy format: no policy provided before colon');
   refused('on-failure:x', 'invalid restart policy format: maximum retry count must be an integer');

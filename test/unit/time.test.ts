@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { parseDuration, parseTime } from '../../src/spec/time.ts';
+import { parseDuration, parseExactTime, parseTime } from '../../src/spec/time.ts';
 
 const NOW = Date.parse('2024-05-01T12:00:00Z');
 
@@ -33,4 +33,12 @@ test('time: dates with a zone are that, without one they are of this machine', (
 test('time: what is none is refused', () => {
   const wrong = ['', 'x', '1d', '2024-2-29', '2023-02-29', '2024-13-01', '2024-01-01T24:00', '2024-01-01 10:00', '-5'];
   for (const text of wrong) assert.equal(parseTime(text, NOW), undefined, text);
+});
+
+test('time: to the nanosecond', () => {
+  const time = 1_709_202_030_123_456_789n;
+  assert.equal(parseExactTime('2024-02-29T10:20:30.123456789Z', NOW), time);
+  assert.equal(parseExactTime('2024-02-29T10:20:30.1234567890Z', NOW), time);
+  assert.equal(parseExactTime('1709202030.123456789', NOW), time);
+  assert.equal(parseExactTime('1ns', NOW), BigInt(NOW) * 1_000_000n - 1n);
 });
