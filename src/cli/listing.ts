@@ -33,7 +33,7 @@ export async function listingText({ headers, columns, rows }: Listing, format?: 
     return tableText([columns.map((column) => headers[column] ?? column), ...cells]);
   }
   const { compileTemplate } = await import('./template.ts');
-  const [, asTable, source = ''] = /^(table\s+)?([\s\S]*)$/.exec(format) ?? [];
+  const [, asTable, source = ''] = /^(table)? *([\s\S]*?) *$/.exec(format) ?? [];
   const template = compileTemplate(source.replaceAll('\\t', '\t').replaceAll('\\n', '\n'));
   if (asTable === undefined) return rows.map((row) => `${template(row)}\n`).join('');
   const title = template(new Proxy({}, headerProxy(headers)), true);

@@ -52,7 +52,7 @@ export const verb = command({
       .filter((summary) => !filters.has('network') || networksOf(summary).some((one) => inNetworks.includes(one)))
       .slice(0, last > 0 ? last : undefined);
     const now = Date.now();
-    if (flags.quiet && !flags.format) {
+    if (flags.quiet && (isPlainTable(flags.format) || flags.format === 'json')) {
       print(found.map(({ record }) => `${flags['no-trunc'] ? record.ID : shortId(record.ID)}\n`).join(''));
       return 0;
     }
@@ -174,9 +174,10 @@ export function statusText(state: ContainerSummary['state'], now: number, health
   return state.FinishedAt === NEVER ? '' : `Exited (${state.ExitCode}) ${humanAge(state.FinishedAt, now)}`;
 }
 
-/** Their names; the mode of a container without networks of its own. */
+/** Their names; `host` or `none` of a container without networks of its own, and nothing of one that shares another's. */
 function networksOf({ record, network = '' }: ContainerSummary): string[] {
-  return Object.keys(record.NetworkSettings?.Networks ?? { [network]: {} });
+  const mode = network.startsWith('container:') ? {} : { [network]: {} };
+  return Object.keys(record.NetworkSettings?.Networks ?? mode);
 }
 
 /** Of networks by name or id; what is none of these stands for itself, as `container:NAME` does. */
