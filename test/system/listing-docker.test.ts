@@ -31,6 +31,23 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
 
   await t.test('templates of ps', async () => {
     await same('ps', '-a', '--format', 'table {{json .Names}}\\t{{upper .State}}\\t{{truncate .Names 1}}');
+    for (const format of ['{{printf "%s\\t%d" .Names .State}}', 'table{{.ID}}', '{{"\\x41"}} '])
+      await same('ps', '-a', '--format', format);
+    for (const list of [
+      ['ps', '-a'],
+      ['images'],
+      ['volume', 'ls'],
+      ['network', 'ls', '-f', 'name=host'],
+      ['history', 'bb'],
+    ])
+      await compare(...list, '-q', '--format', 'table').then(([docker, tsbox]) => {
+        assert.equal(/NAME|ID/.test(tsbox.stdout), false, tsbox.stdout);
+        assert.equal(tsbox.stdout.split('\n').length, docker.stdout.split('\n').length);
+      });
+    await both('create', '--name', 'four', '--network', 'container:one', 'bb', 'true');
+    await same('ps', '-a', '--format', '{{.Names}} {{.Networks}}');
+    await same('inspect', '-f', '{{.HostConfig.NetworkMode}}', 'four');
+    await both('rm', 'four');
     const sizes = (await compare('ps', '-a', '--format', '{{json .}}')).map(({ stdout }) =>
       stdout
         .split('\n')
@@ -46,6 +63,8 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
       '{{json .State.Health}} {{.SizeRw}} {{json .SizeRw}}',
       '{{.Config.Labels.app}} {{.Config.Labels.none}} {{index .Config.Labels "none"}}',
       '{{.NetworkSettings.Networks.other.IPAddress}}',
+      '{{index .NetworkSettings.Ports "80/tcp"}}',
+      '{{printf "%s %d %X" .State.ExitCode .Name 255}}',
       '{{.Config.StopSignal}}|{{.Config.StopTimeout}}|{{json .Config.StopTimeout}}',
       '{{.ID}} {{.HostConfig.RestartPolicy}} {{.HostConfig.Binds}} {{.HostConfig.LogConfig}}',
       '{{.Config.ExposedPorts}} {{json .Config.ExposedPorts}} {{.Config.Volumes}}',
