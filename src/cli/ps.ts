@@ -34,7 +34,7 @@ export const verb = command({
     const engine = await context.engine();
     const { listContainers } = await import('../engine/list.ts');
     const filters = containerFilters(flags.filter);
-    const last = flags.latest ? 1 : flags.last;
+    const last = flags.latest && flags.last === -1 ? 1 : flags.last;
     // A filter on the state asks for containers in that state, running or not.
     const all = flags.all || last > 0 || filters.has('status');
     const ancestors = filters.has('ancestor') ? await loadImages(context) : [];
@@ -93,7 +93,7 @@ interface Size {
 
 function wantsSizes({ size, format }: { size: boolean; format: string | undefined }): boolean {
   // The whole row as JSON asks for all of it, as with Docker; the format `json` does not.
-  return size || /\.Size|\{\{-?\s*json\s+\.\s*-?\}\}/.test(format ?? '');
+  return size || /\.Size|\bjson\s+\.\s*-?\}\}|\{\s*\.\s*\|\s*json\b/.test(format ?? '');
 }
 
 /** How to find the size of a container; measuring takes a look at every file that it has written. */

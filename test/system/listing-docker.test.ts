@@ -19,7 +19,7 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
   await t.test('filters', async () => {
     const filters =
       'before=two since=two since=one before=nosuch since=nosuch expose=80 publish=80 publish=80-90/udp expose=x publish=1:2 is-task=true ' +
-      'is-task=false isolation=default exited=3 exited=x name=^t status=exited';
+      'is-task=false isolation=default exited=3 exited=x name=^t name=(?i)^T name=[[:digit:]] name=\\A(?P<t>t)..\\z status=exited';
     for (const filter of [...filters.split(' '), ''])
       for (const flags of [['-a'], []]) {
         const said = await compare('ps', ...flags, '--filter', filter, '--format', '{{.Names}}');
@@ -27,6 +27,8 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
         assert.deepEqual(tsbox, docker, filter);
       }
     await same('ps', '-a', '--filter', 'since=one', '--filter', 'before=three', '--format', '{{.Names}}');
+    for (const flags of [['-n', '2', '-l'], ['-l'], ['-n', '2', '-f', 'status=exited']])
+      await same('ps', ...flags, '--format', '{{.Names}}');
   });
 
   await t.test('templates of ps', async () => {
