@@ -94,6 +94,13 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
     }
   });
 
+  await t.test('templates of info and version', async () => {
+    const [, info] = await compare('info', '-f', '{{index .SecurityOptions 0}}');
+    assert.equal(info.stdout, 'name=seccomp,profile=default\n');
+    const [, version] = await compare('version', '-f', '{{eq .Client.Version .Server.Version}}');
+    assert.equal(version.stdout, 'true\n', version.stderr);
+  });
+
   await t.test('the fields of inspect, in their order', async () => {
     const [docker, tsbox] = (await compare('inspect', 'one')).map(({ stdout }) => JSON.parse(stdout)[0]);
     assert.deepEqual(Object.keys(tsbox.Config), Object.keys(docker.Config));
