@@ -86,6 +86,12 @@ static void leave(struct session *session, int code) {
   session->over = true;
 }
 
+/* After the two keys; in Docker's words. */
+static void leave_running(struct session *session) {
+  complain("read escape sequence\n");
+  leave(session, EXIT_LOST);
+}
+
 /* As Node says it. */
 static void unwritable(struct session *session, int error) {
   char line[160];
@@ -205,7 +211,7 @@ static void read_input(struct session *session) {
   size_t length = (size_t)got;
   if (session->own && got > 0) {
     length = keys_scan(&session->keys, to, typed, (size_t)got, &session->left);
-    if (session->left && length == 0) leave(session, 0);
+    if (session->left && length == 0) leave_running(session);
     if (length == 0) return; /* an empty frame would be the end */
   }
   frame_header(session->chunk, FRAME_STDIN, (u32)length);
@@ -234,7 +240,7 @@ static void send_input(struct session *session) {
   }
   session->start += (size_t)sent;
   session->length -= (size_t)sent;
-  if (session->left && session->length == 0) leave(session, 0);
+  if (session->left && session->length == 0) leave_running(session);
 }
 
 /* A process that has just ended cannot get a signal any more; its exit code is on its way. */

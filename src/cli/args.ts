@@ -149,20 +149,23 @@ function isUnsupported(grammar: Grammar, is: (long: string, short: string | unde
 const notSupported = (flag: string) => new UsageError(`${flag}: not supported yet`, FLAG_ERROR);
 
 function store(values: Record<string, Value>, { name, spec }: Exclude<Found, 'help'>, text: string): void {
-  const invalid = (why: string) => {
+  /** As Docker says it, and Go's functions for it. */
+  const invalid = (type: string, why: string) => {
     const shown = spec.short === undefined ? `--${name}` : `-${spec.short}, --${name}`;
-    return new UsageError(`invalid argument ${JSON.stringify(text)} for "${shown}" flag: ${why}`, FLAG_ERROR);
+    const given = JSON.stringify(text);
+    const message = `invalid argument ${given} for "${shown}" flag: strconv.Parse${type}: parsing ${given}: ${why}`;
+    return new UsageError(message, FLAG_ERROR);
   };
   if (spec.kind === 'list') values[name] = [...(values[name] as string[]), text];
   else if (spec.kind === 'string') values[name] = text;
   else if (spec.kind === 'int') {
-    if (!/^[+-]?(\d+|0x[0-9a-f]+)$/i.test(text)) throw invalid('not a number');
+    if (!/^[+-]?(\d+|0x[0-9a-f]+)$/i.test(text)) throw invalid('Int', 'invalid syntax');
     const number = Number(text.replace(/^[+-]/, ''));
-    if (!Number.isSafeInteger(number)) throw invalid('out of range');
+    if (!Number.isSafeInteger(number)) throw invalid('Int', 'value out of range');
     values[name] = text.startsWith('-') ? -number : number;
   } else if (/^(1|t|T|true|TRUE|True)$/.test(text)) values[name] = true;
   else if (/^(0|f|F|false|FALSE|False)$/.test(text)) values[name] = false;
-  else throw invalid('neither true nor false');
+  else throw invalid('Bool', 'invalid syntax');
 }
 
 /** @throws UsageError (exit code 1, as Docker) when there are too few or too many. `max` may be Infinity */

@@ -15,7 +15,12 @@ export const verb = command({
   async run(context, flags, [name]) {
     const engine = await context.engine();
     const { attachContainer } = await import('../engine/attach.ts');
-    const wanted = { stdin: !flags['no-stdin'], keys: flags['detach-keys'], proxy: flags['sig-proxy'] };
+    const wanted = {
+      stdin: !flags['no-stdin'],
+      keys: flags['detach-keys'],
+      proxy: flags['sig-proxy'],
+      staysAttached: true,
+    };
     return attachAs(context, name!, wanted, () => attachContainer(engine, name!, { ...wanted, attach: true }));
   },
 });

@@ -19,6 +19,8 @@ export interface Attachment {
   shows?: { stdout: boolean; stderr: boolean };
   /** Signals go to the process and do not end us. */
   sigProxy: boolean;
+  /** It is an error to leave it by the detach keys. */
+  staysAttached?: boolean;
 }
 
 /** The signals that a caller may want to send to the process. The others stop, wake or debug us, or cannot be caught. */
@@ -119,13 +121,18 @@ export async function attend(
     // A process that has just ended cannot get a signal any more; its exit code is on its way.
     kill(signal).catch(() => undefined);
   });
+  let end: number | 'detached';
   try {
-    return await Promise.race([pump(session, ends), ended.promise]);
+    end = await Promise.race([pump(session, ends), ended.promise]);
   } finally {
     release?.();
     signals.release();
     process.off('SIGWINCH', follow);
   }
+  if (end !== 'detached') return end;
+  if (attachment.staysAttached !== true) return 0;
+  complain('read escape sequence\n'); // in Docker's words, and with its exit code
+  return 1;
 }
 
 let raw = false;

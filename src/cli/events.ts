@@ -1,4 +1,5 @@
 /** `tsbox events` */
+import { NEVER } from '../spec/container.ts';
 import { type EngineEvent, nanosecondsOf } from '../spec/events.ts';
 import { hasLabel } from '../spec/labels.ts';
 import { parseTime } from '../spec/time.ts';
@@ -9,6 +10,8 @@ import { localTimeWithNanoseconds } from './human.ts';
 import { parseFilters } from './listing.ts';
 import { print } from './output.ts';
 
+/** What has events in a swarm, or with plugins: nothing here. */
+const ELSEWHERE = ['config', 'node', 'plugin', 'secret', 'service'];
 const FILTERS = ['container', 'daemon', 'event', 'image', 'label', 'network', 'scope', 'type', 'volume'];
 
 export const verb = command({
@@ -22,10 +25,12 @@ export const verb = command({
     until: { kind: 'string', help: 'End with that moment', value: 'time' },
   },
   async run(context, flags) {
-    const filters = parseFilters(flags.filter, FILTERS);
+    const filters = parseFilters(flags.filter, [...FILTERS, ...ELSEWHERE]);
     const now = Date.now();
     const since = timeOf(flags.since, now);
     const until = timeOf(flags.until, now);
+    if (since !== undefined && until !== undefined && since > until)
+      throw new UsageError(`\`since\` time (${flags.since}) cannot be after \`until\` time (${flags.until})`, 1);
     const show = await shower(flags.format);
     const engine = await context.engine();
     const { readEvents } = await import('../engine/events.ts');
@@ -46,10 +51,21 @@ function timeOf(text: string | undefined, now: number): bigint | undefined {
 async function shower(format: string | undefined): Promise<(event: EngineEvent) => string> {
   if (format === undefined || format === '') return eventText;
   if (format === 'json') return (event) => `${goJson(dockerEvent(event))}\n`;
-  const { compileTemplate } = await import('./template.ts');
-  const template = compileTemplate(format);
-  return (event) => `${template(templateEvent(event))}\n`;
+  const [{ compileOrEnd }, { GoStruct }, { compileTemplate }] = await Promise.all([
+    import('./inspect.ts'),
+    import('./go-types.ts'),
+    import('./template.ts'),
+  ]);
+  const template = compileOrEnd((source) => {
+    const compiled = compileTemplate(source);
+    const asText = (event: EngineEvent) => compiled(new GoStruct('Event', dockerEvent(event)));
+    asText(NO_EVENT); // as with Docker a field that there is not is told at once, not when something happens
+    return asText;
+  }, format);
+  return (event) => `${template(event)}\n`;
 }
+
+const NO_EVENT: EngineEvent = { type: 'container', action: '', id: '', attributes: {}, time: NEVER };
 
 /** `2024-05-01T10:00:00.123456789Z container start ID (image=busybox, name=one)` */
 export function eventText({ type, action, id, attributes, time }: EngineEvent): string {
@@ -65,8 +81,8 @@ export function dockerEvent({ type, action, id, attributes, time }: EngineEvent)
   const nanoseconds = nanosecondsOf(time);
   const sorted = Object.fromEntries(Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1)));
   return {
-    ...(type === 'container' || type === 'image' ? { status: action, id } : {}),
-    ...(type === 'container' ? { from: attributes['image'] ?? '' } : {}),
+    ...(type === 'container' || type === 'image' ? { status: action, ...(id !== '' && { id }) } : {}),
+    ...(type === 'container' && attributes['image'] !== undefined ? { from: attributes['image'] } : {}),
     Type: type,
     Action: action,
     Actor: { ID: id, Attributes: sorted },
@@ -76,18 +92,9 @@ export function dockerEvent({ type, action, id, attributes, time }: EngineEvent)
   };
 }
 
-/** With the names that templates have for what JSON writes in small letters; JSON of the whole has them not. */
-function templateEvent(event: EngineEvent): object {
-  const told = dockerEvent(event);
-  const { status = '', id = '', from = '', scope, time, timeNano } = told;
-  const others = { Status: status, ID: id, From: from, Scope: scope, Time: time, TimeNano: timeNano };
-  for (const [name, value] of Object.entries(others)) Object.defineProperty(told, name, { value });
-  return told;
-}
-
 const withoutTag = (name: string) => name.replace(/@.*$/, '').replace(/:[^/:]*$/, '');
 
-/** As Docker: values of one key are alternatives, keys are all to fit. @see moby daemon/events/filter.go */
+/** As Docker: values of one key are alternatives, but labels must all be there; keys are all to fit. @see moby daemon/events/filter.go */
 export function fitsEvent(event: EngineEvent, filters: ReadonlyMap<string, readonly string[]>): boolean {
   const { type, action, id, attributes } = event;
   const { name = '' } = attributes;
@@ -104,5 +111,8 @@ export function fitsEvent(event: EngineEvent, filters: ReadonlyMap<string, reado
     scope: (value) => value === 'local',
     type: (value) => type === value,
   };
-  return [...filters].every(([key, values]) => values.some((value) => tests[key]!(value)));
+  return [...filters].every(([key, values]) => {
+    const test = tests[key] ?? (() => false);
+    return key === 'label' ? values.every(test) : values.some(test);
+  });
 }

@@ -54,6 +54,7 @@ export const verb = command({
       stdin: flags.interactive && !flags.detach,
       detachKeys: parseDetachKeys(flags['detach-keys']),
       sigProxy: true,
+      staysAttached: true,
     };
     const { attend, catchSignals, checkTerminal, terminalSize } = await import('./attached.ts');
     checkTerminal(attachment);

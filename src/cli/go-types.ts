@@ -130,6 +130,10 @@ const STRUCTS: Readonly<Record<string, string>> = {
   RootFS: 'Type string, Layers []string, BaseLayer string',
   ImageMetadata: 'LastTagTime time',
   UsageData: 'RefCount int, Size int',
+  Event:
+    'Status/status string, ID/id string, From/from string, Type string, Action string, Actor Actor, Scope/scope string, ' +
+    'Time/time int, TimeNano/timeNano int',
+  Actor: 'ID string, Attributes map[string]string',
 };
 
 const parsed = new Map<string, Map<string, Field>>();
@@ -177,10 +181,16 @@ function goValue(json: unknown, type: string): unknown {
 /** Go's struct{}. */
 const EMPTY = new GoShown({}, '{}');
 
+const ZERO = Symbol('zero');
+
 function goMap(json: unknown, type: string): object {
   const entries = Object.entries(json as Record<string, unknown>).map(([key, each]) => [key, goValue(each, type)]);
-  return keepJson(Object.fromEntries(entries) as object, json);
+  const value = type === 'Empty' ? EMPTY : ZEROS[type];
+  return Object.defineProperty(keepJson(Object.fromEntries(entries) as object, json), ZERO, { value });
 }
+
+/** What `index` gives for a key that a map does not have: of texts the empty one; of what is no value in Docker's templates, none. */
+export const zeroOf = (map: object): unknown => (map as { [ZERO]?: unknown })[ZERO];
 
 /** In JSON a list or map is as it was. */
 function keepJson<T extends object>(value: T, json: unknown): T {

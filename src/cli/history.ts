@@ -1,7 +1,7 @@
 /** `tsbox history` */
 import { command } from './command.ts';
 import { ellipsis, humanAge, humanSize, localRfc3339, shortId } from './human.ts';
-import { printListing } from './listing.ts';
+import { isPlainTable, printListing } from './listing.ts';
 import { print } from './output.ts';
 
 export const verb = command({
@@ -27,7 +27,7 @@ export const verb = command({
       ID: flags['no-trunc'] ? entry.id : shortId(entry.id),
       Size: flags.human ? humanSize(entry.size, 3) : String(entry.size),
     }));
-    if (flags.quiet && flags.format === undefined) print(rows.map(({ ID }) => `${ID}\n`).join(''));
+    if (flags.quiet && isPlainTable(flags.format)) print(rows.map(({ ID }) => `${ID}\n`).join(''));
     else {
       const columns = ['ID', flags.human ? 'CreatedSince' : 'CreatedAt', 'CreatedBy', 'Size', 'Comment'];
       await printListing({ headers: HEADERS, columns, rows }, flags.format);

@@ -53,7 +53,7 @@ export const verb = command({
     const plain = isPlainTable(format);
     const options = { now: Date.now(), whole: flags['no-trunc'], digests, fits, usage, plain };
     const rows = named.flatMap((image) => imageRows(image, options));
-    if (flags.quiet && format === undefined) print(rows.map((row) => `${row['ID']}\n`).join(''));
+    if (flags.quiet && plain) print(rows.map((row) => `${row['ID']}\n`).join(''));
     else await printListing({ headers: IMAGE_HEADERS, columns: columns(flags.digests), rows }, format);
     return 0;
   },

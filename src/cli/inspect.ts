@@ -87,7 +87,8 @@ async function templateOf(format: string): Promise<(found: Inspected) => string>
   };
 }
 
-function compileOrEnd<T>(compile: (source: string) => T, source: string): T {
+/** @throws ERR_TSBOX_USAGE, exit code 64, when the template is none */
+export function compileOrEnd<T>(compile: (source: string) => T, source: string): T {
   try {
     return compile(source);
   } catch (error) {

@@ -33,7 +33,7 @@ export async function listingText({ headers, columns, rows }: Listing, format?: 
     return tableText([columns.map((column) => headers[column] ?? column), ...cells]);
   }
   const { compileTemplate } = await import('./template.ts');
-  const [, asTable, source = ''] = /^(table\s+)?([\s\S]*)$/.exec(format) ?? [];
+  const [, asTable, source = ''] = /^(table)? *([\s\S]*?) *$/.exec(format) ?? [];
   const template = compileTemplate(source.replaceAll('\\t', '\t').replaceAll('\\n', '\n'));
   if (asTable === undefined) return rows.map((row) => `${template(row)}\n`).join('');
   const title = template(new Proxy({}, headerProxy(headers)), true);
@@ -75,10 +75,22 @@ export function parseFilters(
   return found;
 }
 
+const CLASSES = { alpha: 'a-zA-Z', digit: '0-9', alnum: '0-9a-zA-Z', lower: 'a-z', upper: 'A-Z', xdigit: '0-9a-fA-F' };
+
+/** What Go writes in another way than JavaScript: `(?i)` at the begin, `(?P<name>`, `\A`, `\z`, `[[:digit:]]`. */
+function goRegExp(pattern: string): RegExp {
+  const [, flags = '', rest = ''] = /^(?:\(\?([ims]+)\))?([\s\S]*)$/.exec(pattern) ?? [];
+  const source = rest
+    .replaceAll('(?P<', '(?<')
+    .replace(/\\[Az]/g, (anchor) => (anchor === '\\A' ? '^' : '$'))
+    .replace(/\[:(\w+):\]/g, (text, name: keyof typeof CLASSES) => CLASSES[name] ?? text);
+  return new RegExp(source, flags);
+}
+
 /** Does the text fit the regular expression of a filter, or contain what is none? */
 export function matches(pattern: string, text: string): boolean {
   try {
-    return new RegExp(pattern).test(text);
+    return goRegExp(pattern).test(text);
   } catch {
     return text.includes(pattern);
   }

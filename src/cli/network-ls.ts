@@ -7,7 +7,7 @@ import { hasLabel } from '../spec/labels.ts';
 import { compareNaturally } from '../spec/natural-order.ts';
 import { UsageError } from './args.ts';
 import { command } from './command.ts';
-import { matches, parseFilters, printListing, type Row } from './listing.ts';
+import { isPlainTable, matches, parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
 const FILTERS = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type'];
@@ -36,7 +36,7 @@ export const verb = command({
       .filter(fit)
       .sort((a, b) => compareNaturally(a.record.Name, b.record.Name));
     const rows = found.map(({ record }) => networkRow(record, whole));
-    if (quiet && format === undefined) print(rows.map(({ ID }) => `${ID}\n`).join(''));
+    if (quiet && isPlainTable(format)) print(rows.map(({ ID }) => `${ID}\n`).join(''));
     else await printListing({ headers: HEADERS, columns: ['ID', 'Name', 'Driver', 'Scope'], rows }, format);
     return 0;
   },

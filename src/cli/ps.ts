@@ -34,7 +34,7 @@ export const verb = command({
     const engine = await context.engine();
     const { listContainers } = await import('../engine/list.ts');
     const filters = containerFilters(flags.filter);
-    const last = flags.latest ? 1 : flags.last;
+    const last = flags.latest && flags.last === -1 ? 1 : flags.last;
     // A filter on the state asks for containers in that state, running or not.
     const all = flags.all || last > 0 || filters.has('status');
     const ancestors = filters.has('ancestor') ? await loadImages(context) : [];
@@ -52,7 +52,7 @@ export const verb = command({
       .filter((summary) => !filters.has('network') || networksOf(summary).some((one) => inNetworks.includes(one)))
       .slice(0, last > 0 ? last : undefined);
     const now = Date.now();
-    if (flags.quiet && !flags.format) {
+    if (flags.quiet && (isPlainTable(flags.format) || flags.format === 'json')) {
       print(found.map(({ record }) => `${flags['no-trunc'] ? record.ID : shortId(record.ID)}\n`).join(''));
       return 0;
     }
@@ -93,7 +93,7 @@ interface Size {
 
 function wantsSizes({ size, format }: { size: boolean; format: string | undefined }): boolean {
   // The whole row as JSON asks for all of it, as with Docker; the format `json` does not.
-  return size || /\.Size|\{\{-?\s*json\s+\.\s*-?\}\}/.test(format ?? '');
+  return size || /\.Size|\bjson\s+\.\s*-?\}\}|\{\s*\.\s*\|\s*json\b/.test(format ?? '');
 }
 
 /** How to find the size of a container; measuring takes a look at every file that it has written. */
@@ -174,9 +174,10 @@ export function statusText(state: ContainerSummary['state'], now: number, health
   return state.FinishedAt === NEVER ? '' : `Exited (${state.ExitCode}) ${humanAge(state.FinishedAt, now)}`;
 }
 
-/** Their names; the mode of a container without networks of its own. */
+/** Their names; `host` or `none` of a container without networks of its own, and nothing of one that shares another's. */
 function networksOf({ record, network = '' }: ContainerSummary): string[] {
-  return Object.keys(record.NetworkSettings?.Networks ?? { [network]: {} });
+  const mode = network.startsWith('container:') ? {} : { [network]: {} };
+  return Object.keys(record.NetworkSettings?.Networks ?? mode);
 }
 
 /** Of networks by name or id; what is none of these stands for itself, as `container:NAME` does. */

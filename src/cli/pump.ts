@@ -15,12 +15,12 @@ export interface Ends {
 
 /**
  * Serves until the container's process has ended and all of its output is written, or the user has left it.
- * @returns the exit code: the process's own; 0 after the detach keys; 141 when nobody reads our output any more
+ * @returns the exit code: the process's own; 141 when nobody reads our output any more; or that the user has typed the detach keys
  * @throws what `session.exited` is rejected with
  */
-export async function pump(session: Session, ends: Ends): Promise<number> {
-  const left = Promise.withResolvers<number>();
-  const leave = (code: number) => {
+export async function pump(session: Session, ends: Ends): Promise<number | 'detached'> {
+  const left = Promise.withResolvers<number | 'detached'>();
+  const leave = (code: number | 'detached') => {
     session.detach();
     left.resolve(code);
   };
@@ -33,7 +33,7 @@ export async function pump(session: Session, ends: Ends): Promise<number> {
     const stream = name === 'stdout' ? ends.output : ends.errors;
     return stream.destroyed || stream.write(data);
   });
-  if (ends.input !== undefined) feed(session, ends.input, ends.scan, () => leave(0));
+  if (ends.input !== undefined) feed(session, ends.input, ends.scan, () => leave('detached'));
 
   const ended = session.exited.then(async ({ code }) => {
     await Promise.all([flushed(ends.output), flushed(ends.errors)]);

@@ -60,7 +60,7 @@ export const verb = command({
 export async function attachAs(
   context: Context,
   name: string,
-  wanted: { stdin: boolean; keys: string; proxy: boolean },
+  wanted: { stdin: boolean; keys: string; proxy: boolean; staysAttached?: boolean },
   open: (size?: { rows: number; columns: number }) => Promise<Session>,
 ): Promise<number> {
   const { inspectObject } = await import('../engine/inspect.ts');
@@ -71,6 +71,7 @@ export async function attachAs(
     stdin: wanted.stdin && Config.OpenStdin,
     detachKeys: parseDetachKeys(wanted.keys),
     sigProxy: wanted.proxy,
+    staysAttached: wanted.staysAttached === true,
   };
   const { catchSignals, checkTerminal, terminalSize } = await import('./attached.ts');
   checkTerminal(attachment);

@@ -1,6 +1,6 @@
 /** The functions of Go's templates and those that Docker adds. Pure. @see pkg.go.dev/text/template, Functions */
 import { plainJson } from './go-json.ts';
-import { GoNil, GoShown, GoStruct } from './go-types.ts';
+import { GoNil, GoShown, GoStruct, zeroOf } from './go-types.ts';
 import { templateError } from './template-parse.ts';
 import { displayWidth } from './width.ts';
 
@@ -17,7 +17,7 @@ export const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   gt: (a: unknown, b: unknown) => !isLess(a, b) && !isEqual(a, b),
   ge: (a: unknown, b: unknown) => !isLess(a, b),
   index: (value: unknown, ...keys: unknown[]) => keys.reduce(item, value),
-  slice: (value: string | unknown[], from = 0, to: number = value.length) => value.slice(from, to),
+  slice: part,
   len: lengthOf,
   print: (...values: unknown[]) =>
     values.reduce<string>((text, value, at) => {
@@ -149,8 +149,14 @@ function item(value: unknown, key: unknown): unknown {
   }
   if (typeof value !== 'object' || value instanceof GoStruct)
     throw templateError("error calling index: can't index this value");
-  // The zero value of a map of strings, which nearly all of Docker's maps are.
-  return Object.hasOwn(value, String(key)) ? (value as Record<string, unknown>)[String(key)] : '';
+  return Object.hasOwn(value, String(key)) ? (value as Record<string, unknown>)[String(key)] : zeroOf(value);
+}
+
+function part(value: string | unknown[], from = 0, to: number = value.length): unknown {
+  const outside = [from, to].find((at) => at < 0 || at > value.length);
+  if (outside !== undefined) throw templateError(`error calling slice: index out of range: ${outside}`);
+  if (from > to) throw templateError(`error calling slice: invalid slice index: ${from} > ${to}`);
+  return value.slice(from, to);
 }
 
 function lengthOf(value: unknown): number {
@@ -170,7 +176,7 @@ function formatGo(format: string, values: readonly unknown[]): string {
       if (verb === '%') return '%';
       if (next >= values.length) return `%!${verb}(MISSING)`;
       const shown = formatOne(verb as string, values[next++], precision === undefined ? undefined : Number(precision));
-      if (shown === undefined) return `%!${verb}(${goText(values[next - 1])})`;
+      if (shown === undefined) return `%!${verb}(${typeName(values[next - 1])}${goText(values[next - 1])})`;
       const signed = flags.includes('+') && /^\d/.test(shown) ? `+${shown}` : shown;
       const missing = ' '.repeat(Math.max(0, Number(width ?? 0) - displayWidth(signed)));
       if (flags.includes('-')) return signed + missing;
@@ -178,6 +184,12 @@ function formatGo(format: string, values: readonly unknown[]): string {
     },
   );
   return next < values.length ? `${text}%!(EXTRA ${values.slice(next).map(goText).join(', ')})` : text;
+}
+
+/** As Go tells of a value that its verb is not for: `%!d(string=a)`. */
+function typeName(value: unknown): string {
+  if (typeof value === 'number') return Number.isInteger(value) ? 'int=' : 'float64=';
+  return { string: 'string=', boolean: 'bool=' }[typeof value as string] ?? '';
 }
 
 function formatOne(verb: string, value: unknown, precision: number | undefined): string | undefined {
@@ -188,6 +200,7 @@ function formatOne(verb: string, value: unknown, precision: number | undefined):
     case 'v':
       return value === null ? '<nil>' : goText(value);
     case 's':
+      if (isNumber || typeof value === 'boolean') return undefined;
       return precision === undefined ? goText(value) : [...goText(value)].slice(0, precision).join('');
     case 'q':
       return Array.isArray(value)
@@ -199,6 +212,8 @@ function formatOne(verb: string, value: unknown, precision: number | undefined):
       return isNumber ? String(value) : undefined;
     case 'x':
       return isNumber ? value.toString(16) : typeof value === 'string' ? Buffer.from(value).toString('hex') : undefined;
+    case 'X':
+      return formatOne('x', value, precision)?.toUpperCase();
     case 'o':
       return isNumber ? value.toString(8) : undefined;
     case 'b':

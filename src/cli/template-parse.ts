@@ -256,10 +256,18 @@ function number(text: string): number {
   return value;
 }
 
+const ESCAPE = /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|(.?))/gs;
+const LETTERS = 'abfnrtv\\\'"';
+const MEANT = '\x07\b\f\n\r\t\v\\\'"';
+
+/** What is within the quotes, with Go's escapes; a tab may stand there as it is. */
 function unquote(text: string): string {
-  try {
-    return JSON.parse(text) as string;
-  } catch {
-    throw templateError(`cannot unquote ${text}`);
-  }
+  const refuse = () => templateError(`cannot unquote ${text}`);
+  if (text.includes('\n')) throw refuse();
+  return text.slice(1, -1).replace(ESCAPE, (_, x?: string, u?: string, long?: string, letter = '') => {
+    const code = x ?? u ?? long;
+    if (code !== undefined) return String.fromCodePoint(Number.parseInt(code, 16));
+    if (letter === '' || !LETTERS.includes(letter)) throw refuse();
+    return MEANT[LETTERS.indexOf(letter)]!;
+  });
 }

@@ -168,10 +168,10 @@ function field(value: unknown, name: string): unknown {
   if (value === undefined || (value instanceof GoNil && value.kind === 'map')) return undefined;
   if (value === null) throw templateError(`nil has no entry for key "${name}"`);
   if (typeof value !== 'object' || Array.isArray(value))
-    throw templateError(`can't evaluate field ${name} in ${goText(value)}`);
+    throw templateError(`can't evaluate field ${name} in type ${Array.isArray(value) ? 'list' : typeof value}`);
   if (!Object.hasOwn(value, name)) {
     if (isGoMap(value)) return undefined;
-    throw templateError(`map has no entry for key "${name}"`);
+    throw templateError(`can't evaluate field ${name}: map has no entry for key "${name}"`);
   }
   return (value as Record<string, unknown>)[name];
 }

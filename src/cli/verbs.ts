@@ -170,6 +170,7 @@ export const ALIASES: Readonly<Record<string, Readonly<Record<string, string>>>>
     push: 'push',
     rm: 'rmi',
     remove: 'rmi',
+    rmi: 'rmi',
     save: 'save',
     tag: 'tag',
   },

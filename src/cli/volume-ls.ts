@@ -4,7 +4,7 @@ import { hasLabel } from '../spec/labels.ts';
 import { LOCAL_DRIVER } from '../spec/volume.ts';
 import { UsageError } from './args.ts';
 import { command } from './command.ts';
-import { matches, parseFilters, printListing, type Row } from './listing.ts';
+import { isPlainTable, matches, parseFilters, printListing, type Row } from './listing.ts';
 import { complain, print } from './output.ts';
 
 const FILTERS = ['dangling', 'driver', 'label', 'name'];
@@ -34,7 +34,7 @@ export const verb = command({
     const found = listVolumes(engine, (_, error) => named(error), unknown).filter(
       (usage) => (dangling === undefined || dangling === (usage.users.length === 0)) && fits(usage, filters),
     );
-    if (quiet && format === undefined) print(found.map(({ volume }) => `${volume.name}\n`).join(''));
+    if (quiet && isPlainTable(format)) print(found.map(({ volume }) => `${volume.name}\n`).join(''));
     else {
       const rows = found.map(({ volume }) => volumeRow(volume));
       await printListing({ headers: VOLUME_HEADERS, columns: ['Driver', 'Name'], rows }, format);

@@ -48,15 +48,18 @@ export async function attachContainer(
   const record = requireContainer(engine.store, name);
   const state = containerState(engine.store, record);
   if (!state.Running) {
-    throw new TsboxError('ERR_TSBOX_CONFLICT', 'you cannot attach to a stopped container, start it first', {
+    throw new TsboxError('ERR_TSBOX_CONFLICT', 'You cannot attach to a stopped container, start it first', {
       exitCode: 1,
     });
   }
   if (state.Paused) {
-    const message = 'you cannot attach to a paused container, unpause it first';
+    const message = 'You cannot attach to a paused container, unpause it first';
     throw new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
   }
-  if (state.Restarting) throw isRestarting(record.ID);
+  if (state.Restarting) {
+    const message = 'You cannot attach to a restarting container, wait until it is running';
+    throw new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
+  }
   if (options.attach === true) noteContainer(engine.store, record, 'attach');
   const directory = runDirectory(engine.store, record.ID);
   const stdin = record.Config.OpenStdin && options.stdin !== false;

@@ -21,7 +21,7 @@ import { makeHostConfig, networkNotes, securityModules, securityNotes } from './
 import { keptLinks } from './links.ts';
 import { commandLine, mergeConfig } from './merge.ts';
 import { nameNotes } from './name-options.ts';
-import { checkJoined } from './namespaces.ts';
+import { joinedById } from './namespaces.ts';
 import { checkNetworkConflicts, noNetworkNote, requestedNetworks, resolvedMode } from './network-request.ts';
 import { boundingSet } from './oci.ts';
 import type { Engine } from './open.ts';
@@ -215,10 +215,10 @@ export async function createContainer(
   const wanted = { ...asked, network: resolvedMode(engine.store, asked) };
   await checkRequest(engine, wanted);
   const { request, warnings } = await checkResources(wanted);
-  const hostConfig = makeHostConfig(request, usernsMode(engine, request), defaultLinks(engine, request));
+  const asNamed = makeHostConfig(request, usernsMode(engine, request), defaultLinks(engine, request));
+  const hostConfig = joinedById(engine.store, asNamed);
   const notes = [...securityNotes(hostConfig, securityModules()), ...networkNotes(hostConfig)];
   if (request.securityOpt.some((option) => option.startsWith('seccomp'))) await tryProfile(engine, hostConfig);
-  checkJoined(engine.store, hostConfig);
   const image = await findOrPull(engine, request, onProgress);
   const id = newContainerId();
   const mounts = makeMounts(engine, request, imageVolumes(image));

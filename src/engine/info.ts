@@ -19,8 +19,9 @@ function operatingSystem(): string {
 
 /** In Docker's words. */
 function securityOptions(uid: number, remap: string | undefined): string[] {
-  if (uid !== 0) return ['name=rootless', 'name=userns'];
-  return remap === undefined || remap === '' || remap === 'host' ? [] : ['name=userns'];
+  const filter = 'name=seccomp,profile=default'; // there is no container without libseccomp but those that ask for none
+  if (uid !== 0) return [filter, 'name=rootless', 'name=userns'];
+  return remap === undefined || remap === '' || remap === 'host' ? [filter] : [filter, 'name=userns'];
 }
 
 /** Docker's `info` as far as tsbox has the things that it tells of. */
@@ -58,9 +59,9 @@ export function engineInfo(engine: Engine): object {
   };
 }
 
-/** Versions of what takes part. */
+/** Versions of what takes part. Templates made for Docker find client and server too, which here are one. */
 export function engineVersion(_engine: Engine): object {
-  return {
+  const versions = {
     Version: VERSION,
     PlanVersion: PLAN_VERSION,
     NodeVersion: process.version,
@@ -68,4 +69,6 @@ export function engineVersion(_engine: Engine): object {
     Arch: { x64: 'amd64', arm64: 'arm64' }[arch() as 'x64' | 'arm64'] ?? arch(),
     KernelVersion: release(),
   };
+  const value = { ...versions };
+  return Object.defineProperties(versions, { Client: { value }, Server: { value } });
 }

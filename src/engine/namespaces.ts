@@ -31,11 +31,15 @@ export function checkIpcMode(mode: string): void {
   throw new TsboxError('ERR_TSBOX_USAGE', `Invalid IPC mode: ${mode}`, { exitCode: FAILED });
 }
 
-/** Containers to be joined must be there. @throws ERR_TSBOX_NOT_FOUND */
-export function checkJoined(store: Store, { PidMode, IpcMode, NetworkMode }: Partial<HostConfig>): void {
-  for (const name of [PidMode, IpcMode, NetworkMode].map(otherContainer)) {
-    if (name !== undefined) requireContainer(store, name);
-  }
+/** The same with the ids of containers that are to be joined: as with Docker they stay the ones that are meant when they are renamed.
+ *  @throws ERR_TSBOX_NOT_FOUND when one is not there */
+export function joinedById(store: Store, hostConfig: HostConfig): HostConfig {
+  const byId = (mode = '') => {
+    const name = otherContainer(mode);
+    return name === undefined ? mode : `${OTHER}${requireContainer(store, name).ID}`;
+  };
+  const { PidMode, IpcMode, NetworkMode } = hostConfig;
+  return { ...hostConfig, NetworkMode: byId(NetworkMode), IpcMode: byId(IpcMode), PidMode: byId(PidMode) };
 }
 
 function running(store: Store, name: string): { id: string; pid: number; ipcMode: string } {

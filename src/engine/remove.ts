@@ -232,7 +232,8 @@ function removeFiles(store: Store, { waiting, top }: Retired, remove: (path: str
 function runs(id: string, { Status: how }: Pick<ContainerState, 'Status'>): TsboxError {
   return new TsboxError(
     'ERR_TSBOX_CONFLICT',
-    `cannot remove a ${how} container ${id}: ${how === 'paused' ? 'unpause and then ' : ''}stop the container before attempting removal or force remove`,
+    // In Docker's words.
+    `You cannot remove a ${how} container ${id}. ${how === 'paused' ? 'Unpause and then stop' : 'Stop'} the container before attempting removal or force remove`,
   );
 }
 

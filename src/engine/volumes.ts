@@ -27,7 +27,7 @@ import { randomHex } from '../sys/random.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
 import { unmountForRemoval } from './local-volume.ts';
 import type { Engine } from './open.ts';
-import type { Pruned, PruneFilter } from './prune.ts';
+import { notePrune, type Pruned, type PruneFilter } from './prune.ts';
 import { mayBeUsed, type UnknownUser } from './unknown-users.ts';
 import { volumeUsers } from './volume-users.ts';
 
@@ -195,5 +195,6 @@ export function pruneVolumes(engine: Engine, filter: PruneFilter): Pruned<string
       if (!['ERR_TSBOX_NOT_FOUND', 'ERR_TSBOX_CONFLICT'].includes(error.code)) pruned.errors.push(error);
     }
   }
+  notePrune(engine.store, 'volume', pruned.bytes);
   return pruned;
 }

@@ -149,13 +149,23 @@ export interface EventReader {
   close(): void;
 }
 
+/** Monitors know the names that their containers were started with: who was renamed since is told by the name that it has got.
+ *  @param renamed by id */
+function byNewName(event: EngineEvent, renamed: Map<string, string>): EngineEvent {
+  const { type, id, action, attributes } = event;
+  if (type !== 'container') return event;
+  if (action === 'rename') renamed.set(id, attributes['name'] ?? '');
+  const name = renamed.get(id);
+  return name === undefined ? event : { ...event, attributes: { ...attributes, name } };
+}
+
 /** Reads the journal from its begin, and goes on with what is added.
- *  @param fromEnd begin with what is added from now on */
+ *  @param fromEnd give only what is added from now on */
 export function openEvents(store: Store, fromEnd = false): EventReader {
   const path = eventsFile(store);
-  let old = fromEnd ? undefined : openJournal(`${path}.1`);
+  let old = openJournal(`${path}.1`);
   let current = openJournal(path);
-  if (fromEnd && current !== undefined) current.position = fstatSync(current.fd).size;
+  const renamed = new Map<string, string>();
 
   /** Whoever had the old file open may have added to it after its end was read: it is looked at once more. */
   function changeOver(): void {
@@ -167,16 +177,18 @@ export function openEvents(store: Store, fromEnd = false): EventReader {
     current = fresh;
   }
 
-  return {
+  const reader: EventReader = {
     *next() {
       changeOver();
-      if (old !== undefined) yield* eventsIn(old);
-      if (current !== undefined) yield* eventsIn(current);
+      for (const journal of [old, current])
+        if (journal !== undefined) for (const event of eventsIn(journal)) yield byNewName(event, renamed);
     },
     close() {
       for (const journal of [old, current]) if (journal !== undefined) closeSync(journal.fd);
     },
   };
+  if (fromEnd) Array.from(reader.next()); // for the names alone
+  return reader;
 }
 
 /** Is the file of this name the one that is open? */

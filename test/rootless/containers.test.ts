@@ -248,7 +248,7 @@ test("rootless: a user's data and run roots are his own", (t) => {
   const he = user(t);
   assert.match(he.ok(['info']), new RegExp(`Data Root: ${he.dataRoot}\n`));
   assert.match(he.ok(['info']), new RegExp(`Run Root: ${he.env['XDG_RUNTIME_DIR']}/tsbox\n`));
-  assert.match(he.ok(['info']), /Security Options: name=rootless name=userns/);
+  assert.match(he.ok(['info']), /Security Options: .*name=rootless name=userns/);
   assert.match(
     he.ok(['info'], { env: { XDG_DATA_HOME: `${he.home}/data` } }),
     new RegExp(`Data Root: ${he.home}/data/tsbox\n`),

@@ -59,6 +59,8 @@ test('pid: a container joins the processes of another', async (t) => {
   assert.equal(status, 1);
   assert.match(stderr, new RegExp(`container ${id} is not running`));
   box.ok(['start', 'first']);
+  box.ok(['rename', 'first', 'renamed']);
+  assert.equal(box.ok(['inspect', '-f', '{{.HostConfig.PidMode}}', 'second']), `container:${id}`);
   box.ok(['start', 'second']);
   assert.match(box.ok(['exec', 'second', 'ps', '-o', 'pid,args']), /^ +1 sleep 1000$/m);
 });

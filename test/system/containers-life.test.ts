@@ -188,7 +188,7 @@ test('life: rm', async (t) => {
     await runReady(box, 'busy', DEAF);
     const result = await box.said(['rm', 'busy']);
     assert.equal(result.status, 1);
-    assert.match(result.stderr, /cannot remove a running container [0-9a-f]{64}: stop the container/);
+    assert.match(result.stderr, /You cannot remove a running container [0-9a-f]{64}\. Stop the container/);
     assert.equal(state(box, 'busy'), 'running');
     assert.equal(await box.quick(['rm', '-f', 'busy']), 'busy');
     assert.equal((await box.said(['inspect', 'busy'])).status, 1);

@@ -218,7 +218,7 @@ test('restart, rename, pause', async (t) => {
       assert.match((await box.said(['start', 'ticks'])).stderr, /cannot start a paused container, try unpause instead/);
       assert.match(
         (await box.said(['rm', 'ticks'])).stderr,
-        /paused container .*: unpause and then stop the container/,
+        /paused container .*\. Unpause and then stop the container/,
       );
       await box.quick(['unpause', 'ticks']);
       await until('more', () => logged(box, 'ticks').length > before.length);

@@ -28,6 +28,7 @@ test('events: beside docker the same is told of containers and images', async (t
   await both('pause', 'one');
   await both('unpause', 'one');
   await both('rename', 'one', 'uno');
+  await both('restart', '-t', '0', 'uno');
   await both('rename', 'uno', 'one');
   await both('restart', '-t', '0', 'one');
   await both('cp', import.meta.filename, 'one:/tmp/a');
@@ -78,10 +79,23 @@ test('events: beside docker the same is told of containers and images', async (t
   await told(...own, '--filter', 'event=die', '--filter', 'event=exec_start');
   await told(...own, '--filter', 'label=b=2', '--filter', 'image=base:1');
   assert.ok(all.some((line) => line.startsWith('container oom ')));
+  await told(...own, '--filter', 'container=uno');
+  await told(...own, '--filter', 'label=b=2', '--filter', 'label=nosuch');
+  await told('--filter', 'plugin=any');
   await told('--filter', 'type=image');
   await told('--filter', 'type=volume');
   await same('events', '--filter', 'nothing');
   await same('events', '--since', 'yesterday');
+  await same('events', '--since', '5', '--until', '3');
+  const inFull = [...events, '--filter', 'event=die', '--filter', 'event=prune', '--format'];
+  await same(
+    ...inFull,
+    '{{.Status}} {{.Actor.Attributes.nosuch}} {{index .Actor.Attributes "a"}} {{.Actor.Attributes}}',
+  );
+  const [inDocker, inTsbox] = await compare(...inFull, '{{.Nosuch}}');
+  assert.deepEqual([inTsbox.status, inDocker.status], [64, 64]);
+  const keys = (await compare(...inFull, '{{json .}}')).map(({ stdout }) => stdout.replaceAll(/:("[^"]*"|\d+)/g, ''));
+  assert.deepEqual(keys[1]!.split('\n').sort(), keys[0]!.split('\n').sort());
   const [line] = box
     .ok(['events', '--since', begin, '--until', end, '--filter', 'event=die', '--format', 'json'])
     .split('\n');
@@ -90,7 +104,7 @@ test('events: beside docker the same is told of containers and images', async (t
   assert.ok(time >= Number(begin) && String(timeNano).length === 19, line);
   assert.match(
     box.ok(['events', '--since', begin, '--until', end, '--filter', 'event=die']),
-    /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}\S+ container die [0-9a-f]{64} \(a=1 < 2, b=2, exitCode=\d+, image=base:1, name=one\)\n/,
+    /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}\S+ container die [0-9a-f]{64} \(a=1 < 2, b=2, exitCode=\d+, image=base:1, name=uno\)\n/,
   );
 });
 
@@ -163,6 +177,11 @@ test('events: one who follows sees each as it comes, and a journal that is begun
     await saw('destroy one');
     box.ok(['run', '-d', '--name', 'two', image, 'sleep', '1000']);
     await saw('start two');
+    box.ok(['rename', 'two', 'renamed']);
+    box.ok(['kill', 'renamed']);
+    await saw('die renamed');
+    box.ok(['volume', 'prune', '-f']);
+    await saw('prune <no value>');
     assert.ok(readFileSync(journal).length < 2 ** 20, 'the journal was begun anew');
   } finally {
     // Before the sandbox looks for what is left behind.

@@ -19,7 +19,7 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
   await t.test('filters', async () => {
     const filters =
       'before=two since=two since=one before=nosuch since=nosuch expose=80 publish=80 publish=80-90/udp expose=x publish=1:2 is-task=true ' +
-      'is-task=false isolation=default exited=3 exited=x name=^t status=exited';
+      'is-task=false isolation=default exited=3 exited=x name=^t name=(?i)^T name=[[:digit:]] name=\\A(?P<t>t)..\\z status=exited';
     for (const filter of [...filters.split(' '), ''])
       for (const flags of [['-a'], []]) {
         const said = await compare('ps', ...flags, '--filter', filter, '--format', '{{.Names}}');
@@ -27,10 +27,29 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
         assert.deepEqual(tsbox, docker, filter);
       }
     await same('ps', '-a', '--filter', 'since=one', '--filter', 'before=three', '--format', '{{.Names}}');
+    for (const flags of [['-n', '2', '-l'], ['-l'], ['-n', '2', '-f', 'status=exited']])
+      await same('ps', ...flags, '--format', '{{.Names}}');
   });
 
   await t.test('templates of ps', async () => {
     await same('ps', '-a', '--format', 'table {{json .Names}}\\t{{upper .State}}\\t{{truncate .Names 1}}');
+    for (const format of ['{{printf "%s\\t%d" .Names .State}}', 'table{{.ID}}', '{{"\\x41"}} '])
+      await same('ps', '-a', '--format', format);
+    for (const list of [
+      ['ps', '-a'],
+      ['images'],
+      ['volume', 'ls'],
+      ['network', 'ls', '-f', 'name=host'],
+      ['history', 'bb'],
+    ])
+      await compare(...list, '-q', '--format', 'table').then(([docker, tsbox]) => {
+        assert.equal(/NAME|ID/.test(tsbox.stdout), false, tsbox.stdout);
+        assert.equal(tsbox.stdout.split('\n').length, docker.stdout.split('\n').length);
+      });
+    await both('create', '--name', 'four', '--network', 'container:one', 'bb', 'true');
+    await same('ps', '-a', '--format', '{{.Names}} {{.Networks}}');
+    await same('inspect', '-f', '{{.HostConfig.NetworkMode}}', 'four');
+    await both('rm', 'four');
     const sizes = (await compare('ps', '-a', '--format', '{{json .}}')).map(({ stdout }) =>
       stdout
         .split('\n')
@@ -46,6 +65,8 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
       '{{json .State.Health}} {{.SizeRw}} {{json .SizeRw}}',
       '{{.Config.Labels.app}} {{.Config.Labels.none}} {{index .Config.Labels "none"}}',
       '{{.NetworkSettings.Networks.other.IPAddress}}',
+      '{{index .NetworkSettings.Ports "80/tcp"}}',
+      '{{printf "%s %d %X" .State.ExitCode .Name 255}}',
       '{{.Config.StopSignal}}|{{.Config.StopTimeout}}|{{json .Config.StopTimeout}}',
       '{{.ID}} {{.HostConfig.RestartPolicy}} {{.HostConfig.Binds}} {{.HostConfig.LogConfig}}',
       '{{.Config.ExposedPorts}} {{json .Config.ExposedPorts}} {{.Config.Volumes}}',
@@ -71,6 +92,13 @@ test('beside docker: filters of ps, templates of ps and inspect', async (t) => {
         template,
       );
     }
+  });
+
+  await t.test('templates of info and version', async () => {
+    const [, info] = await compare('info', '-f', '{{index .SecurityOptions 0}}');
+    assert.equal(info.stdout, 'name=seccomp,profile=default\n');
+    const [, version] = await compare('version', '-f', '{{eq .Client.Version .Server.Version}}');
+    assert.equal(version.stdout, 'true\n', version.stderr);
   });
 
   await t.test('the fields of inspect, in their order', async () => {

@@ -69,7 +69,7 @@ const REFUSED: [string[], RegExp][] = [
   [['--name'], /^flag needs an argument: --name$/],
   [['-tm'], /^flag needs an argument: 'm' in -tm$/],
   [['--all=maybe'], /^invalid argument "maybe" for "-a, --all" flag: /],
-  [['-n', 'x'], /^invalid argument "x" for "-n, --last" flag: not a number$/],
+  [['-n', 'x'], /^invalid argument "x" for "-n, --last" flag: strconv.ParseInt: parsing "x": invalid syntax$/],
   [['-n', '99999999999999999999'], /out of range$/],
   [['---x'], /^bad flag syntax: ---x$/],
   [['--=x'], /^bad flag syntax: --=x$/],

@@ -28,7 +28,7 @@ const RESULTS: [string, string][] = [
   ['{{range .Config.Volumes}}x{{else}}none{{end}}', 'none'],
   ['{{range .Mounts}}{{$.Id}}{{end}}', 'abcabc'],
   ['{{index .Config.Labels "b.c"}}', 'y'],
-  ['{{index .Config.Labels "missing"}}', ''],
+  ['{{index .Config.Labels "missing"}}', '<no value>'],
   ['{{index .Config.Env 1}}', 'B=2'],
   ['{{(index .Mounts 1).Source}}', '/s2'],
   ['{{if .State.Running}}up{{else}}down{{end}}', 'up'],
@@ -47,7 +47,9 @@ const RESULTS: [string, string][] = [
     '{{printf "%-5s|%5d|%05d|%q|%v|%x|%t|%.1f|%%" .Id .State.Pid 42 .Name .Config.Env 255 true 1.25}}',
     'abc  |   12|00042|"/web"|[A=1 B=2]|ff|true|1.3|%',
   ],
-  ['{{printf "%d" .Id}}', '%!d(abc)'],
+  ['{{printf "%d %s %t" .Id .State.Pid .Id}}', '%!d(string=abc) %!s(int=12) %!t(string=abc)'],
+  ['{{printf "%X %x" 255 .Id}}', 'FF 616263'],
+  ['{{"a\tb \\x41\\u00e9\\\\"}}', 'a\tb Aé\\'],
   ['{{println .Id 1}}x', 'abc 1\nx'],
   ['{{print "a" 1 2 "b"}}', 'a1 2b'],
   ['{{slice .Id 1 2}} {{truncate "abcdef" 3}}', 'b abc'],
@@ -79,6 +81,10 @@ const WRONG: [string, RegExp][] = [
   ['{{constructor}}', /function "constructor" not defined/],
   ['{{$x}}', /undefined variable "\$x"/],
   ['{{index .Config.Env 9}}', /index out of range/],
+  ['{{slice .Id 1 9}}', /index out of range: 9/],
+  ['{{slice .Config.Env 2 1}}', /invalid slice index: 2 > 1/],
+  ['{{"\\z"}}', /cannot unquote/],
+  ['{{"\n"}}', /cannot unquote/],
   ['{{break}}', /{{break}} outside {{range}}/],
   ['{{template "T"}}', /template "T" not defined/],
   ['{{eq .Id 1}}', /incompatible types for comparison/],
@@ -109,7 +115,7 @@ const container = inspected('container', {
     Healthcheck: { Test: ['NONE'], Interval: 9e10 },
   },
   HostConfig: { Binds: null, RestartPolicy: { Name: 'no', MaximumRetryCount: 0 }, PidsLimit: null },
-  NetworkSettings: { Networks: { none: { IPAddress: '' } } },
+  NetworkSettings: { Ports: {}, Networks: { none: { IPAddress: '' } } },
 });
 
 const OF_CONTAINER: [string, string][] = [
@@ -125,6 +131,7 @@ const OF_CONTAINER: [string, string][] = [
   ['{{.Config.ExposedPorts}} {{range $port, $_ := .Config.ExposedPorts}}{{$port}}{{end}}', 'map[80/tcp:{}] 80/tcp'],
   ['{{.Config.Healthcheck}} {{printf "%d" .Config.Healthcheck.Interval}}', '{[NONE] 1m30s 0s 0s 0} 90000000000'],
   ['{{range .Mounts}}x{{else}}no mounts{{end}}', 'no mounts'],
+  ['{{index .NetworkSettings.Ports "80/tcp"}} {{index .NetworkSettings.Networks "other"}}', '<no value> <no value>'],
 ];
 
 for (const [source, expected] of OF_CONTAINER) {
@@ -156,6 +163,13 @@ test('listing: a table by template has the titles of its fields', async () => {
     await listingText(listing, 'table {{.Names}}\\t{{.ID}}\\t{{.Label "x"}}'),
     'NAMES     CONTAINER ID   x\na         1              label-x\nb         2              \n',
   );
+});
+
+test('listing: a tab within quotes, a table without a blank, blanks around', async () => {
+  assert.equal(await listingText(listing, '{{printf "%s\\t%s" .ID .Names}}'), '1\ta\n2\tb\n');
+  assert.equal(await listingText(listing, 'table{{.Names}}'), 'NAMES\na\nb\n');
+  assert.equal(await listingText(listing, ' {{.ID}} '), '1\n2\n');
+  await assert.rejects(listingText(listing, '{{.Nope}}'), /can't evaluate field Nope/);
 });
 
 test('listing: the title of a column is not what its function makes of values', async () => {
