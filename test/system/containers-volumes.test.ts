@@ -1,7 +1,7 @@
 /** `-v`: directories and files of the host in a container. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -84,12 +84,24 @@ test('volumes', async (t) => {
       ' 00 00',
     ]);
   });
+  await t.test(
+    "the host's /dev, with what is mounted in it, and nothing is made in a directory that is shown there",
+    () => {
+      const mounted = 'cut -d" " -f5 /proc/self/mountinfo | grep ^/dev | sort -u';
+      const host = spawnSync('sh', ['-c', mounted], { encoding: 'utf8' }).stdout.trim().split('\n');
+      assert.deepEqual(lines(['-v', '/dev:/dev'], mounted), host);
+      const dev = join(box.directory, 'dev');
+      mkdirSync(dev);
+      run(['-v', `${dev}:/dev`], 'true');
+      assert.deepEqual(readdirSync(dev), []);
+    },
+  );
   await t.test('destinations are normalised; the root and odd modes are refused', () => {
     assert.deepEqual(lines(['-v', `${host}/:/a/../b//c/`], 'cat /b/c/file'), ['one']);
     for (const [spec, message] of [
       [`${host}:/`, /destination can't be '\/'/],
       [`${host}:/x:nope`, /invalid mode: nope/],
-      ['../relative:/x', /includes invalid characters for a local volume name/],
+      ['rel/ative:/x', /includes invalid characters for a local volume name/],
       [`${host}:/x:ro:rw`, /invalid volume specification/],
       [':/x', /invalid spec: :\/x: empty section between colons/],
     ] as const) {
@@ -139,6 +151,12 @@ test('volumes', async (t) => {
     assert.equal(box.ok(['exec', 'slave', 'ls', '/s/later']), 'seen');
     assert.equal(box.ok(['exec', 'private', 'ls', '/s/later']), '');
     await box.quick(['rm', '-f', 'slave', 'private']);
+    assert.equal(spawnSync('mount', ['--make-rprivate', shared]).status, 0);
+    for (const flag of [`-v=${shared}:/s:rslave`, `--mount=type=bind,src=${shared},dst=/s,bind-propagation=rslave`]) {
+      const { status, stderr } = run([flag], 'true');
+      assert.equal(status, 125, flag);
+      assert.match(stderr, /is mounted on .*shared but it is not a shared or slave mount/);
+    }
   });
   await t.test('what is written to a bind is not in the container’s layer', async () => {
     box.ok([
