@@ -56,7 +56,7 @@ function octal(key: string, value: string): number {
 }
 
 /** What is mounted below the source is there too, or is not; and it is read-only where the bind is. */
-function recursion(value: string): MountSpec['BindOptions'] {
+function recursion(value: string): NonNullable<MountSpec['BindOptions']> {
   if (value === 'enabled') return {};
   if (value === 'disabled') return { NonRecursive: true };
   if (value === 'readonly') return { ReadOnlyForceRecursive: true };
