@@ -7,7 +7,7 @@ import test from 'node:test';
 import { requires } from '../requires.ts';
 import { account } from './accounts.ts';
 import { attack } from './attacks/attack.ts';
-import { type Sandbox, sandbox } from './harness.ts';
+import { type Sandbox, sandbox, TSBOX } from './harness.ts';
 import { startDocker } from './images-setup.ts';
 
 const ARCHIVE = join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar');
@@ -123,6 +123,21 @@ test('cp: a tree goes in and comes out as it was, running and not', async (t) =>
   }
   box.ok(['start', 'stopped']);
   assert.equal(box.ok(['exec', 'stopped', 'stat', '-c', '%a %u:%g', '/root/new/file']), '4755 1000:1001');
+});
+
+test('cp: in a terminal it says how much was copied, and where that is now', (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:script')) return;
+  const box = sandbox(t);
+  made(box, 'told', false);
+  for (const [words, where] of [
+    ['told:/etc/os-release here', join(box.directory, 'here')],
+    ['here told:/there', 'told:/there'],
+  ] as const) {
+    const args = ['-qec', `${TSBOX} cp ${words}`, '/dev/null'];
+    const { stdout } = spawnSync('script', args, { env: box.env, cwd: box.directory, encoding: 'utf8' });
+    assert.match(stdout, /^Successfully copied [\d.]+kB to /);
+    assert.equal(stdout.trim().split(' ').at(-1), where);
+  }
 });
 
 test('cp: volumes are seen, what is read-only stays as it is', async (t) => {
