@@ -93,6 +93,20 @@ function makeMountPoint(destination: string, kind: PathKind, ready: ReadonlySet<
   ];
 }
 
+/** For a propagation that is not for what is mounted below the source: that stayed the host's own, and mounts went from there to the host. */
+function belowAsSlaves(slot: number): Step {
+  return {
+    op: 'tree_setattr',
+    slot,
+    at: ['AT_RECURSIVE'],
+    set: [],
+    clear: [],
+    propagation: ['MS_SLAVE'],
+    why: 'what is mounted in there already is not passed on to the host either',
+    see: 'mount_namespaces(7), shared subtrees',
+  };
+}
+
 function bindSteps(mount: OciMount, options: MountOptions, slot: number): MountSteps {
   const { destination, source = '' } = mount;
   const attrs = options.flags.map((flag) => ATTRS[flag]).filter((attr) => attr !== undefined);
@@ -105,6 +119,7 @@ function bindSteps(mount: OciMount, options: MountOptions, slot: number): MountS
       flags: options.recursive ? ['OPEN_TREE_CLONE', 'AT_RECURSIVE'] : ['OPEN_TREE_CLONE'],
       why: `take hold of ${source} while the host's files can still be seen`,
     },
+    ...(options.recursive && !propagation.recursive && propagation.type !== 'MS_SHARED' ? [belowAsSlaves(slot)] : []),
     {
       op: 'tree_setattr',
       slot,

@@ -151,6 +151,15 @@ test('volumes', async (t) => {
     assert.equal(box.ok(['exec', 'slave', 'ls', '/s/later']), 'seen');
     assert.equal(box.ok(['exec', 'private', 'ls', '/s/later']), '');
     await box.quick(['rm', '-f', 'slave', 'private']);
+    const kinds = 'grep -E " /s[ /]" /proc/self/mountinfo | cut -d" " -f5,7 | sed "s/:.*//" | sort';
+    for (const [mode, kind] of [
+      ['shared', 'shared'],
+      ['slave', 'master'],
+      ['private', '-'],
+    ] as const) {
+      const below = kind === '-' ? 'master' : kind;
+      assert.deepEqual(lines(['-v', `${shared}:/s:${mode}`], kinds), [`/s ${kind}`, `/s/later ${below}`]);
+    }
     assert.equal(spawnSync('mount', ['--make-rprivate', shared]).status, 0);
     for (const flag of [`-v=${shared}:/s:rslave`, `--mount=type=bind,src=${shared},dst=/s,bind-propagation=rslave`]) {
       const { status, stderr } = run([flag], 'true');
