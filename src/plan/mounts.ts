@@ -87,9 +87,11 @@ function makeMountPoint(destination: string, kind: PathKind, ready: ReadonlySet<
   const why = `a mount needs something to stand on: ${destination}`;
   if (kind !== 'file') return makeDirectories(destination, why, ready);
   const parent = destination.slice(0, destination.lastIndexOf('/'));
+  // What is there already will do, be it a fifo, a socket or a device.
+  const onError = { EROFS: 'skip', ENXIO: 'skip', EPERM: 'skip' } as const;
   return [
     ...makeDirectories(parent, why, ready),
-    { op: 'write', path: destination, data: '', flags: ['O_CREAT'], mode: 0o644, why, onError: { EROFS: 'skip' } },
+    { op: 'write', path: destination, data: '', flags: ['O_CREAT', 'O_NONBLOCK'], mode: 0o644, why, onError },
   ];
 }
 

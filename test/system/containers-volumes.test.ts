@@ -45,6 +45,29 @@ test('volumes', async (t) => {
     const { stderr } = run(flags, 'echo x > /new/place/file');
     assert.match(stderr, /Read-only file system/);
   });
+  await t.test(
+    'a file over what cannot be opened, or had better not be: nothing of the image is copied for it',
+    async () => {
+      box.ok([
+        'run',
+        '--name',
+        'kinds',
+        image,
+        'sh',
+        '-c',
+        'mkfifo /fifo; ln -s /no/where /dangling; mknod /blk b 7 99',
+      ]);
+      await box.quick(['commit', 'kinds', 'kinds']);
+      const file = join(host, 'file');
+      const places = ['/fifo', '/dangling', '/blk', '/bin/busybox2', '/etc/os-release'];
+      const flags = places.flatMap((place) => ['-v', `${file}:${place}`]);
+      const read = box.ok(['run', '--name', 'over', ...flags, 'kinds', 'cat', ...places]);
+      assert.equal(read, places.map(() => 'one').join('\n'));
+      const upper = await box.quick(['inspect', '-f', '{{.GraphDriver.Data.UpperDir}}', 'over']);
+      assert.equal(existsSync(join(upper, 'etc/os-release')), false);
+      await box.quick(['rm', 'kinds', 'over']);
+    },
+  );
   await t.test('one inside another, whatever the order on the command line', () => {
     const [outer, inner] = [join(box.directory, 'outer'), join(box.directory, 'inner')];
     for (const [path, name] of [
