@@ -9,6 +9,7 @@ import { account } from './accounts.ts';
 import { attack } from './attacks/attack.ts';
 import { type Sandbox, sandbox, TSBOX } from './harness.ts';
 import { startDocker } from './images-setup.ts';
+import { terminal } from './tmux.ts';
 
 const ARCHIVE = join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar');
 
@@ -125,18 +126,19 @@ test('cp: a tree goes in and comes out as it was, running and not', async (t) =>
   assert.equal(box.ok(['exec', 'stopped', 'stat', '-c', '%a %u:%g', '/root/new/file']), '4755 1000:1001');
 });
 
-test('cp: in a terminal it says how much was copied, and where that is now', (t) => {
-  if (!requires(t, 'root', 'overlay', 'command:script')) return;
+test('cp: in a terminal it says how much was copied, and where that is now', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:tmux')) return;
   const box = sandbox(t);
   made(box, 'told', false);
+  const shown = terminal(t, { env: box.env, cwd: box.directory, columns: 200 });
   for (const [words, where] of [
     ['told:/etc/os-release here', join(box.directory, 'here')],
     ['here told:/there', 'told:/there'],
   ] as const) {
-    const args = ['-qec', `${TSBOX} cp ${words}`, '/dev/null'];
-    const { stdout } = spawnSync('script', args, { env: box.env, cwd: box.directory, encoding: 'utf8' });
-    assert.match(stdout, /^Successfully copied [\d.]+kB to /);
-    assert.equal(stdout.trim().split(' ').at(-1), where);
+    shown.type(`${TSBOX} cp ${words}`);
+    const [, to] = await shown.see(/^Successfully copied [\d.]+kB to (.*)$/m);
+    assert.equal(to, where);
+    shown.clear();
   }
 });
 
