@@ -130,12 +130,12 @@ test('cp: in a terminal it says how much was copied, and where that is now', asy
   if (!requires(t, 'root', 'overlay', 'command:tmux')) return;
   const box = sandbox(t);
   made(box, 'told', false);
-  const shown = terminal(t, { env: box.env, cwd: box.directory, columns: 200 });
+  const shown = terminal(t, { env: box.env, columns: 200 });
   for (const [words, where] of [
     ['told:/etc/os-release here', join(box.directory, 'here')],
     ['here told:/there', 'told:/there'],
   ] as const) {
-    shown.type(`${TSBOX} cp ${words}`);
+    shown.type(`(cd ${box.directory} && ${TSBOX} cp ${words})`);
     const [, to] = await shown.see(/^Successfully copied [\d.]+kB to (.*)$/m);
     assert.equal(to, where);
     shown.clear();
