@@ -109,7 +109,8 @@ OPERATION(write) {
   if (error == 0) error = text_bytes(run, &args[1], &data, &length);
   if (error != 0) return error;
   int flags = (int)args[2].number;
-  if ((flags & O_ACCMODE) == 0) flags |= O_WRONLY;
+  /* To write nothing, a file need only be there: an overlay copies all of one that is opened for writing. */
+  if ((flags & O_ACCMODE) == 0 && (length > 0 || (flags & O_TRUNC) != 0)) flags |= O_WRONLY;
   int fd = walk_open(AT_FDCWD, path, flags | O_NOCTTY, (mode_t)args[3].number, 0);
   return fd < 0 ? errno : write_all(fd, data, length);
 }

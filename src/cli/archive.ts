@@ -20,7 +20,7 @@ export async function writeArchive(archive: AsyncIterable<Uint8Array>): Promise<
   await output.end();
 }
 
-/** Writes an archive to a file: whole, or not at all. @param archive each chunk good until one more has been asked for, at the least */
+/** Writes an archive to a file: whole, or not at all. Nobody else may read it, as with Docker: it may hold secrets. @param archive each chunk good until one more has been asked for, at the least */
 export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path: string): Promise<void> {
   const { open, rename, rm, stat } = await import('node:fs/promises');
   // A device or a pipe is written to; a file is replaced when the archive is complete.
@@ -29,7 +29,7 @@ export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path:
     () => false,
   );
   const target = special ? path : `${path}.${process.pid}.${Date.now().toString(36)}.partial`;
-  const file = await open(target, special ? 'w' : 'wx').catch((error: NodeJS.ErrnoException) => {
+  const file = await open(target, special ? 'w' : 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
     throw Object.assign(error, { path });
   });
   try {

@@ -177,8 +177,10 @@ export function checkCount(command: string, args: readonly string[], min: number
       ? 'accepts no arguments'
       : min === max
         ? `requires ${plural(min)}`
-        : args.length < min
-          ? `requires at least ${plural(min)}`
-          : `requires at most ${plural(max)}`;
+        : min > 0 && max < Number.POSITIVE_INFINITY
+          ? `requires at least ${min} and at most ${plural(max)}`
+          : args.length < min
+            ? `requires at least ${plural(min)}`
+            : `requires at most ${plural(max)}`;
   throw new UsageError(`'${command}' ${needs}`, 1);
 }

@@ -79,7 +79,7 @@ export function containerRequest(flags: Values, args: readonly string[], attache
     image: image!,
     command,
     env: environment(flags.env),
-    labels: labels(flags.label),
+    labels: labels(flags.label, '-l, --label'),
     tty: flags.tty,
     openStdin: flags.interactive,
     attached,
@@ -149,13 +149,13 @@ export function environment(
   });
 }
 
-/** @throws UsageError on one without a name, or with a blank in it */
-function labels(given: readonly string[]): Record<string, string> {
+/** @param flag as Docker names it @throws UsageError on one without a name, and on a name of several words, in Docker's words */
+export function labels(given: readonly string[], flag = '--label'): Record<string, string> {
   for (const entry of given) {
-    const [key = ''] = entry.split('=', 1);
+    const key = entry.replace(/^[ \t]+/, '').replace(/=[\s\S]*/, '');
+    const wrong = key === '' ? `invalid label '${entry}': empty name` : `label '${key}' contains whitespaces`;
     if (key !== '' && !/[ \t]/.test(key)) continue;
-    const what = key === '' ? `invalid label '${entry}': empty name` : `label '${key}' contains whitespaces`;
-    throw new UsageError(`invalid argument ${JSON.stringify(entry)} for "-l, --label" flag: ${what}`, FLAG_ERROR);
+    throw new UsageError(`invalid argument ${JSON.stringify(entry)} for "${flag}" flag: ${wrong}`, FLAG_ERROR);
   }
   return keyValues(given);
 }

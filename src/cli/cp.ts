@@ -1,6 +1,5 @@
 /** `tsbox cp` */
-
-import { isAbsolute } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { splitCopyArgument } from '../engine/copy-names.ts';
 import { TsboxError } from '../errors.ts';
 import { command } from './command.ts';
@@ -54,7 +53,7 @@ export const verb = command({
     for (const notice of copied.notices) complain(`WARNING: ${notice}\n`);
     if (!flags.quiet && process.stdout.isTTY) {
       const { humanSize } = await import('./human.ts');
-      const where = inside === source ? outside.path : to;
+      const where = inside === source ? resolve(request.from, outside.path) : to;
       complain(`Successfully copied ${humanSize(copied.bytes, 3)} to ${where}\n`);
     }
     return 0;

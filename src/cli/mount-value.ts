@@ -55,12 +55,30 @@ function octal(key: string, value: string): number {
   throw new Error(`invalid value for ${key}: ${value}`);
 }
 
+/** What is mounted below the source is there too, or is not; and it is read-only where the bind is. */
+function recursion(value: string): NonNullable<MountSpec['BindOptions']> {
+  if (value === 'enabled') return {};
+  if (value === 'disabled') return { NonRecursive: true };
+  if (value === 'readonly') return { ReadOnlyForceRecursive: true };
+  if (value === 'writable') throw new Error('bind-recursive=writable: not supported yet');
+  throw new Error(
+    `invalid value for bind-recursive: ${value} (must be "enabled", "disabled", "writable", or "readonly")`,
+  );
+}
+
+/** As Docker: who asks for it must have said what it depends on. */
+function checkRecursion({ ReadOnly, BindOptions }: MountSpec): void {
+  if (BindOptions?.ReadOnlyForceRecursive !== true) return;
+  const rest = 'to be specified in conjunction';
+  if (ReadOnly !== true) throw new Error(`option 'bind-recursive=readonly' requires 'readonly' ${rest}`);
+  if (BindOptions.Propagation === 'rprivate') return;
+  throw new Error(`option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' ${rest}`);
+}
+
 function entry(value: string): Record<string, string> {
   const equals = value.indexOf('=');
   return equals < 0 ? { [value]: '' } : { [value.slice(0, equals)]: value.slice(equals + 1) };
 }
-
-const isHere = (path: string) => path === '.' || path.startsWith('./');
 
 function parseMount(text: string): MountSpec {
   const mount: MountSpec = { Type: 'volume' };
@@ -76,6 +94,7 @@ function parseMount(text: string): MountSpec {
     if (equals < 0 && !BARE.includes(key)) throw new Error(`invalid field '${field}' must be a key=value pair`);
     setField(mount, options, driver, key, equals < 0 ? 'true' : field.slice(equals + 1), field);
   }
+  if (mount.Type === '') throw new Error('type is required');
   if ((mount.Target ?? '') === '') throw new Error('target is required');
   const kinds = [
     ['volume', 'VolumeOptions'],
@@ -85,8 +104,10 @@ function parseMount(text: string): MountSpec {
   for (const [type, name] of kinds) {
     if (options[name] === undefined) continue;
     if (mount.Type !== type) throw new Error(`cannot mix '${type}-*' options with mount type '${mount.Type}'`);
-    Object.assign(mount, { [name]: options[name] });
+    // As Docker: with any option of a volume there is a driver, if only one that nobody named.
+    Object.assign(mount, { [name]: { ...options[name], ...(type === 'volume' && { DriverConfig: driver }) } });
   }
+  checkRecursion(mount);
   return mount;
 }
 
@@ -102,15 +123,16 @@ function setField(
     options[name] = { ...options[name], ...some };
   };
   const volume = options.VolumeOptions as MountSpec['VolumeOptions'];
-  const withDriver = (some: object) => add('VolumeOptions', { DriverConfig: Object.assign(driver, some) });
+  const withDriver = (some: object) => Object.assign(driver, some) && add('VolumeOptions', {});
   const keys: Record<string, () => unknown> = {
     type: () => (mount.Type = value.toLowerCase()),
-    source: () => (mount.Source = isHere(value) ? resolve(value) : value),
+    source: () => (mount.Source = value.startsWith('.') ? resolve(value) : value),
     target: () => (mount.Target = value),
     readonly: () => (mount.ReadOnly = bool(key, value)),
     consistency: () => (mount.Consistency = value.toLowerCase()),
     'bind-propagation': () => add('BindOptions', { Propagation: value.toLowerCase() }),
     'bind-nonrecursive': () => add('BindOptions', { NonRecursive: bool(key, value) }),
+    'bind-recursive': () => add('BindOptions', recursion(value)),
     'volume-nocopy': () => add('VolumeOptions', { NoCopy: bool(key, value) }),
     'volume-label': () => add('VolumeOptions', { Labels: { ...volume?.Labels, ...entry(value) } }),
     'volume-driver': () => withDriver({ Name: value }),

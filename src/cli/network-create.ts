@@ -1,6 +1,6 @@
 /** `tsbox network create` */
 import { command } from './command.ts';
-import { keyValues } from './container-flags.ts';
+import { keyValues, labels } from './container-flags.ts';
 import { complain, print } from './output.ts';
 
 /** As Go's flags of several texts: more than once, or with commas. */
@@ -37,7 +37,7 @@ export const verb = command({
       ipRanges: texts(flags['ip-range']),
       internal: flags.internal,
       ipv6: flags.ipv6,
-      labels: keyValues(flags.label),
+      labels: labels(flags.label),
       options: keyValues(flags.opt),
     });
     for (const warning of warnings) complain(`WARNING: ${warning}\n`);

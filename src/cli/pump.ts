@@ -64,8 +64,11 @@ function feed(session: Session, input: Readable, scan: DetachScanner | undefined
 export function flushed(stream: Writable): Promise<void> {
   if (stream.destroyed || stream.writableLength === 0) return Promise.resolve();
   return new Promise((resolve) => {
-    stream.once('error', () => resolve());
-    stream.once('close', () => resolve());
-    stream.write('', () => resolve());
+    // A slow reader is waited for many times: no listener may stay.
+    const done = () => {
+      stream.off('error', done).off('close', done);
+      resolve();
+    };
+    stream.on('error', done).on('close', done).write('', done);
   });
 }

@@ -1,7 +1,7 @@
 /** `tsbox volume create` */
 import { UsageError } from './args.ts';
 import { command } from './command.ts';
-import { keyValues } from './container-flags.ts';
+import { keyValues, labels } from './container-flags.ts';
 import { print } from './output.ts';
 
 export const verb = command({
@@ -28,7 +28,7 @@ export const verb = command({
     }
     const engine = await context.engine();
     const { createVolume } = await import('../engine/volumes.ts');
-    const request = { name: positional || name, driver, labels: keyValues(label), options: keyValues(opt) };
+    const request = { name: positional || name, driver, labels: labels(label), options: keyValues(opt) };
     print(`${createVolume(engine, request)}\n`);
     return 0;
   },

@@ -31,13 +31,13 @@ export async function withVolumes(request: ContainerRequest, flags: VolumeValues
   };
 }
 
-/** As Docker's client: `.` and `./x` are directories of the caller's. @throws UsageError in its words */
+/** As Docker's client: what begins with a dot is a directory of the caller's. @throws UsageError in its words */
 export function volumeValue(spec: string): string {
   if (spec === '') throw new UsageError('invalid empty volume spec', FLAG_ERROR);
   const parts = spec.split(':');
   if (parts.includes('')) throw new UsageError(`invalid spec: ${spec}: empty section between colons`, FLAG_ERROR);
   const [source = '', ...rest] = parts;
-  if (rest.length === 0 || (source !== '.' && !source.startsWith('./'))) return spec;
+  if (rest.length === 0 || !source.startsWith('.')) return spec;
   return [resolve(source), ...rest].join(':');
 }
 

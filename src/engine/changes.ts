@@ -129,11 +129,13 @@ const CHANGES: Readonly<Record<string, Change>> = {
  *  @throws ERR_TSBOX_USAGE on an instruction that may not stand here or has wrong arguments */
 export function applyChanges(config: ContainerConfig, changes: readonly string[]): ContainerConfig {
   const state: State = { config: { ...config }, commandSet: false };
-  for (const line of instructionLines(changes.join('\n'))) {
+  const lines = instructionLines(changes.join('\n'));
+  if (changes.length > 0 && lines.length === 0) throw new TsboxError('ERR_TSBOX_USAGE', 'file with no instructions');
+  for (const line of lines) {
     const name = /^\S+/.exec(line)![0];
     const instruction = name.toUpperCase();
     if (!Object.hasOwn(CHANGES, instruction)) {
-      throw new TsboxError('ERR_TSBOX_USAGE', `${name} is not a valid change command`, {
+      throw new TsboxError('ERR_TSBOX_USAGE', `${name.toLowerCase()} is not a valid change command`, {
         hint: `A change is one of these Dockerfile instructions: ${Object.keys(CHANGES).join(', ')}.`,
       });
     }

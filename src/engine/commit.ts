@@ -5,7 +5,7 @@ import { diffLayer, packPart } from '../layer/diff.ts';
 import { ownersInside } from '../layer/owners.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { ContainerConfig, HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
-import { familiarString, parseReference } from '../spec/reference.ts';
+import { familiarString, parseNewName } from '../spec/reference.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
@@ -108,7 +108,7 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
   return interruptible(async (signal) => {
     const record = requireContainer(store, request.container);
     const config = changedConfig(record.Config, request.changes);
-    const reference = request.reference === undefined ? undefined : parseReference(request.reference);
+    const reference = request.reference === undefined ? undefined : parseNewName(request.reference);
     const image = requireImage(store, record.Image);
     checkLayerCount(`commit ${request.container}`, image.config.rootfs.diff_ids.length + 1);
     const layer = rwLayer(store, record.ID);

@@ -144,6 +144,7 @@ function variable(scanner: Scanner): string {
  *  @throws ERR_TSBOX_USAGE in Docker's words */
 export function nameValues(text: string, instruction: string): [name: string, value: string][] {
   const words = splitWords(text);
+  if (words.length === 0) throw syntaxError(`${instruction} requires at least one argument`);
   if (!(words[0] ?? '').includes('=')) {
     const old = /^(\S+)\s+([\s\S]+)$/.exec(text.trim());
     if (old === null) throw syntaxError(`${instruction} must have two arguments`);

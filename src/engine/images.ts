@@ -1,7 +1,7 @@
 /** Images as `images`, `history` and `inspect` show them, and `tag`. */
 import { TsboxError } from '../errors.ts';
 import type { HistoryEntry as ConfigHistory, ImageConfig } from '../spec/oci-image.ts';
-import { familiarString, parseReference } from '../spec/reference.ts';
+import { familiarString, parseNewName } from '../spec/reference.ts';
 import { chainIdOn, chainIds } from '../store/chain.ts';
 import { noteImage } from '../store/events.ts';
 import { tag } from '../store/image-changes.ts';
@@ -129,13 +129,10 @@ export function listImages(
 }
 
 /** Gives an image a further name; a name that another image has goes over to this one.
- *  @throws ERR_TSBOX_NOT_FOUND for the source; ERR_TSBOX_SPEC for a bad name; ERR_TSBOX_USAGE for a target with a digest */
+ *  @throws ERR_TSBOX_NOT_FOUND for the source; ERR_TSBOX_SPEC for a bad name; ERR_TSBOX_USAGE for a target with a digest or like one */
 export function tagImage(engine: Engine, source: string, target: string): void {
   const { id } = requireImage(engine.store, source);
-  const reference = parseReference(target);
-  if (reference.digest !== undefined) {
-    throw new TsboxError('ERR_TSBOX_USAGE', 'refusing to create a tag with a digest reference');
-  }
+  const reference = parseNewName(target);
   tag(engine.store, reference, id);
   noteImage(engine.store, 'tag', id, { name: familiarString(reference) });
 }

@@ -4,7 +4,7 @@ import { applyLayer } from '../layer/apply.ts';
 import { decompress } from '../layer/decompress.ts';
 import type { ContainerConfig, ImageConfig } from '../spec/oci-image.ts';
 import { defaultPlatform, parsePlatform } from '../spec/platform.ts';
-import { familiarString, parseReference } from '../spec/reference.ts';
+import { familiarString, parseNewName } from '../spec/reference.ts';
 import { noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import { registerLayer } from '../store/register.ts';
@@ -79,7 +79,7 @@ function imageConfig(
 export function importImage({ store, options }: Engine, request: ImportRequest): Promise<string> {
   return interruptible(async (signal) => {
     const config = applyChanges(EMPTY_CONFIG, request.changes);
-    const reference = request.reference === undefined ? undefined : parseReference(request.reference);
+    const reference = request.reference === undefined ? undefined : parseNewName(request.reference);
     imageConfig(request, config, '');
     try {
       return await withLease(store, async (lease) => {

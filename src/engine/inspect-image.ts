@@ -103,7 +103,8 @@ export function inspectImage(engine: Engine, image: ImageRecord): object {
     RepoTags: tags,
     RepoDigests: digests,
     Parent: parent,
-    Comment: config.comment ?? '',
+    // OCI has it in the history only; there it is of the last step.
+    Comment: config.comment ?? config.history?.at(-1)?.comment ?? '',
     Created: goTime(created),
     Container: config.container ?? '',
     ContainerConfig: containerConfig(config.container_config ?? {}),

@@ -3,7 +3,8 @@
  * mount is made on the host. Anything else is mounted on the volume's `_data` while a container runs with it, as Docker does, so that all
  * of them see the same tmpfs; which only the host's root can do.
  */
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { TsboxError, wrapError } from '../errors.ts';
 import { interpret } from '../runtime/interpret.ts';
 import { parseMountOptions } from '../spec/mount-options.ts';
@@ -25,14 +26,29 @@ export function isMountedForUse(volume: Volume): boolean {
   return volume.options !== null && !isBind(volume);
 }
 
-/** What a container's mount of the volume shows: a directory of the host, and whether the volume itself forbids writing.
+const cannotMount = ({ mountpoint }: Volume) => `error while mounting volume '${mountpoint}'`;
+
+/** What a container's mount of the volume shows: a directory of the host, and whether the volume itself forbids writing. A relative one
+ *  is below the host's root, which is where Docker's daemon works: who starts the container may stand anywhere.
  *  @throws ERR_TSBOX_NOT_FOUND where that is not there */
 export function volumeSource(volume: Volume): { source: string; readonly: boolean } {
   if (!isBind(volume)) return { source: volume.mountpoint, readonly: false };
-  const source = volume.options?.['device'] ?? '';
-  if (existsSync(source)) return { source, readonly: wordsOf(volume).includes('ro') };
-  const message = `error while mounting volume '${volume.mountpoint}': failed to mount local volume: mount ${source}: no such file or directory`;
-  throw new TsboxError('ERR_TSBOX_NOT_FOUND', message);
+  const device = deviceOf(volume);
+  const source = resolve('/', device);
+  const stats = statSync(source, { throwIfNoEntry: false });
+  if (stats?.isDirectory()) return { source, readonly: wordsOf(volume).includes('ro') };
+  const why = stats === undefined ? 'no such file or directory' : 'not a directory';
+  throw new TsboxError(
+    'ERR_TSBOX_NOT_FOUND',
+    `${cannotMount(volume)}: failed to mount local volume: mount ${device}: ${why}`,
+  );
+}
+
+/** @throws ERR_TSBOX_USAGE when it is empty */
+function deviceOf(volume: Volume): string {
+  const { device = '' } = volume.options ?? {};
+  if (device !== '') return device;
+  throw new TsboxError('ERR_TSBOX_USAGE', `${cannotMount(volume)}: missing device in volume options`);
 }
 
 /** Is something mounted on the volume's own directory? By tsbox, or by somebody who keeps its files elsewhere. */
@@ -76,13 +92,14 @@ export async function mountVolume(volume: Volume): Promise<void> {
       },
     );
   }
-  const { type = '', device = '', o = '' } = volume.options ?? {};
+  const { type = '', o = '' } = volume.options ?? {};
+  const device = deviceOf(volume);
   try {
     const { flags, data } = parseMountOptions(o === '' ? [] : (await withAddress(o)).split(','));
     const why = 'a volume that is a mount of something else is there while it is used';
     interpret([{ op: 'mount', source: device, target: volume.mountpoint, type, flags, data, why }]);
   } catch (error) {
-    throw wrapError(`error while mounting volume '${volume.mountpoint}': failed to mount local volume`, error);
+    throw wrapError(`${cannotMount(volume)}: failed to mount local volume`, error);
   }
 }
 

@@ -134,9 +134,15 @@ function askedMounts(record: ContainerRecord, { Tmpfs }: HostConfig): Map<string
   return new Map(mounts.map((mount) => [mount.destination, mount]));
 }
 
-/** As Docker: one at the place of a mount that every container has comes instead of that one, and what belongs into it still does. */
-function replaced(mounts: readonly OciMount[], asked: ReadonlyMap<string, OciMount>): OciMount[] {
-  return mounts.map((mount) => asked.get(mount.destination) ?? mount);
+/** As Docker: one at the place of a mount that every container has comes instead of that one, and what belongs into it still does;
+ *  but a directory of the host at /dev is shown as it is, with its own /dev/shm and the like. Not so a terminal: it is the container's. */
+function replaced(mounts: readonly OciMount[], asked: ReadonlyMap<string, OciMount>, terminal: boolean): OciMount[] {
+  const isBind = asked.get('/dev')?.type === 'bind';
+  const goes = ({ destination, type }: OciMount) =>
+    isBind && destination.startsWith('/dev/') && type !== 'bind' && !(terminal && type === 'devpts');
+  return mounts
+    .map((mount) => asked.get(mount.destination) ?? mount)
+    .filter((mount) => asked.has(mount.destination) || !goes(mount));
 }
 
 /** Those that replace none. Deeper destinations come later, so that one can lie inside another. */
@@ -225,7 +231,7 @@ export function ociConfig(input: OciInput): OciConfig {
     hostname: Config.Hostname,
     ...(Config.Domainname === '' ? {} : { domainname: Config.Domainname }),
     mounts: [
-      ...replaced(system, asked),
+      ...replaced(system, asked, Config.Tty),
       ...fileMounts(record, readonly, asked),
       ...userMounts(asked, system),
       ...initMounts(input.init),

@@ -5,10 +5,10 @@ import { mountHolding } from '../sys/mountinfo.ts';
 
 /** @throws ERR_TSBOX_USAGE, in Docker's words, for a bind that was asked to be shared or a slave and whose source is private */
 export function checkPropagation(points: readonly MountPoint[]): void {
-  for (const { Mode, Propagation, Source } of points) {
+  for (const { Propagation, Source, Spec } of points) {
     const kind = Propagation.replace(/^r/, '');
     // One that nobody asked for is no promise: it stays private then.
-    if (!Mode.split(',').includes(Propagation) || (kind !== 'shared' && kind !== 'slave')) continue;
+    if (Spec?.BindOptions?.Propagation !== Propagation || (kind !== 'shared' && kind !== 'slave')) continue;
     const mount = mountHolding(Source);
     if (mount === undefined || mount.shared || (kind === 'slave' && mount.slave)) continue;
     const needs = kind === 'shared' ? 'shared mount' : 'shared or slave mount';

@@ -96,6 +96,9 @@ function recordStart(engine: Engine, record: ContainerRecord, pid: number, start
   saveContainer(engine.store, record);
 }
 
+/** Docker's exit code of a container that could not be started, where its command is not to blame; tsbox itself ends with another. */
+const UNSTARTED = 128;
+
 function recordFailure(engine: Engine, record: ContainerRecord, error: unknown): void {
   const exitCode = error instanceof TsboxError ? (error.exitCode ?? FAILED) : FAILED;
   const message = error instanceof Error ? error.message : String(error);
@@ -105,7 +108,7 @@ function recordFailure(engine: Engine, record: ContainerRecord, error: unknown):
     Running: false,
     Restarting: false,
     Pid: 0,
-    ExitCode: exitCode,
+    ExitCode: exitCode === FAILED ? UNSTARTED : exitCode,
     Error: message,
   };
   saveContainer(engine.store, record);

@@ -87,10 +87,26 @@ function makeMountPoint(destination: string, kind: PathKind, ready: ReadonlySet<
   const why = `a mount needs something to stand on: ${destination}`;
   if (kind !== 'file') return makeDirectories(destination, why, ready);
   const parent = destination.slice(0, destination.lastIndexOf('/'));
+  // What is there already will do, be it a fifo, a socket or a device.
+  const onError = { EROFS: 'skip', ENXIO: 'skip', EPERM: 'skip' } as const;
   return [
     ...makeDirectories(parent, why, ready),
-    { op: 'write', path: destination, data: '', flags: ['O_CREAT'], mode: 0o644, why, onError: { EROFS: 'skip' } },
+    { op: 'write', path: destination, data: '', flags: ['O_CREAT', 'O_NONBLOCK'], mode: 0o644, why, onError },
   ];
+}
+
+/** For a propagation that is not for what is mounted below the source: that stayed the host's own, and mounts went from there to the host. */
+function belowAsSlaves(slot: number): Step {
+  return {
+    op: 'tree_setattr',
+    slot,
+    at: ['AT_RECURSIVE'],
+    set: [],
+    clear: [],
+    propagation: ['MS_SLAVE'],
+    why: 'what is mounted in there already is not passed on to the host either',
+    see: 'mount_namespaces(7), shared subtrees',
+  };
 }
 
 function bindSteps(mount: OciMount, options: MountOptions, slot: number): MountSteps {
@@ -105,6 +121,7 @@ function bindSteps(mount: OciMount, options: MountOptions, slot: number): MountS
       flags: options.recursive ? ['OPEN_TREE_CLONE', 'AT_RECURSIVE'] : ['OPEN_TREE_CLONE'],
       why: `take hold of ${source} while the host's files can still be seen`,
     },
+    ...(options.recursive && !propagation.recursive && propagation.type !== 'MS_SHARED' ? [belowAsSlaves(slot)] : []),
     {
       op: 'tree_setattr',
       slot,

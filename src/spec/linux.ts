@@ -42,7 +42,15 @@ export const CLONE = {
 } as const;
 
 /** open(2): the flags that a whole-file write uses */
-export const O = { O_WRONLY: 1, O_RDWR: 2, O_CREAT: 0o100, O_EXCL: 0o200, O_TRUNC: 0o1000, O_APPEND: 0o2000 } as const;
+export const O = {
+  O_WRONLY: 1,
+  O_RDWR: 2,
+  O_CREAT: 0o100,
+  O_EXCL: 0o200,
+  O_TRUNC: 0o1000,
+  O_APPEND: 0o2000,
+  O_NONBLOCK: 0o4000,
+} as const;
 
 /** open_tree(2), mount_setattr(2) and other calls that take a directory descriptor */
 export const AT = {

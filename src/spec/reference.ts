@@ -96,6 +96,16 @@ export function parseReference(text: string): Reference {
   return reference;
 }
 
+/** A name that an image is to get. @throws as {@link parseReference}; ERR_TSBOX_USAGE, in Docker's words, for one that could not be told
+ *  from a digest */
+export function parseNewName(text: string): Reference {
+  const reference = parseReference(text);
+  const refuse = (what: string) => new TsboxError('ERR_TSBOX_USAGE', `refusing to create ${what}`);
+  if (reference.digest !== undefined) throw refuse('a tag with a digest reference');
+  if (familiarName(reference) !== 'sha256') return reference;
+  throw refuse('an ambiguous tag using digest algorithm as name');
+}
+
 /** The name as people write it, without tag and digest: `ubuntu`, `someone/tool`, `localhost:5000/x`. */
 export function familiarName(reference: Pick<Reference, 'domain' | 'path'>): string {
   if (reference.domain !== DEFAULT_DOMAIN) return `${reference.domain}/${reference.path}`;

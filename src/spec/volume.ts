@@ -20,7 +20,8 @@ export interface MountSpec {
   Target?: string;
   ReadOnly?: boolean;
   Consistency?: string;
-  BindOptions?: { Propagation?: string; NonRecursive?: boolean };
+  /** A bind that is read-only is so with all that is mounted below it, whether that is asked for by name or not. */
+  BindOptions?: { Propagation?: string; NonRecursive?: boolean; ReadOnlyForceRecursive?: boolean };
   VolumeOptions?: {
     NoCopy?: boolean;
     Labels?: Record<string, string>;
@@ -73,7 +74,7 @@ const OPTIONS = ['type', 'o', 'device', 'size'];
 const NEEDS: Readonly<Record<string, readonly string[]>> = {
   type: ['device'],
   device: ['type'],
-  o: ['type', 'device'],
+  o: ['device', 'type'],
 };
 
 /** Options of the local driver. @throws ERR_TSBOX_USAGE in Docker's words */

@@ -35,10 +35,11 @@ function writeAndClose(fd: number, data: string, path: string): void {
   }
 }
 
-/** The whole of `data`, opened for writing and with `flags`. */
+/** The whole of `data`, opened for writing and with `flags`. To write nothing, a file need only be there: it is opened for reading. */
 export function writeFile(path: string, data: string, flags: number, mode: number): void {
   const made = (flags & OPEN.CREAT) === 0 ? 0 : mode;
-  const fd = openat2(AT_FDCWD, path, OPEN.WRONLY | flags, RESOLVE.NO_MAGICLINKS, made);
+  const access = data === '' && (flags & OPEN.TRUNC) === 0 ? OPEN.RDONLY : OPEN.WRONLY;
+  const fd = openat2(AT_FDCWD, path, access | flags, RESOLVE.NO_MAGICLINKS, made);
   writeAndClose(fd, data, path);
 }
 

@@ -9,6 +9,7 @@ import { account } from './accounts.ts';
 import { attack } from './attacks/attack.ts';
 import { type Sandbox, sandbox, TSBOX } from './harness.ts';
 import { startDocker } from './images-setup.ts';
+import { terminal } from './tmux.ts';
 
 const ARCHIVE = join(import.meta.dirname, '../../rootfs-fixtures/build/busybox.tar');
 
@@ -123,6 +124,22 @@ test('cp: a tree goes in and comes out as it was, running and not', async (t) =>
   }
   box.ok(['start', 'stopped']);
   assert.equal(box.ok(['exec', 'stopped', 'stat', '-c', '%a %u:%g', '/root/new/file']), '4755 1000:1001');
+});
+
+test('cp: in a terminal it says how much was copied, and where that is now', async (t) => {
+  if (!requires(t, 'root', 'overlay', 'command:tmux')) return;
+  const box = sandbox(t);
+  made(box, 'told', false);
+  const shown = terminal(t, { env: box.env, columns: 200 });
+  for (const [words, where] of [
+    ['told:/etc/os-release here', join(box.directory, 'here')],
+    ['here told:/there', 'told:/there'],
+  ] as const) {
+    shown.type(`(cd ${box.directory} && ${TSBOX} cp ${words})`);
+    const [, to] = await shown.see(/^Successfully copied [\d.]+kB to (.*)$/m);
+    assert.equal(to, where);
+    shown.clear();
+  }
 });
 
 test('cp: volumes are seen, what is read-only stays as it is', async (t) => {

@@ -78,6 +78,10 @@ test('run: exit codes', async (t) => {
     const format = '{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}';
     assert.match(await box.quick(['inspect', '-f', format, 'unstarted']), /^created 127 exec "nope"/);
     await box.quick(['rm', 'unstarted']);
+    // The command is not to blame.
+    assert.equal(box.tsbox(['run', '--name', 'unstarted', '--tmpfs', '/x:uid=nobody', image, 'true']).status, 125);
+    assert.match(await box.quick(['inspect', '-f', format, 'unstarted']), /^created 128 start the container: mount/);
+    await box.quick(['rm', 'unstarted']);
   });
 });
 

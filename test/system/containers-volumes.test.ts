@@ -1,7 +1,7 @@
 /** `-v`: directories and files of the host in a container. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -45,6 +45,29 @@ test('volumes', async (t) => {
     const { stderr } = run(flags, 'echo x > /new/place/file');
     assert.match(stderr, /Read-only file system/);
   });
+  await t.test(
+    'a file over what cannot be opened, or had better not be: nothing of the image is copied for it',
+    async () => {
+      box.ok([
+        'run',
+        '--name',
+        'kinds',
+        image,
+        'sh',
+        '-c',
+        'mkfifo /fifo; ln -s /no/where /dangling; mknod /blk b 7 99',
+      ]);
+      await box.quick(['commit', 'kinds', 'kinds']);
+      const file = join(host, 'file');
+      const places = ['/fifo', '/dangling', '/blk', '/bin/busybox2', '/etc/os-release'];
+      const flags = places.flatMap((place) => ['-v', `${file}:${place}`]);
+      const read = box.ok(['run', '--name', 'over', ...flags, 'kinds', 'cat', ...places]);
+      assert.equal(read, places.map(() => 'one').join('\n'));
+      const upper = await box.quick(['inspect', '-f', '{{.GraphDriver.Data.UpperDir}}', 'over']);
+      assert.equal(existsSync(join(upper, 'etc/os-release')), false);
+      await box.quick(['rm', 'kinds', 'over']);
+    },
+  );
   await t.test('one inside another, whatever the order on the command line', () => {
     const [outer, inner] = [join(box.directory, 'outer'), join(box.directory, 'inner')];
     for (const [path, name] of [
@@ -84,12 +107,24 @@ test('volumes', async (t) => {
       ' 00 00',
     ]);
   });
+  await t.test(
+    "the host's /dev, with what is mounted in it, and nothing is made in a directory that is shown there",
+    () => {
+      const mounted = 'cut -d" " -f5 /proc/self/mountinfo | grep ^/dev | sort -u';
+      const host = spawnSync('sh', ['-c', mounted], { encoding: 'utf8' }).stdout.trim().split('\n');
+      assert.deepEqual(lines(['-v', '/dev:/dev'], mounted), host);
+      const dev = join(box.directory, 'dev');
+      mkdirSync(dev);
+      run(['-v', `${dev}:/dev`], 'true');
+      assert.deepEqual(readdirSync(dev), []);
+    },
+  );
   await t.test('destinations are normalised; the root and odd modes are refused', () => {
     assert.deepEqual(lines(['-v', `${host}/:/a/../b//c/`], 'cat /b/c/file'), ['one']);
     for (const [spec, message] of [
       [`${host}:/`, /destination can't be '\/'/],
       [`${host}:/x:nope`, /invalid mode: nope/],
-      ['../relative:/x', /includes invalid characters for a local volume name/],
+      ['rel/ative:/x', /includes invalid characters for a local volume name/],
       [`${host}:/x:ro:rw`, /invalid volume specification/],
       [':/x', /invalid spec: :\/x: empty section between colons/],
     ] as const) {
@@ -139,6 +174,21 @@ test('volumes', async (t) => {
     assert.equal(box.ok(['exec', 'slave', 'ls', '/s/later']), 'seen');
     assert.equal(box.ok(['exec', 'private', 'ls', '/s/later']), '');
     await box.quick(['rm', '-f', 'slave', 'private']);
+    const kinds = 'grep -E " /s[ /]" /proc/self/mountinfo | cut -d" " -f5,7 | sed "s/:.*//" | sort';
+    for (const [mode, kind] of [
+      ['shared', 'shared'],
+      ['slave', 'master'],
+      ['private', '-'],
+    ] as const) {
+      const below = kind === '-' ? 'master' : kind;
+      assert.deepEqual(lines(['-v', `${shared}:/s:${mode}`], kinds), [`/s ${kind}`, `/s/later ${below}`]);
+    }
+    assert.equal(spawnSync('mount', ['--make-rprivate', shared]).status, 0);
+    for (const flag of [`-v=${shared}:/s:rslave`, `--mount=type=bind,src=${shared},dst=/s,bind-propagation=rslave`]) {
+      const { status, stderr } = run([flag], 'true');
+      assert.equal(status, 125, flag);
+      assert.match(stderr, /is mounted on .*shared but it is not a shared or slave mount/);
+    }
   });
   await t.test('what is written to a bind is not in the container’s layer', async () => {
     box.ok([

@@ -78,6 +78,23 @@ test('executor: write without O_CREAT makes no file, and gives bytes of any kind
   assert.equal(readFileSync(path, 'utf8'), 'a\0ü\n');
 });
 
+test('executor: nothing is written to what is there already: it is not even opened for that', async (context) => {
+  if (!requires(context, ...needs)) return;
+  const [made, fifo] = [join(directory, 'made'), join(directory, 'waits')];
+  const there = (path: string): Step => ({
+    op: 'write',
+    path,
+    data: '',
+    flags: ['O_CREAT', 'O_NONBLOCK'],
+    mode: 0o644,
+    why,
+  });
+  await host({ op: 'mknod', path: fifo, mode: 0o010644, major: 0, minor: 0, why }, there(fifo), there(made));
+  assert.ok(lstatSync(fifo).isFIFO() && lstatSync(made).isFile());
+  // Who opens a program that runs for writing is refused: ETXTBSY.
+  await host(there(process.execPath));
+});
+
 test('executor: a path with a NUL inside is refused and not cut', async (context) => {
   if (!requires(context, ...needs)) return;
   const cut = join(directory, 'cut');

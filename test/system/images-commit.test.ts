@@ -1,7 +1,7 @@
 /** `commit` and `export`: out of a container, with the container's own changes and nothing else. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { whileFrozen } from '../../src/engine/freeze.ts';
@@ -55,6 +55,10 @@ test('commit: only what the container changed, in OCI form, and it runs again', 
     'maker',
     'made:1',
   ]);
+  assert.equal(
+    await box.quick(['image', 'inspect', '-f', '{{.Author}}: {{.Comment}}', 'made:1']),
+    'Me <me@example.org>: what I did',
+  );
   assert.deepEqual(topEntries(box, 'made:1').sort(), [
     'etc/',
     'etc/.wh.os-release',
@@ -221,8 +225,11 @@ test('commit: a wrong change or name is told before anything is done', async (co
   changed(box, 'maker', 'echo 1 > /x');
   const before = await box.quick(['images', '-aq']);
   for (const [args, message] of [
-    [['-c', 'RUN x', 'maker'], /RUN is not a valid change command/],
+    [['-c', 'RUN x', 'maker'], /run is not a valid change command/],
+    [['-c', '', 'maker'], /file with no instructions/],
     [['maker', 'UPPER'], /must be lowercase/],
+    [['maker', 'sha256'], /refusing to create an ambiguous tag/],
+    [['maker', `a@sha256:${'1'.repeat(64)}`], /refusing to create a tag with a digest reference/],
     [['nobody'], /No such container: nobody/],
   ] as const) {
     const { status, stderr } = await box.said(['commit', ...args]);
@@ -256,6 +263,7 @@ test('export: the merged tree, the same of a running and of a stopped container'
   const list = (name: string) => {
     const archive = join(box.directory, `${name}.tar`);
     box.ok(['export', '-o', archive, 'maker']);
+    assert.equal(statSync(archive).mode & 0o777, 0o600, 'nobody else may read it');
     return execFileSync('tar', ['--numeric-owner', '-tvf', archive]).toString().split('\n');
   };
   box.ok(['exec', 'maker', 'sh', '-c', 'until [ -u /new ]; do sleep 0.05; done']);

@@ -90,7 +90,7 @@ test('import: what is wrong is told, and the store is as it was', async (context
     [() => importing(engine, path('text', Buffer.from('hello'))), 'ERR_TSBOX_DAMAGED', /./],
     [() => importing(engine, '/nonexistent'), 'ERR_TSBOX_SYSCALL', /open \/nonexistent: ENOENT/],
     [() => importing(engine, engine.directory), 'ERR_TSBOX_SYSCALL', /EISDIR/],
-    [() => importing(engine, good, { changes: ['RUN x'] }), 'ERR_TSBOX_USAGE', /RUN is not a valid change command/],
+    [() => importing(engine, good, { changes: ['RUN x'] }), 'ERR_TSBOX_USAGE', /run is not a valid change command/],
     [() => importing(engine, good, { reference: 'UPPER' }), 'ERR_TSBOX_SPEC', /must be lowercase/],
     [() => importing(engine, good, { platform: 'a/b/c/d' }), 'ERR_TSBOX_SPEC', /invalid platform/],
   ];

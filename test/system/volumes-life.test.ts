@@ -156,6 +156,19 @@ test('volumes: content, lifetimes, owners', async (t) => {
     box.ok(['cp', 'stopped:/x/there', copied]);
     assert.equal(readFileSync(copied, 'utf8'), 'there', 'cp sees it in a container that does not run');
     await box.quick(['rm', 'stopped']);
+    for (const [device, why] of [
+      ['no', 'failed to mount local volume: mount no: no such file or directory'],
+      [join(box.directory, 'dir/there'), `mount ${join(box.directory, 'dir/there')}: not a directory`],
+      ['', 'missing device in volume options'],
+      // Whatever is below the caller's directory.
+      ['src', 'failed to mount local volume: mount src: no such file or directory'],
+    ] as const) {
+      await box.quick(['volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', `device=${device}`, 'wrong']);
+      const { status, stderr } = await box.said(['run', '--rm', '-v', 'wrong:/x', busybox, 'true']);
+      assert.equal(status, 125, device);
+      assert.ok(stderr.includes(why), stderr);
+      await box.quick(['volume', 'rm', 'wrong']);
+    }
     await box.quick(['volume', 'prune', '-f']);
     assert.deepEqual(await volumes(box), ['bound', 'tm'], 'as Docker: prune takes none with options');
     await box.quick(['volume', 'rm', 'bound', 'tm']);
@@ -187,7 +200,7 @@ test('volumes: content, lifetimes, owners', async (t) => {
       ]),
     );
     assert.deepEqual(HostConfig.Mounts, [
-      { Type: 'volume', Source: 'labelled', Target: '/m', VolumeOptions: { Labels: { a: 'b' } } },
+      { Type: 'volume', Source: 'labelled', Target: '/m', VolumeOptions: { Labels: { a: 'b' }, DriverConfig: {} } },
     ]);
     assert.deepEqual([HostConfig.Tmpfs, HostConfig.Binds, Config.Volumes], [{ '/t': 'ro' }, null, { '/n': {} }]);
     assert.equal(await box.quick(['volume', 'inspect', '-f', '{{json .Labels}}', 'labelled']), '{"a":"b"}');

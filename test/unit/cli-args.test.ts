@@ -109,5 +109,6 @@ test('args: too few or too many arguments end with exit code 1', () => {
   assert.equal(message(0, 1, Number.POSITIVE_INFINITY), "'tsbox x' requires at least 1 argument");
   assert.equal(message(1, 2, 2), "'tsbox x' requires 2 arguments");
   assert.equal(message(1, 0, 0), "'tsbox x' accepts no arguments");
-  assert.equal(message(3, 1, 2), "'tsbox x' requires at most 2 arguments");
+  assert.equal(message(3, 1, 2), "'tsbox x' requires at least 1 and at most 2 arguments");
+  assert.equal(message(2, 0, 1), "'tsbox x' requires at most 1 argument");
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { FLAG_ERROR } from '../../src/cli/args.ts';
-import { containerRequest, environment } from '../../src/cli/container-flags.ts';
+import { containerRequest, environment, labels } from '../../src/cli/container-flags.ts';
 import { referenceMatcher } from '../../src/cli/image-filters.ts';
 import { imageRows } from '../../src/cli/images.ts';
 import { listingText, parseFilters } from '../../src/cli/listing.ts';
@@ -247,6 +247,16 @@ test('run: the request holds what was given and leaves out what was not', () => 
   assert.throws(() => containerRequest(twice, ['x'], true), /network "a" is specified multiple times/);
   const empty = containerRequest({ ...flags, name: '', hostname: '', pull: '' }, ['x'], true);
   assert.deepEqual([empty.name, empty.hostname, empty.pull], [undefined, undefined, 'missing']);
+});
+
+test('labels: a name of one word, in containers, networks and volumes', () => {
+  assert.deepEqual(labels(['a=b=c', 'k', ' x=a b']), { a: 'b=c', k: '', ' x': 'a b' });
+  assert.throws(() => labels(['=x']), {
+    message: `invalid argument "=x" for "--label" flag: invalid label '=x': empty name`,
+  });
+  assert.throws(() => labels(['a b=c'], '-l, --label'), {
+    message: `invalid argument "a b=c" for "-l, --label" flag: label 'a b' contains whitespaces`,
+  });
 });
 
 test("run: a bare variable has the caller's value, or stays bare", () => {

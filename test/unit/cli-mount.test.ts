@@ -1,5 +1,6 @@
 /** `--mount`, `--tmpfs`, `--volume`: how their values are read. */
 import assert from 'node:assert/strict';
+import { resolve } from 'node:path';
 import test from 'node:test';
 import { mountValue } from '../../src/cli/mount-value.ts';
 import { volumeValue } from '../../src/cli/volume-flags.ts';
@@ -38,11 +39,42 @@ test('--mount: all keys of Docker, their other spellings, and quotes around comm
     TmpfsOptions: { SizeBytes: 64 * 1024 * 1024, Mode: 0o1770 },
   });
   assert.equal(mountValue('type=bind,"src=/a ""b"", c",dst=/d').Source, '/a "b", c');
-  assert.equal(mountValue('type=bind,src=./x,dst=/d').Source, `${process.cwd()}/x`);
+  for (const [source, path] of [
+    ['./x', 'x'],
+    ['.', ''],
+    ['../x', '../x'],
+    ['.x', '.x'],
+  ] as const) {
+    assert.equal(mountValue(`type=bind,src=${source},dst=/d`).Source, resolve(path));
+  }
+});
+
+test('--mount: bind-recursive, and a driver that nobody named', () => {
+  const options = (more: string) => mountValue(`type=bind,src=/a,dst=/b${more}`).BindOptions;
+  assert.deepEqual(options(',bind-recursive=enabled'), {});
+  assert.deepEqual(options(',bind-recursive=disabled'), { NonRecursive: true });
+  assert.deepEqual(options(',ro,bind-recursive=readonly,bind-propagation=rprivate'), {
+    ReadOnlyForceRecursive: true,
+    Propagation: 'rprivate',
+  });
+  assert.deepEqual(mountValue('src=v,dst=/b,volume-nocopy').VolumeOptions, { NoCopy: true, DriverConfig: {} });
 });
 
 for (const [value, message] of [
   ['', 'EOF'],
+  ['type=,dst=/x', 'type is required'],
+  [
+    'type=bind,src=/a,dst=/x,bind-recursive=readonly',
+    "option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction",
+  ],
+  [
+    'type=bind,src=/a,dst=/x,ro,bind-recursive=readonly',
+    "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction",
+  ],
+  [
+    'type=bind,src=/a,dst=/x,bind-recursive=foo',
+    'invalid value for bind-recursive: foo (must be "enabled", "disabled", "writable", or "readonly")',
+  ],
   ['type=bind', 'target is required'],
   ['dst=/x,foo', "invalid field 'foo' must be a key=value pair"],
   ['dst=/x,foo=bar', "unexpected key 'foo' in 'foo=bar'"],
@@ -81,7 +113,12 @@ test('-v: empty parts are refused, directories of here are made absolute', () =>
   assert.throws(() => volumeValue(''), /invalid empty volume spec/);
   for (const spec of [':/x', 'a:', 'a:/x:']) assert.throws(() => volumeValue(spec), /empty section between colons/);
   assert.equal(volumeValue('./a/b:/x:ro'), `${process.cwd()}/a/b:/x:ro`);
-  assert.deepEqual(['../a:/x', 'a:/x', '/x'].map(volumeValue), ['../a:/x', 'a:/x', '/x']);
+  assert.deepEqual(['../a:/x', '..:/x', '.a:/x'].map(volumeValue), [
+    `${resolve('../a')}:/x`,
+    `${resolve('..')}:/x`,
+    `${resolve('.a')}:/x`,
+  ]);
+  assert.deepEqual(['a:/x', '~/a:/x', '/x', '..'].map(volumeValue), ['a:/x', '~/a:/x', '/x', '..']);
 });
 
 test('-v: a volume by its name, with the modes that it may have', () => {

@@ -3,7 +3,7 @@ import { PassThrough, Writable } from 'node:stream';
 import test from 'node:test';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { detachScanner, parseDetachKeys } from '../../src/cli/detach.ts';
-import { pump } from '../../src/cli/pump.ts';
+import { flushed, pump } from '../../src/cli/pump.ts';
 import type { ExitStatus, Session, StreamName } from '../../src/engine/api.ts';
 
 /** A session whose other end is the test. */
@@ -185,4 +185,21 @@ test('pump: a lost connection is an error', async () => {
   const running = pump(fake.session, { output: new PassThrough(), errors: new PassThrough() });
   fake.exited.reject(new Error('the connection was lost'));
   await assert.rejects(running, /connection was lost/);
+});
+
+test('flushed: however often a slow reader is waited for, no listener stays', async () => {
+  const slow = slowStream();
+  const listeners = () => ['error', 'close'].map((event) => slow.stream.listenerCount(event));
+  const before = listeners();
+  for (const word of ['one', 'two', 'three']) {
+    slow.stream.write(word);
+    const waiting = flushed(slow.stream);
+    for (let turns = 0; turns < 3; turns++) {
+      slow.next();
+      await turn();
+    }
+    await waiting;
+    assert.deepEqual(listeners(), before);
+  }
+  assert.equal(slow.got(), 'onetwothree');
 });

@@ -33,6 +33,7 @@ test('changes: ENV replaces and adds, expands variables, knows quotes and the ol
   assert.deepEqual(change('ENV x=${y:-d} z=${y:+set}').Env, ['x=d', 'z=']);
   assert.deepEqual(env.Env, ['PATH=/bin', 'A=1']);
   assert.throws(() => change('ENV a'), /ENV must have two arguments/);
+  assert.throws(() => change('ENV'), /ENV requires at least one argument/);
   assert.throws(() => change('ENV a=b c'), /can't find = in "c"/);
   assert.throws(() => change('ENV =b'), /ENV names can not be blank/);
 });
@@ -84,11 +85,18 @@ test('changes: continued lines and comments', () => {
   assert.deepEqual(change('# nothing\nENV a=1 \\\n  # inside\n  b=2\nUSER x').Env, ['a=1', 'b=2']);
 });
 
+test('changes: one without an instruction is refused', () => {
+  for (const none of ['', ' ', '# only this'])
+    assert.throws(() => change(none), { message: 'file with no instructions' });
+  assert.deepEqual(applyChanges({}, ['', 'USER x']), { User: 'x' });
+  assert.deepEqual(applyChanges({}, []), {});
+});
+
 test('changes: other instructions are refused by name', () => {
   for (const bad of ['RUN x', 'FROM y', 'COPY a b', 'constructor x']) {
     assert.throws(() => change(bad), {
       code: 'ERR_TSBOX_USAGE',
-      message: `${bad.split(' ')[0]} is not a valid change command`,
+      message: `${bad.split(' ')[0]!.toLowerCase()} is not a valid change command`,
     });
   }
 });

@@ -185,6 +185,20 @@ test('plan: what a bind forbids is said before any path leads to it', () => {
   );
 });
 
+test('plan: a propagation that is not for what is mounted below leaves nothing there that is passed on to the host', () => {
+  const said = (option: string) => {
+    const mounts = [{ destination: '/data', type: 'bind', source: '/data', options: ['rbind', 'rw', option] }];
+    const init = initList(compilePlan(input({ config: config({ mounts }) })));
+    return init
+      .filter((s) => s.op === 'tree_setattr')
+      .map((s) => s.op === 'tree_setattr' && [...s.at, ...s.propagation]);
+  };
+  assert.deepEqual(said('private'), [['AT_RECURSIVE', 'MS_SLAVE'], ['MS_PRIVATE']]);
+  assert.deepEqual(said('slave'), [['AT_RECURSIVE', 'MS_SLAVE'], ['MS_SLAVE']]);
+  assert.deepEqual(said('shared'), [['MS_SHARED']]);
+  assert.deepEqual(said('rprivate'), [['AT_RECURSIVE', 'MS_PRIVATE']]);
+});
+
 test('plan: a version 1 cpuset gets processors and memory before anybody joins', () => {
   const plan = compilePlan(input({ facts: LEGACY }));
   const written = plan.setup

@@ -163,6 +163,11 @@ test('tag: refuses a digest and an unknown source', async (t) => {
   assert.throws(() => tagImage(engine, 'one', `x@${sha256('m')}`), {
     message: 'refusing to create a tag with a digest reference',
   });
+  for (const name of ['sha256', 'sha256:v1', 'docker.io/library/sha256']) {
+    assert.throws(() => tagImage(engine, 'one', name), {
+      message: 'refusing to create an ambiguous tag using digest algorithm as name',
+    });
+  }
   assert.throws(() => tagImage(engine, 'none', 'x'), { code: 'ERR_TSBOX_NOT_FOUND' });
 });
 

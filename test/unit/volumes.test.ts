@@ -27,6 +27,7 @@ test('volumes: a name that could lead elsewhere is refused', () => {
 
 test('volumes: what an option of the driver needs is asked for', () => {
   assert.throws(() => checkVolumeOptions('v', { o: 'ro', device: '/x' }), /missing required option: "type"/);
+  assert.throws(() => checkVolumeOptions('v', { o: 'ro' }), /missing required option: "device"/);
   assert.throws(() => checkVolumeOptions('v', { o: 'ro', type: 'none' }), /missing required option: "device"/);
   assert.throws(() => checkVolumeOptions('v', { size: '1g' }), /quota size requested but no quota support/);
   checkVolumeOptions('v', { o: 'ro', type: 'none', device: '/x' });
