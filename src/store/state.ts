@@ -136,8 +136,17 @@ export function wasStopped(store: Store, record: Pick<ContainerRecord, 'ID' | 'H
 
 /** Ids of the containers that have a directory in the run root: they run, or are about to, or have lost their monitor. */
 export function runIds(store: Store): Set<string> {
-  const roots = [store.runRoot, ...(store.otherRunRoots ?? [])];
-  return new Set(roots.flatMap((root) => readdirSync(root)).filter(isHexId));
+  const elsewhere = (store.otherRunRoots ?? []).flatMap(namesInOther);
+  return new Set([...readdirSync(store.runRoot), ...elsewhere].filter(isHexId));
+}
+
+/** Another run root may be somebody else's, or gone a moment ago: then nothing is known of it. */
+function namesInOther(root: string): string[] {
+  try {
+    return readdirSync(root);
+  } catch {
+    return [];
+  }
 }
 
 /** {@link containerState} of a container without a run directory, by one file or two; for lists of a thousand. Without `OOMKilled`, which
