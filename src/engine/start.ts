@@ -11,6 +11,7 @@ import { lockContainer, saveContainer } from '../store/change-container.ts';
 import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteMounts } from '../store/events.ts';
 import { beginHealth, isProbed } from '../store/health.ts';
+import { noteRunRoot } from '../store/run-roots.ts';
 import { containerState, DIED, foldHeld, readRun } from '../store/state.ts';
 import { exitRecord, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
@@ -157,6 +158,7 @@ export async function startLocked(
     if (existsSync(runDirectory(store, record.ID)) || record.State.Error === DIED.Error)
       await cleanUp(engine, record.ID);
     const run = runDirectory(store, record.ID);
+    noteRunRoot(store);
     if (wantedNetworks(record, hostConfig).length > 0) mkdirSync(run, { recursive: true, mode: 0o700 });
     const since = new Date();
     const compiled = await containerPlan(engine, { record: volumes.record, hostConfig, layer, ...size });

@@ -1,10 +1,11 @@
-/** Opens a store, and lays out a new one. Opening costs three stat(2); no lock, no FFI. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+/** Opens a store, and lays out a new one. Opening costs two stat(2); no lock, no FFI. */
+import { existsSync, mkdirSync, readdirSync, renameSync, symlinkSync } from 'node:fs';
 import { randomHex } from '../sys/random.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
 import { chooseDriver } from './drivers/choose.ts';
 import type { Driver } from './drivers/driver.ts';
 import { attempt, ensureDirectory, readText, withoutUmask } from './io.ts';
+import { runRootsOf } from './run-roots.ts';
 import { containerDirectory, isHexId, type Store, TEMPORARY } from './store.ts';
 
 /** Directories of a new data root with Docker's modes, parents first. */
@@ -73,30 +74,7 @@ export function openStore({ dataRoot, runRoot, bridge, storageDriver, notice }: 
   // `names` is made last: where it is, everything is.
   if (!existsSync(store.names)) withoutUmask(() => layOut(store));
   if (!existsSync(runRoot)) withoutUmask(() => makeRoot(runRoot, RUN_ROOT_MODE));
-  noteRunRoot(dataRoot, runRoot);
   return store;
-}
-
-/** `<data-root>/run-roots` has a file for each run root that the data root is used with, by which containers that run are found. */
-function runRootsOf(dataRoot: string): string[] {
-  try {
-    return readdirSync(`${dataRoot}/run-roots`).map(decodeURIComponent);
-  } catch {
-    return []; // there is none, or something that tsbox has not made
-  }
-}
-
-/** One that is gone, with its host's last start say, is forgotten. On a disk that takes nothing more, no container is started either. */
-function noteRunRoot(dataRoot: string, runRoot: string): void {
-  const path = (root: string) => `${dataRoot}/run-roots/${encodeURIComponent(root)}`;
-  if (existsSync(path(runRoot))) return;
-  try {
-    mkdirSync(`${dataRoot}/run-roots`, { recursive: true, mode: 0o700 });
-    for (const root of runRootsOf(dataRoot)) if (!existsSync(root)) rmSync(path(root), { force: true });
-    writeFileSync(path(runRoot), '', { mode: 0o600 });
-  } catch {
-    // see above
-  }
 }
 
 /** Makes a directory and, if need be, those above it. */
