@@ -71,6 +71,21 @@ test("containers: layers and files are on disk as Docker's", async (t) => {
   assert.equal(readFileInStack(layer.stack, '/b', 10)?.toString(), '2');
 });
 
+test('layers of a container that is being removed: there is no such container; of one that is there they are missing', async (t) => {
+  const store = temporaryStore(t);
+  const image = await makeImage(store, [{ a: '1' }]);
+  const [gone, broken] = [makeContainer(store, image), makeContainer(store, image)];
+  const missing = [/No such container/, /read-write layer/];
+  rmSync(containerDirectory(store, gone.record.ID), { recursive: true });
+  for (const directory of ['overlay', 'entry'] as const) {
+    for (const [at, { record, rwLayer: layer }] of [gone, broken].entries()) {
+      const path = directory === 'overlay' ? `${store.overlay}/${layer.mountId}` : mountEntry(store, record.ID);
+      rmSync(path, { recursive: true });
+      assert.throws(() => rwLayer(store, record.ID), missing[at]!);
+    }
+  }
+});
+
 test('init layer: what is missing is made, what is no directory is replaced', async (t) => {
   const store = temporaryStore(t);
   const image = await makeImage(store, [{ 'etc/hosts': 'own', 'proc/': '', 'dev/pts': 'a file', '.dockerenv/': '' }]);
