@@ -1,10 +1,11 @@
 /** A further process in a container that runs. */
 import { rmSync } from 'node:fs';
-import { TsboxError } from '../errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isErrno, TsboxError } from '../errors.ts';
 import { compileEnter, type EnterInput } from '../plan/enter.ts';
 import type { Plan } from '../plan/step.ts';
 import { encodePlan } from '../plan/wire.ts';
-import { startError } from '../runtime/failure.ts';
+import { FAILED, startError } from '../runtime/failure.ts';
 import { launch } from '../runtime/launch.ts';
 import type { FailedStep } from '../runtime/session.ts';
 import type { ContainerRecord, HostConfig } from '../spec/container.ts';
@@ -15,6 +16,7 @@ import { eventPlace, noteContainer } from '../store/events.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState, readRun } from '../store/state.ts';
 import { runDirectory, type Store } from '../store/store.ts';
+import { monotonicMs } from '../sys/clock.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { mapsInUse } from '../sys/probe.ts';
 import { randomHex } from '../sys/random.ts';
@@ -77,13 +79,35 @@ interface Entrance {
   plain(): Entrance['input'];
 }
 
+const isNotRunning = (id: string) =>
+  new TsboxError('ERR_TSBOX_CONFLICT', `container ${id} is not running`, { exitCode: 1 });
+
+/** How long an end takes to be seen by all. */
+const ENDING_MS = 1000;
+
+/** Steps fail in many ways when the container ends meanwhile: its processes and cgroups are gone, a PID namespace without its first process
+ *  gives no more (ENOMEM), or ours is killed with the others. */
+function mayBeEnd(error: unknown): boolean {
+  if (['ESRCH', 'ENOENT', 'ENODEV', 'ENOMEM'].some((name) => isErrno(error, name))) return true;
+  return error instanceof TsboxError && error.code === 'ERR_TSBOX_START' && error.exitCode === FAILED;
+}
+
+/** @throws always: that the container does not run, if that is why it failed; else the error */
+async function toldAsEnd(engine: Engine, name: string, error: unknown): Promise<never> {
+  for (const end = monotonicMs() + ENDING_MS; mayBeEnd(error) && monotonicMs() < end; await sleep(10)) {
+    const record = requireContainer(engine.store, name);
+    const { Running, Restarting } = containerState(engine.store, record);
+    if (Restarting) throw isRestarting(record.ID);
+    if (!Running) throw isNotRunning(record.ID);
+  }
+  throw error;
+}
+
 /** @throws ERR_TSBOX_CONFLICT when the container does not run */
 async function entrance(engine: Engine, request: ExecRequest): Promise<Entrance> {
   const record = requireContainer(engine.store, request.container);
   const state = containerState(engine.store, record);
-  if (!state.Running) {
-    throw new TsboxError('ERR_TSBOX_CONFLICT', `container ${record.ID} is not running`, { exitCode: 1 });
-  }
+  if (!state.Running) throw isNotRunning(record.ID);
   if (state.Restarting) throw isRestarting(record.ID);
   if (state.Paused) {
     throw new TsboxError(
@@ -147,7 +171,11 @@ function keepForNext({ store }: Engine, { record, plain }: Entrance, user: strin
 
 /** Starts the command in the container's namespaces and cgroup, with its capabilities.
  *  @throws ERR_TSBOX_CONFLICT when the container does not run; exit codes 126 and 127 as for a container's own command */
-export async function execContainer(engine: Engine, request: ExecRequest): Promise<Session> {
+export function execContainer(engine: Engine, request: ExecRequest): Promise<Session> {
+  return startExec(engine, request).catch((error: unknown) => toldAsEnd(engine, request.container, error));
+}
+
+async function startExec(engine: Engine, request: ExecRequest): Promise<Session> {
   const since = new Date();
   const found = await entrance(engine, request);
   const { record } = found;
@@ -170,5 +198,5 @@ export async function execContainer(engine: Engine, request: ExecRequest): Promi
  *  @throws always, as {@link execContainer} does */
 export async function explainExec(engine: Engine, request: ExecRequest, failed: FailedStep): Promise<never> {
   const plan = execPlan(await entrance(engine, request), engine.store, randomHex(32), request);
-  throw startError(encodePlan(plan).lists, failed);
+  return toldAsEnd(engine, request.container, startError(encodePlan(plan).lists, failed));
 }

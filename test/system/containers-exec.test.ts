@@ -209,3 +209,22 @@ test('logs', async (t) => {
     assert.match(result.stderr, /No such container: nope/);
   });
 });
+
+test('exec: in a container that is killed at that moment: it ran, or was killed, or the container does not run', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  for (let round = 0; round < 14; round++) {
+    box.ok(['run', '-d', '--name', 'one', image, 'sleep', '1000']);
+    box.ok(['exec', 'one', 'true']); // from now on its steps are kept, and may be run without Node
+    const kinds = [['one'], ['one'], ['--privileged', 'one'], ['--privileged', 'one']];
+    const execs = kinds.map((words) => box.start(['exec', ...words, 'true']));
+    await new Promise((wake) => setTimeout(wake, (round % 7) * 15));
+    box.ok(['kill', 'one']);
+    for (const { done } of execs) {
+      const { status, stderr } = await done;
+      if (status !== 0 && status !== 137) assert.match(stderr, /^tsbox: container \w+ is not running\n/);
+    }
+    box.ok(['rm', '-f', 'one']);
+  }
+});
