@@ -20,7 +20,8 @@ export async function writeArchive(archive: AsyncIterable<Uint8Array>): Promise<
   await output.end();
 }
 
-/** Writes an archive to a file: whole, or not at all. Nobody else may read it, as with Docker: it may hold secrets. @param archive each chunk good until one more has been asked for, at the least */
+/** Writes an archive to a file: whole, or not at all. Nobody else may read it, as with Docker: it may hold secrets.
+ *  @param archive each chunk good until one more has been asked for, at the least */
 export async function writeArchiveFile(archive: AsyncIterable<Uint8Array>, path: string): Promise<void> {
   const { open, rename, rm, stat } = await import('node:fs/promises');
   // A device or a pipe is written to; a file is replaced when the archive is complete.

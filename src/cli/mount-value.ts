@@ -123,7 +123,10 @@ function setField(
     options[name] = { ...options[name], ...some };
   };
   const volume = options.VolumeOptions as MountSpec['VolumeOptions'];
-  const withDriver = (some: object) => Object.assign(driver, some) && add('VolumeOptions', {});
+  const withDriver = (some: object) => {
+    Object.assign(driver, some);
+    add('VolumeOptions', {});
+  };
   const keys: Record<string, () => unknown> = {
     type: () => (mount.Type = value.toLowerCase()),
     source: () => (mount.Source = value.startsWith('.') ? resolve(value) : value),

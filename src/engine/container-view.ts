@@ -3,7 +3,7 @@
  * mount namespace. One that does not run is mounted in a mount namespace of this process alone, which ends with it: not even a kill
  * leaves something mounted, and nobody else sees it.
  */
-import { closeSync, existsSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, readFileSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import { keepMountsPrivate } from '../plan/mounts.ts';
@@ -17,8 +17,8 @@ import { readHostConfig } from '../store/containers.ts';
 import { driverOf } from '../store/drivers/choose.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { shiftedHome } from '../store/shifted.ts';
-import { containerState, DIED, foldHeld } from '../store/state.ts';
-import { containerDirectory, runDirectory, type Store } from '../store/store.ts';
+import { containerState, foldHeld, mayHaveLeft } from '../store/state.ts';
+import { containerDirectory, type Store } from '../store/store.ts';
 import { AT_FDCWD, mkdirat, OPEN, openat, openat2, RESOLVE } from '../sys/file.ts';
 import { type Lock, tryLock } from '../sys/lock.ts';
 import { moveTree, openTree, treeSetattr } from '../sys/mount.ts';
@@ -62,7 +62,7 @@ export async function openView(engine: Engine, record: ContainerRecord): Promise
       await settle(engine, record.ID);
       const state = containerState(store, record);
       if (!state.Running) {
-        if (existsSync(runDirectory(store, record.ID)) || state.Error === DIED.Error) await cleanUp(engine, record.ID);
+        if (mayHaveLeft(store, record.ID, state)) await cleanUp(engine, record.ID);
         const view = await viewStopped(store, { ...record, MountPoints: withSources(store, record) }, held);
         return {
           ...view,

@@ -28,6 +28,7 @@ import { removeUnusedChain } from '../store/unused-layers.ts';
 import { monotonicMs } from '../sys/clock.ts';
 import { isLocked, type Lock, lock } from '../sys/lock.ts';
 import { sendSignal } from '../sys/pidfd.ts';
+import { type ProcessStat, processStat } from '../sys/process-stat.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 import { thaw } from './freeze.ts';
 import { mappedLeftovers } from './mapped-volumes.ts';
@@ -92,14 +93,12 @@ function processesIn(directory: string): number[] {
   }
 }
 
-/** Of a process that is there. @see proc_pid_stat(5) */
-function statOf(pid: number): { name?: string; state?: string; parent?: number } {
+/** The state of a process; of none that has ended. */
+function statOf(pid: number): Partial<ProcessStat> {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const [, name = '', state = '', parent] = /^\d+ \((.*)\) (.) (\d+) /s.exec(stat) ?? [];
-    return { name, state, parent: Number(parent) };
+    return processStat(pid);
   } catch {
-    return {}; // it has ended
+    return {};
   }
 }
 

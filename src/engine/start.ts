@@ -12,7 +12,7 @@ import { readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteMounts } from '../store/events.ts';
 import { beginHealth, isProbed } from '../store/health.ts';
 import { noteRunRoot } from '../store/run-roots.ts';
-import { containerState, DIED, foldHeld, readRun } from '../store/state.ts';
+import { containerState, foldHeld, mayHaveLeft, readRun } from '../store/state.ts';
 import { exitRecord, memoryEventsFile, runDirectory, type Store } from '../store/store.ts';
 import { askSuccession } from '../store/successor.ts';
 import type { Lock } from '../sys/lock.ts';
@@ -154,9 +154,7 @@ export async function startLocked(
     const layer = await readyLayer(store, record.ID, held);
     const size = options.size === undefined ? {} : { size: options.size };
     volumes = await useVolumes(engine, record);
-    // The run directory may have gone with the monitor's host, or by somebody's hand.
-    if (existsSync(runDirectory(store, record.ID)) || record.State.Error === DIED.Error)
-      await cleanUp(engine, record.ID);
+    if (mayHaveLeft(store, record.ID, record.State)) await cleanUp(engine, record.ID);
     const run = runDirectory(store, record.ID);
     noteRunRoot(store);
     if (wantedNetworks(record, hostConfig).length > 0) mkdirSync(run, { recursive: true, mode: 0o700 });

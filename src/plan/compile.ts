@@ -28,6 +28,7 @@ import {
   mappedCleanup,
   mountSteps,
   type PathKind,
+  treeAsSlaves,
 } from './mounts.ts';
 import type { Plan, Step } from './step.ts';
 import { allowedSteps, becomeRootSteps, ownMaps, userNamespaceSteps } from './userns.ts';
@@ -161,15 +162,7 @@ function enterFromChroot(path: string, slot: number): Step[] {
       flags: ['OPEN_TREE_CLONE', 'AT_RECURSIVE'],
       why: 'take hold of the new root',
     },
-    {
-      op: 'tree_setattr',
-      slot,
-      at: ['AT_RECURSIVE'],
-      set: [],
-      clear: [],
-      propagation: ['MS_SLAVE'],
-      why: 'what is mounted in there does not show on the host',
-    },
+    treeAsSlaves(slot, 'what is mounted in there does not show on the host'),
     {
       op: 'setns',
       path: '/proc/self/ns/mnt',

@@ -8,7 +8,7 @@ import type { CgroupHierarchy, HostFacts } from '../spec/host.ts';
 import type { MOUNT_ATTR } from '../spec/linux.ts';
 import { type MountOptions, parseMountOptions } from '../spec/mount-options.ts';
 import type { OciMount } from '../spec/oci-runtime.ts';
-import type { Step } from './step.ts';
+import type { Step, StepOf } from './step.ts';
 import { type Text, text } from './text.ts';
 
 export type PathKind = 'directory' | 'file' | 'absent';
@@ -95,18 +95,15 @@ function makeMountPoint(destination: string, kind: PathKind, ready: ReadonlySet<
   ];
 }
 
+/** Mounts come into the tree from where it was copied, and none go there. */
+export function treeAsSlaves(slot: number, why: string): StepOf<'tree_setattr'> {
+  return { op: 'tree_setattr', slot, at: ['AT_RECURSIVE'], set: [], clear: [], propagation: ['MS_SLAVE'], why };
+}
+
 /** For a propagation that is not for what is mounted below the source: that stayed the host's own, and mounts went from there to the host. */
 function belowAsSlaves(slot: number): Step {
-  return {
-    op: 'tree_setattr',
-    slot,
-    at: ['AT_RECURSIVE'],
-    set: [],
-    clear: [],
-    propagation: ['MS_SLAVE'],
-    why: 'what is mounted in there already is not passed on to the host either',
-    see: 'mount_namespaces(7), shared subtrees',
-  };
+  const why = 'what is mounted in there already is not passed on to the host either';
+  return { ...treeAsSlaves(slot, why), see: 'mount_namespaces(7), shared subtrees' };
 }
 
 function bindSteps(mount: OciMount, options: MountOptions, slot: number): MountSteps {

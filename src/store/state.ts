@@ -134,6 +134,12 @@ export function wasStopped(store: Store, record: Pick<ContainerRecord, 'ID' | 'H
   return record.HasBeenManuallyStopped === true || existsSync(stoppedFile(store, record.ID));
 }
 
+/** May the last run of a container that does not run have left something? Its run directory is there, or has gone, by the monitor's host
+ *  or somebody's hand, and nobody saw its end. */
+export function mayHaveLeft(store: Store, id: string, last: Pick<ContainerState, 'Error'>): boolean {
+  return existsSync(runDirectory(store, id)) || last.Error === DIED.Error;
+}
+
 /** Ids of the containers that have a directory in the run root: they run, or are about to, or have lost their monitor. */
 export function runIds(store: Store): Set<string> {
   const elsewhere = (store.otherRunRoots ?? []).flatMap(namesInOther);

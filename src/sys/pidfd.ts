@@ -1,6 +1,7 @@
 /** Signals by process descriptor: the number may be given to another process meanwhile, the descriptor may not. @see pidfd_open(2) */
-import { closeSync, readFileSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { bind, check, lastErrno, refuse } from './ffi.ts';
+import { processStat } from './process-stat.ts';
 
 const ESRCH = 3;
 const [SYS_PIDFD_SEND_SIGNAL, SYS_PIDFD_OPEN] = [424, 434];
@@ -26,19 +27,13 @@ export function sendSignal(pid: number, signal: number, stillMeant: () => boolea
 
 const setns = bind('int', 'setns', ['int', 'int']);
 
-/** The fourth field of /proc/PID/stat; the second may hold anything. */
-function parentOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-}
-
 /** All namespaces of `flags` at once, of the process `pid` if it is a child of `parent`. A parent that was read while the descriptor can
  *  still be signalled is that of the descriptor's process. @throws SyscallError ESRCH when it is not; others of setns(2) */
 export function joinNamespaces(pid: number, parent: number, flags: number): void {
   const what = () => `join the namespaces of process ${pid}`;
   const fd = check(pidfdOpen(SYS_PIDFD_OPEN, pid, 0), 'pidfd_open', what);
   try {
-    if (parentOf(pid) !== parent) throw refuse('pidfd_open', what(), 'ESRCH');
+    if (processStat(pid).parent !== parent) throw refuse('pidfd_open', what(), 'ESRCH');
     check(pidfdSend(SYS_PIDFD_SEND_SIGNAL, fd, 0, null, 0), 'pidfd_send_signal', what);
     check(setns(fd, flags), 'setns', what);
   } finally {

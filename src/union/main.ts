@@ -24,8 +24,8 @@ const READY = 3;
 const DEVICE = 4;
 const IN_BACKGROUND = 'TSBOX_UNION_IN_BACKGROUND';
 
-/** One heap for all threads: V8's, which compile, would each keep one that is filled once. With 100,000 known files 52 to 55 MB resident instead
- *  of 54 to 61. @see mallopt(3) */
+/** One heap for all threads: V8's, which compile, would each keep one that is filled once. With 100,000 known files 52 to 55 MB resident
+ *  instead of 54 to 61. @see mallopt(3) */
 const SMALL = { MALLOC_ARENA_MAX: '1' };
 
 const unmountWhenTold = bind('int', 'tsbox_unmount_when_told', ['const void *', 'const void *'], OWN);
