@@ -19,6 +19,7 @@ import { runDirectory, type Store } from '../store/store.ts';
 import { monotonicMs } from '../sys/clock.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { mapsInUse } from '../sys/probe.ts';
+import { isEnding } from '../sys/process-stat.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
 import { isRestarting, session } from './attach.ts';
@@ -82,7 +83,7 @@ interface Entrance {
 const isNotRunning = (id: string) =>
   new TsboxError('ERR_TSBOX_CONFLICT', `container ${id} is not running`, { exitCode: 1 });
 
-/** How long an end takes to be seen by all. */
+/** How long an end takes to be seen by all, if the monitor has not much to clean up. */
 const ENDING_MS = 1000;
 
 /** Steps fail in many ways when the container ends meanwhile: its processes and cgroups are gone, a PID namespace without its first process
@@ -94,13 +95,15 @@ function mayBeEnd(error: unknown): boolean {
 
 /** @throws always: that the container does not run, if that is why it failed; else the error */
 async function toldAsEnd(engine: Engine, name: string, error: unknown): Promise<never> {
-  for (const end = monotonicMs() + ENDING_MS; mayBeEnd(error) && monotonicMs() < end; await sleep(10)) {
-    const record = requireContainer(engine.store, name);
-    const { Running, Restarting } = containerState(engine.store, record);
-    if (Restarting) throw isRestarting(record.ID);
-    if (!Running) throw isNotRunning(record.ID);
+  if (!mayBeEnd(error)) throw error;
+  for (const end = monotonicMs() + ENDING_MS; ; await sleep(10)) {
+    const { ID: id, State } = requireContainer(engine.store, name);
+    const { Running, Restarting, Pid } = containerState(engine.store, { ID: id, State });
+    if (Restarting) throw isRestarting(id);
+    if (!Running) throw isNotRunning(id);
+    // It counts as running until its monitor has cleaned up.
+    if (monotonicMs() > end) throw isEnding(Pid) ? isNotRunning(id) : error;
   }
-  throw error;
 }
 
 /** @throws ERR_TSBOX_CONFLICT when the container does not run */
