@@ -9,6 +9,7 @@ import { containerState } from '../store/state.ts';
 import { runDirectory, type Store } from '../store/store.ts';
 import type { Session, StartOptions } from './api.ts';
 import type { Engine } from './open.ts';
+import { hasEnded } from './settle.ts';
 
 /** A monitor's client as the engine's callers see it. */
 export function session(id: string, pid: number, client: MonitorClient): Session {
@@ -38,6 +39,11 @@ export function isRestarting(id: string): TsboxError {
   return new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
 }
 
+function isStopped(): TsboxError {
+  const message = 'You cannot attach to a stopped container, start it first';
+  return new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
+}
+
 /** @param options as for `startContainer`
  *  @throws ERR_TSBOX_NOT_FOUND, ERR_TSBOX_CONFLICT when it does not run */
 export async function attachContainer(
@@ -47,11 +53,7 @@ export async function attachContainer(
 ): Promise<Session> {
   const record = requireContainer(engine.store, name);
   const state = containerState(engine.store, record);
-  if (!state.Running) {
-    throw new TsboxError('ERR_TSBOX_CONFLICT', 'You cannot attach to a stopped container, start it first', {
-      exitCode: 1,
-    });
-  }
+  if (!state.Running) throw isStopped();
   if (state.Paused) {
     const message = 'You cannot attach to a paused container, unpause it first';
     throw new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
@@ -63,6 +65,10 @@ export async function attachContainer(
   if (options.attach === true) noteContainer(engine.store, record, 'attach');
   const directory = runDirectory(engine.store, record.ID);
   const stdin = record.Config.OpenStdin && options.stdin !== false;
-  const client = connectMonitor(directory, { output: true, stdin });
-  return containerSession(engine.store, record, state.Pid, client);
+  try {
+    const client = connectMonitor(directory, { output: true, stdin });
+    return containerSession(engine.store, record, state.Pid, client);
+  } catch (error) {
+    throw hasEnded(containerState(engine.store, record)) ? isStopped() : error;
+  }
 }

@@ -19,7 +19,6 @@ import { runDirectory, type Store } from '../store/store.ts';
 import { monotonicMs } from '../sys/clock.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { mapsInUse } from '../sys/probe.ts';
-import { isEnding } from '../sys/process-stat.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
 import { isRestarting, session } from './attach.ts';
@@ -31,6 +30,7 @@ import { boundingSet, oomScore, processCapabilities, rlimits } from './oci.ts';
 import type { Engine } from './open.ts';
 import { compileReplay, keepReplay } from './replay.ts';
 import { seccompFilter } from './seccomp.ts';
+import { hasEnded } from './settle.ts';
 
 function execProcess(
   engine: Engine,
@@ -83,7 +83,7 @@ interface Entrance {
 const isNotRunning = (id: string) =>
   new TsboxError('ERR_TSBOX_CONFLICT', `container ${id} is not running`, { exitCode: 1 });
 
-/** How long an end takes to be seen by all, if the monitor has not much to clean up. */
+/** How long an end takes to be seen by all. */
 const ENDING_MS = 1000;
 
 /** Steps fail in many ways when the container ends meanwhile: its processes and cgroups are gone, a PID namespace without its first process
@@ -98,11 +98,10 @@ async function toldAsEnd(engine: Engine, name: string, error: unknown): Promise<
   if (!mayBeEnd(error)) throw error;
   for (const end = monotonicMs() + ENDING_MS; ; await sleep(10)) {
     const { ID: id, State } = requireContainer(engine.store, name);
-    const { Running, Restarting, Pid } = containerState(engine.store, { ID: id, State });
-    if (Restarting) throw isRestarting(id);
-    if (!Running) throw isNotRunning(id);
-    // It counts as running until its monitor has cleaned up.
-    if (monotonicMs() > end) throw isEnding(Pid) ? isNotRunning(id) : error;
+    const state = containerState(engine.store, { ID: id, State });
+    if (state.Restarting) throw isRestarting(id);
+    if (hasEnded(state)) throw isNotRunning(id);
+    if (monotonicMs() > end) throw error;
   }
 }
 

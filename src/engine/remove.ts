@@ -35,7 +35,7 @@ import { mappedLeftovers } from './mapped-volumes.ts';
 import { releaseLeases } from './network-mode.ts';
 import type { Engine } from './open.ts';
 import { openWork } from './removal.ts';
-import { settle } from './settle.ts';
+import { hasEnded, settle } from './settle.ts';
 import { shmCleanup } from './shm.ts';
 import { killContainer } from './stop.ts';
 import { unmountVolumes } from './volume-use.ts';
@@ -256,8 +256,9 @@ export async function removeContainer(
   const { record, hostConfig } = found;
   for (;;) {
     const state = containerState(store, record);
-    if (state.Running && !options.force) throw runs(record.ID, state);
-    if (state.Running) await killAndWait(engine, record.ID, state);
+    const runsOn = state.Running && !hasEnded(state);
+    if (runsOn && !options.force) throw runs(record.ID, state);
+    if (runsOn) await killAndWait(engine, record.ID, state);
     const retired = await retire(engine, record.ID);
     if (retired === 'running') continue;
     if (retired === 'gone') return;

@@ -27,7 +27,7 @@ import type { Engine } from './open.ts';
 import { readyLayer } from './ready-layer.ts';
 import { compileReplay, keepReplay, makeReplay } from './replay.ts';
 import { restarts } from './restart-policy.ts';
-import { settle } from './settle.ts';
+import { hasEnded, settle } from './settle.ts';
 import { phase } from './timing.ts';
 import { letGoOfVolumes, type UsedVolumes, useVolumes } from './volume-use.ts';
 
@@ -209,10 +209,8 @@ async function removeUnstarted(engine: Engine, id: string): Promise<void> {
   }
 }
 
-/** Mounts, launches, and waits until the command runs. One that runs already is attached to.
- *  @throws TsboxError with an exit code of 125, 126 or 127; nothing of the attempt stays behind */
-export async function startContainer(engine: Engine, name: string, options: StartOptions = {}): Promise<Session> {
-  const { ID } = requireContainer(engine.store, name);
+/** @returns undefined when it runs already, or waits to be started again */
+async function startStopped(engine: Engine, ID: string, options: StartOptions): Promise<Session | undefined> {
   const held = lockContainer(engine.store, ID);
   let attempted = false;
   try {
@@ -223,7 +221,7 @@ export async function startContainer(engine: Engine, name: string, options: Star
         exitCode: FAILED,
       });
     }
-    if (record.State.Running) return await attachContainer(engine, ID, options);
+    if (record.State.Running) return undefined;
     attempted = true;
     record.RestartCount = 0;
     if (options.attach === true) noteContainer(engine.store, record, 'attach');
@@ -237,8 +235,25 @@ export async function startContainer(engine: Engine, name: string, options: Star
   }
 }
 
-/** As {@link startContainer}, for who does not stay. One that waits to be restarted is left alone, as with Docker. */
+/** Mounts, launches, and waits until the command runs. One that runs already is attached to.
+ *  @throws TsboxError with an exit code of 125, 126 or 127; nothing of the attempt stays behind */
+export async function startContainer(engine: Engine, name: string, options: StartOptions = {}): Promise<Session> {
+  const { ID } = requireContainer(engine.store, name);
+  for (;;) {
+    const started = await startStopped(engine, ID, options);
+    if (started !== undefined) return started;
+    try {
+      return await attachContainer(engine, ID, options);
+    } catch (error) {
+      // One that has ended since we looked is started.
+      if (!hasEnded(containerState(engine.store, requireContainer(engine.store, ID)))) throw error;
+    }
+  }
+}
+
+/** As {@link startContainer}, for who does not stay. One that runs, or waits to be restarted, is left alone, as with Docker. */
 export async function startDetached(engine: Engine, name: string, options: StartOptions = {}): Promise<void> {
-  if (containerState(engine.store, requireContainer(engine.store, name)).Restarting) return;
-  (await startContainer(engine, name, { ...options, stdin: false })).detach();
+  const record = requireContainer(engine.store, name);
+  if (containerState(engine.store, record).Restarting) return;
+  (await startStopped(engine, record.ID, { ...options, stdin: false }))?.detach();
 }

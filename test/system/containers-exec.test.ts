@@ -228,22 +228,3 @@ test('exec: in a container that is killed at that moment: it ran, or was killed,
     box.ok(['rm', '-f', 'one']);
   }
 });
-
-test('exec: in a container whose first process was killed, while its monitor has not come to clean up', async (t) => {
-  if (!requires(t, 'root', 'overlay')) return;
-  const box = sandbox(t);
-  const id = box.ok(['run', '-d', '--name', 'one', box.image(), 'sleep', '1000']);
-  const { Pid } = JSON.parse(box.ok(['inspect', 'one']))[0].State;
-  const { Monitor } = JSON.parse(readFileSync(`${box.runRoot}/${id}/state.json`, 'utf8'));
-  process.kill(Monitor, 'SIGSTOP');
-  try {
-    process.kill(Pid, 'SIGKILL');
-    for (const words of [[], ['--privileged']]) {
-      const { status, stderr } = box.tsbox(['exec', ...words, 'one', 'true']);
-      assert.deepEqual([status, stderr], [1, `tsbox: container ${id} is not running\n`]);
-    }
-  } finally {
-    process.kill(Monitor, 'SIGCONT');
-  }
-  assert.equal(box.ok(['wait', 'one']), '137');
-});

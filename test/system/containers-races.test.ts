@@ -1,12 +1,12 @@
 /** Two who want different things of one container: what comes second meets what the first has left, never half of it. */
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import test from 'node:test';
 import { openEngine } from '../../src/engine/open.ts';
 import { containerDirectory } from '../../src/store/store.ts';
 import { lock } from '../../src/sys/lock.ts';
 import { requires } from '../requires.ts';
-import { sandbox } from './harness.ts';
+import { type Sandbox, sandbox, until } from './harness.ts';
 import { pause } from './truth.ts';
 
 /** How many wait for a lock on a file: lines of /proc/locks with an arrow. @see proc_locks(5) */
@@ -37,4 +37,66 @@ test('races: who starts a container while it is removed is told that there is no
     assert.match(refused.stderr, /No such container: /, verb);
     assert.equal(await box.quick(['ps', '-aq']), '');
   }
+});
+
+/** A container that has ended, but whose monitor has not come to clean up: it is stopped for as long as `during` takes, or until `ms` are over. */
+async function whileItEnds<T>(box: Sandbox, id: string, ms: number, during: () => Promise<T>): Promise<T> {
+  const { Pid, Monitor } = JSON.parse(readFileSync(`${box.runRoot}/${id}/state.json`, 'utf8'));
+  process.kill(Monitor, 'SIGSTOP');
+  const wake = () => process.kill(Monitor, 'SIGCONT');
+  const timer = setTimeout(wake, ms);
+  try {
+    process.kill(Pid, 'SIGKILL');
+    return await during();
+  } finally {
+    clearTimeout(timer);
+    if (existsSync(`/proc/${Monitor}`)) wake();
+  }
+}
+
+test('races: a container whose process has ended does not run, also before its monitor has cleaned up', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  const run = (...options: string[]) =>
+    box.quick(['run', '-d', '--network', 'none', ...options, image, 'sh', '-c', 'echo here; exec sleep 1000']);
+  await t.test('exec says so', async () => {
+    const id = await run();
+    await whileItEnds(box, id, 20_000, async () => {
+      for (const words of [[], ['--privileged']]) {
+        const { status, stderr } = await box.start(['exec', ...words, id, 'true']).done;
+        assert.deepEqual([status, stderr], [1, `tsbox: container ${id} is not running\n`]);
+      }
+    });
+    assert.equal(await box.quick(['wait', id]), '137');
+  });
+  await t.test('attach says so when the monitor listens no more', async () => {
+    const id = await run();
+    await whileItEnds(box, id, 20_000, async () => {
+      rmSync(`${box.runRoot}/${id}/attach.sock`);
+      const { status, stderr } = await box.start(['attach', id]).done;
+      assert.deepEqual([status, stderr], [1, 'tsbox: You cannot attach to a stopped container, start it first\n']);
+    });
+  });
+  await t.test('start waits, and starts it', async () => {
+    const id = await run();
+    const { status, stderr } = await whileItEnds(box, id, 700, () => box.start(['start', id]).done);
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.equal(await box.quick(['inspect', '-f', '{{.State.Status}}', id]), 'running');
+    const attached = await whileItEnds(box, id, 700, async () => {
+      const started = box.start(['start', '-a', id]);
+      await until('the line', () => started.stdout() === 'here\n');
+      return started;
+    });
+    await box.quick(['kill', id]);
+    assert.equal((await attached.done).status, 137);
+  });
+  await t.test('rm waits, and removes it', async () => {
+    for (const options of [[], ['--rm']]) {
+      const id = await run(...options);
+      const { status, stderr } = await whileItEnds(box, id, 700, () => box.start(['rm', id]).done);
+      assert.deepEqual([status, stderr], [0, '']);
+      assert.equal(await box.quick(['ps', '-aq', '--no-trunc', '--filter', `id=${id}`]), '');
+    }
+  });
 });
