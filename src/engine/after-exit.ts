@@ -135,10 +135,14 @@ export async function afterExit(engine: Engine, id: string): Promise<void> {
   const { store } = engine;
   const what = await following(engine, id, async () => {
     if (!readHostConfig(store, id).AutoRemove) return decide(engine, id);
-    const keep = readFollowed(store, id)?.Keep === true;
+    if (readFollowed(store, id)?.Keep === true) {
+      const { cleanLeftovers } = await import('./remove.ts');
+      await cleanLeftovers(engine, id);
+      return undefined;
+    }
     removeWholeTree(runDirectory(store, id));
     await releaseLeases(store);
-    return keep ? 'kept' : 'remove';
+    return 'remove';
   });
   if (what === 'remove') {
     const { removeContainer } = await import('./remove.ts');

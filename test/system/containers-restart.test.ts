@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { openEngine } from '../../src/engine/open.ts';
+import { runDirectory } from '../../src/store/store.ts';
+import { askSuccession } from '../../src/store/successor.ts';
 import { requires } from '../requires.ts';
 import { PATIENCE, type Sandbox, sandbox, until } from './harness.ts';
 import { isAlive } from './truth.ts';
@@ -170,6 +173,16 @@ test('restart, rename, pause', async (t) => {
     await until('its removal', () => !existsSync(join(box.dataRoot, 'containers', id)));
     assert.equal(await inspected(box, 'first', '.Id'), other, 'its old name is another one’s');
     await until('its name', () => readdirSync(join(box.dataRoot, 'names')).sort().join() === 'first,one');
+  });
+  await t.test('--rm: kept by a restart that comes late, it is ready to be started', async () => {
+    const { store } = openEngine(box);
+    const id = await box.quick(['run', '-d', '--rm', image, 'sleep', '1000']);
+    askSuccession(store, id, { Delay: 0, Keep: true });
+    await box.quick(['kill', id]);
+    await until('the end of the run', () => !existsSync(runDirectory(store, id)));
+    assert.equal(await box.quick(['start', id]), id);
+    assert.equal(await status(box, id), 'running');
+    await box.quick(['rm', '-f', id]);
   });
   await t.test('rename in Docker’s words', async () => {
     const said = async (...args: string[]) => (await box.said(['rename', ...args])).stderr.replaceAll('tsbox: ', '');
