@@ -5,9 +5,10 @@ import { bytesOf } from '../layer/entry.ts';
 import { ownersOutside } from '../layer/owners.ts';
 import { walkTree } from '../layer/walk.ts';
 import { isWhiteout } from '../layer/whiteout.ts';
-import { requireContainer } from '../store/containers.ts';
+import { checkThere, requireContainer } from '../store/containers.ts';
 import { type Child, childOf, type Piece, rootPieces, type Stack } from '../store/lookup.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
+import type { Store } from '../store/store.ts';
 import { AT_FDCWD } from '../sys/file.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { type FileStatus, isDirectory, statAt } from '../sys/stat.ts';
@@ -27,8 +28,8 @@ type Kinds = Map<string, Change['kind']>;
 /** All changes in the order of their paths, a directory before what is in it. A directory of the image is changed when something in it is;
  *  what is in a directory that is gone is not told. @throws ERR_TSBOX_NOT_FOUND, SyscallError */
 export function containerChanges({ store }: Engine, name: string): Change[] {
-  const layer = rwLayer(store, requireContainer(store, name).ID);
-  const found = changesOf(layer);
+  const { ID: id } = requireContainer(store, name);
+  const found = changesWhileThere(store, id, name);
   for (const path of [...found.keys()]) {
     for (let at = parent(path); at !== '' && !found.has(at); at = parent(at)) found.set(at, 'C');
   }
@@ -36,6 +37,14 @@ export function containerChanges({ store }: Engine, name: string): Change[] {
     .map(([path, kind]) => ({ kind, path, order: path.replaceAll('/', '\0') }))
     .sort((a, b) => (a.order < b.order ? -1 : 1))
     .map(({ kind, path }) => ({ kind, path: bytesOf(`/${path}`) }));
+}
+
+function changesWhileThere(store: Store, id: string, name: string): Kinds {
+  try {
+    return changesOf(rwLayer(store, id));
+  } finally {
+    checkThere(store, id, name);
+  }
 }
 
 const parent = (path: string) => path.slice(0, Math.max(0, path.lastIndexOf('/')));

@@ -6,7 +6,7 @@ import { ownersInside } from '../layer/owners.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { ContainerConfig, HistoryEntry, ImageConfig } from '../spec/oci-image.ts';
 import { familiarString, parseNewName } from '../spec/reference.ts';
-import { readHostConfig, requireContainer } from '../store/containers.ts';
+import { checkThere, readHostConfig, requireContainer } from '../store/containers.ts';
 import { noteContainer, noteImage } from '../store/events.ts';
 import { putImage, setReferences } from '../store/image-changes.ts';
 import { type ImageRecord, requireImage } from '../store/images.ts';
@@ -122,6 +122,7 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
         };
         const diffId =
           state.Status === 'running' && request.pause ? await whileFrozen(store, record.ID, pack) : await pack();
+        checkThere(store, record.ID, request.container);
         const bytes = Buffer.from(JSON.stringify(childConfig(image, record, request, config, diffId)));
         const imageID = putImage(store, bytes, {
           parent: image.id,
@@ -134,6 +135,7 @@ export function commitContainer({ store }: Engine, request: CommitRequest): Prom
         return imageID;
       });
     } catch (error) {
+      checkThere(store, record.ID, request.container);
       throw wrapError(`commit ${request.container}`, error);
     }
   });

@@ -13,7 +13,7 @@ import { interpret, workingDirectory } from '../runtime/interpret.ts';
 import type { ContainerRecord } from '../spec/container.ts';
 import type { IdMaps } from '../spec/id-map.ts';
 import { CLONE, MOUNT_ATTR } from '../spec/linux.ts';
-import { readHostConfig } from '../store/containers.ts';
+import { checkThere, readHostConfig } from '../store/containers.ts';
 import { driverOf } from '../store/drivers/choose.ts';
 import { type RwLayer, rwLayer } from '../store/rw-layers.ts';
 import { shiftedHome } from '../store/shifted.ts';
@@ -41,8 +41,12 @@ export interface ContainerView {
   owners?: IdMaps;
   /** Directories that show the system and no files: absolute paths in the container. */
   system: ReadonlySet<string>;
+  /** At the end of reading, and for what went wrong. @throws ERR_TSBOX_NOT_FOUND when the container has been removed since */
+  checkThere(): void;
   close(): void;
 }
+
+type Opened = Omit<ContainerView, 'checkThere'>;
 
 const POLL_MS = 20;
 
@@ -50,9 +54,10 @@ const POLL_MS = 20;
  *  view is closed: a start waits for it. */
 export async function openView(engine: Engine, record: ContainerRecord): Promise<ContainerView> {
   const { store } = engine;
+  const there = { checkThere: () => checkThere(store, record.ID, record.Name.slice(1)) };
   for (;;) {
     const running = viewRunning(store, record);
-    if (running !== undefined) return running;
+    if (running !== undefined) return { ...running, ...there };
     const held = tryLock(containerDirectory(store, record.ID));
     if (held === undefined) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS)); // it is being started, removed, or looked at
@@ -66,6 +71,7 @@ export async function openView(engine: Engine, record: ContainerRecord): Promise
         const view = await viewStopped(store, { ...record, MountPoints: withSources(store, record) }, held);
         return {
           ...view,
+          ...there,
           close() {
             view.close();
             held.release();
@@ -104,7 +110,7 @@ export function asContainerRoot(view: ContainerView): () => void {
 /** What the kernel makes up. */
 const SYSTEM_TYPES = /^(proc|sysfs|cgroup2?|devpts|devtmpfs|mqueue|securityfs|debugfs|tracefs|bpf|efivarfs|pstore)$/;
 
-function viewRunning(store: Store, record: ContainerRecord): ContainerView | undefined {
+function viewRunning(store: Store, record: ContainerRecord): Opened | undefined {
   const pid = containerState(store, record).Pid;
   if (pid <= 0) return undefined;
   try {
@@ -158,7 +164,7 @@ async function preparedLayer(store: Store, record: ContainerRecord, held: Lock):
   return rwLayer(store, record.ID);
 }
 
-async function viewStopped(store: Store, record: ContainerRecord, held: Lock): Promise<ContainerView> {
+async function viewStopped(store: Store, record: ContainerRecord, held: Lock): Promise<Opened> {
   const layer = await preparedLayer(store, record, held);
   await makeSources(store, record);
   const { owners } = layer;

@@ -129,6 +129,7 @@ async function unpackInside(
       }),
     );
   } catch (error) {
+    view.checkThere();
     throw isErrno(error, 'EROFS') ? (refused ?? error) : error;
   } finally {
     asBefore();
@@ -234,6 +235,7 @@ function sourceInside(
     if (status === undefined || isOfSystem(view, inRoot(source.path))) throw absent;
     return { ...source, exists: true, isDirectory: isDirectory(status) };
   } catch (error) {
+    view.checkThere();
     throw inWords('lstat', inRoot(source.path), error);
   }
 }
@@ -258,6 +260,7 @@ async function* packInside(view: ContainerView, path: string, name: string): Asy
     });
   } finally {
     closeSync(fd);
+    view.checkThere();
   }
 }
 

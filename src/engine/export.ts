@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { wrapError } from '../errors.ts';
 import { writeTree } from '../layer/diff.ts';
 import { ownersInside } from '../layer/owners.ts';
-import { requireContainer } from '../store/containers.ts';
+import { checkThere, requireContainer } from '../store/containers.ts';
 import { noteContainer } from '../store/events.ts';
 import { rwLayer } from '../store/rw-layers.ts';
 import { containerState } from '../store/state.ts';
@@ -35,5 +35,6 @@ export async function* exportContainer({ store }: Engine, name: string): AsyncGe
     throw wrapError(`export ${name}`, error);
   } finally {
     if (root !== undefined) closeSync(root);
+    checkThere(store, record.ID, name);
   }
 }

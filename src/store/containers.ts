@@ -20,6 +20,13 @@ export function noSuchContainer(name: string): TsboxError {
   });
 }
 
+/** At the end of work that reads a container's files without its lock, and for the errors it met: whoever removes a container takes its
+ *  directory away first, so what was read while that was there is whole.
+ *  @throws ERR_TSBOX_NOT_FOUND when it has been removed */
+export function checkThere(store: Store, id: string, name: string): void {
+  if (!existsSync(containerDirectory(store, id))) throw noSuchContainer(name);
+}
+
 function damaged(path: string, field: string): TsboxError {
   return new TsboxError('ERR_TSBOX_DAMAGED', `read ${path}: ${field} is missing or of a wrong type`, {
     hint: 'The file was cut or edited. The container can only be removed, by its full id.',

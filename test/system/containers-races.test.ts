@@ -1,12 +1,13 @@
 /** Two who want different things of one container: what comes second meets what the first has left, never half of it. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import test from 'node:test';
 import { openEngine } from '../../src/engine/open.ts';
 import { containerDirectory } from '../../src/store/store.ts';
 import { lock } from '../../src/sys/lock.ts';
 import { requires } from '../requires.ts';
-import { type Sandbox, sandbox, until } from './harness.ts';
+import { type Sandbox, sandbox, TSBOX, until } from './harness.ts';
 import { pause } from './truth.ts';
 
 /** How many wait for a lock on a file: lines of /proc/locks with an arrow. @see proc_locks(5) */
@@ -97,6 +98,50 @@ test('races: a container whose process has ended does not run, also before its m
       const { status, stderr } = await whileItEnds(box, id, 700, () => box.start(['rm', id]).done);
       assert.deepEqual([status, stderr], [0, '']);
       assert.equal(await box.quick(['ps', '-aq', '--no-trunc', '--filter', `id=${id}`]), '');
+    }
+  });
+});
+
+test('races: what is read of a container that is removed meanwhile is whole, or the container is not there', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const image = box.image();
+  const fill = 'for d in $(seq 40); do mkdir -p /many/$d; for f in $(seq 50); do echo $d $f > /many/$d/$f; done; done';
+  const make = async (running: boolean) => {
+    const id = await box.quick(['run', '-d', '--network', 'none', image, 'sh', '-c', `${fill}; exec sleep 1000`]);
+    await until('its files', () => box.tsbox(['exec', id, 'test', '-e', '/many/40/50']).status === 0);
+    if (!running) await box.quick(['kill', id]);
+    return id;
+  };
+  for (const running of [true, false]) {
+    for (const args of ['export $ID', 'cp $ID:/many -']) {
+      await t.test(`${args}, ${running ? 'running' : 'stopped'}`, async () => {
+        const id = await make(running);
+        // It reads what does not run under the container's lock: then removal waits.
+        const waits = args.startsWith('cp') && !running;
+        const rm = `"$TSBOX" rm -f $ID > /dev/null ${waits ? '& sleep 0.5' : ''}`;
+        const script = `{ "$TSBOX" ${args}; echo "status $?" >&2; } | { head -c 1 > /dev/null; ${rm}\ncat > /dev/null; wait; }`;
+        const env = { ...process.env, ...box.env, TSBOX, ID: id };
+        const { stderr } = spawnSync('sh', ['-c', script], { env, encoding: 'utf8' });
+        if (waits) assert.equal(stderr, 'status 0\n');
+        else assert.match(stderr, /No such container: \w+\n(.*\n)*status 1\n/);
+      });
+    }
+  }
+  await t.test('commit', async () => {
+    let whole = '';
+    for (const wait of [0, 150, 250]) {
+      const id = await make(false);
+      const commit = box.start(['commit', id]);
+      await (wait === 0 ? commit.done : pause(wait));
+      await box.quick(['rm', '-f', id]);
+      const { status, stdout, stderr } = await commit.done;
+      if (status !== 0) assert.match(stderr, /^tsbox: No such container: /);
+      else {
+        const size = await box.quick(['inspect', '-f', '{{.Size}}', stdout.trim()]);
+        whole ||= size;
+        assert.equal(size, whole);
+      }
     }
   });
 });
