@@ -19,6 +19,7 @@ import { runDirectory, type Store } from '../store/store.ts';
 import { monotonicMs } from '../sys/clock.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { mapsInUse } from '../sys/probe.ts';
+import { AGE_STEP_MS, processAge } from '../sys/process-age.ts';
 import { randomHex } from '../sys/random.ts';
 import type { ExecRequest, Session } from './api.ts';
 import { isRestarting, session } from './attach.ts';
@@ -93,16 +94,22 @@ function mayBeEnd(error: unknown): boolean {
   return error instanceof TsboxError && error.code === 'ERR_TSBOX_START' && error.exitCode === FAILED;
 }
 
-/** @throws always: that the container does not run, if that is why it failed; else the error */
-async function toldAsEnd(engine: Engine, name: string, error: unknown): Promise<never> {
+/** @param since when the command was asked for: by {@link monotonicMs}
+ *  @throws always: that the container does not run, if that is why it failed; else the error */
+async function toldAsEnd(engine: Engine, name: string, since: number, error: unknown): Promise<never> {
   if (!mayBeEnd(error)) throw error;
   for (const end = monotonicMs() + ENDING_MS; ; await sleep(10)) {
     const { ID: id, State } = requireContainer(engine.store, name);
     const state = containerState(engine.store, { ID: id, State });
     if (state.Restarting) throw isRestarting(id);
-    if (hasEnded(state)) throw isNotRunning(id);
+    if (hasEnded(state) || startedSince(state.Pid, since)) throw isNotRunning(id);
     if (monotonicMs() > end) throw error;
   }
+}
+
+/** What was tried then was tried in an earlier run. */
+function startedSince(pid: number, since: number): boolean {
+  return (processAge(pid) ?? 0) < monotonicMs() - since - AGE_STEP_MS;
 }
 
 /** @throws ERR_TSBOX_CONFLICT when the container does not run */
@@ -174,7 +181,8 @@ function keepForNext({ store }: Engine, { record, plain }: Entrance, user: strin
 /** Starts the command in the container's namespaces and cgroup, with its capabilities.
  *  @throws ERR_TSBOX_CONFLICT when the container does not run; exit codes 126 and 127 as for a container's own command */
 export function execContainer(engine: Engine, request: ExecRequest): Promise<Session> {
-  return startExec(engine, request).catch((error: unknown) => toldAsEnd(engine, request.container, error));
+  const since = monotonicMs();
+  return startExec(engine, request).catch((error: unknown) => toldAsEnd(engine, request.container, since, error));
 }
 
 async function startExec(engine: Engine, request: ExecRequest): Promise<Session> {
@@ -196,9 +204,10 @@ async function startExec(engine: Engine, request: ExecRequest): Promise<Session>
   }
 }
 
-/** For an exec whose steps somebody else has run: what to say of the one that failed.
+/** For an exec whose steps this process has run, before it became Node: what to say of the one that failed.
  *  @throws always, as {@link execContainer} does */
 export async function explainExec(engine: Engine, request: ExecRequest, failed: FailedStep): Promise<never> {
+  const since = monotonicMs() - (processAge(process.pid) ?? 0);
   const plan = execPlan(await entrance(engine, request), engine.store, randomHex(32), request);
-  return toldAsEnd(engine, request.container, startError(encodePlan(plan).lists, failed));
+  return toldAsEnd(engine, request.container, since, startError(encodePlan(plan).lists, failed));
 }

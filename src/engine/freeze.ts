@@ -6,6 +6,7 @@ import type { CgroupHierarchy } from '../spec/host.ts';
 import { readRun } from '../store/state.ts';
 import { type Store, shortId } from '../store/store.ts';
 import { monotonicMs } from '../sys/clock.ts';
+import { isEnding } from '../sys/process-stat.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
 
 /** How one version of cgroups is told, and how it says that it is done. */
@@ -70,15 +71,15 @@ async function untilFrozen(freezer: Freezer): Promise<boolean> {
 }
 
 /** The cgroup goes with the container's last process, a moment before its end is recorded. */
-function hasEnded(store: Store, id: string): boolean {
+function runHasEnded(store: Store, id: string): boolean {
   const pid = readRun(store, id)?.Pid;
-  return pid === undefined || !existsSync(`/proc/${pid}`);
+  return pid === undefined || isEnding(pid);
 }
 
 /** @returns undefined for a container that has ended meanwhile */
 function freezerOf(store: Store, id: string, hint: string): Freezer | undefined {
   const [freezer] = findFreezers(store, id);
-  if (freezer !== undefined || hasEnded(store, id)) return freezer;
+  if (freezer !== undefined || runHasEnded(store, id)) return freezer;
   throw new TsboxError('ERR_TSBOX_UNSUPPORTED', `pause ${shortId(id)}: no cgroup that can be frozen`, { hint });
 }
 

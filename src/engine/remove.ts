@@ -26,7 +26,7 @@ import {
 import { callOffSuccession } from '../store/successor.ts';
 import { removeUnusedChain } from '../store/unused-layers.ts';
 import { monotonicMs } from '../sys/clock.ts';
-import { isLocked, type Lock, lock } from '../sys/lock.ts';
+import { type Lock, lock } from '../sys/lock.ts';
 import { sendSignal } from '../sys/pidfd.ts';
 import { type ProcessStat, processStat } from '../sys/process-stat.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
@@ -35,6 +35,7 @@ import { mappedLeftovers } from './mapped-volumes.ts';
 import { releaseLeases } from './network-mode.ts';
 import type { Engine } from './open.ts';
 import { openWork } from './removal.ts';
+import { unionEnds } from './served.ts';
 import { hasEnded, settle } from './settle.ts';
 import { shmCleanup } from './shm.ts';
 import { killContainer } from './stop.ts';
@@ -128,14 +129,6 @@ async function killStragglers(store: Store, id: string, directories: readonly st
     thaw(store, id);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-}
-
-/** What serves the files of a container without root ends when that has ended; root's ends when it is unmounted. Whoever mounts them next may
- *  be another driver. */
-async function unionEnds(store: Store, id: string): Promise<void> {
-  const lock = unionLock(store, id);
-  for (const end = monotonicMs() + PATIENCE_MS; monotonicMs() < end && isLocked(lock, 'shared'); )
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
 }
 
 /** What a monitor that was killed could not clean up: processes, cgroups, mount, run directory. */

@@ -2,15 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { processStat } from './process-stat.ts';
 
-/** Of a start: the kernel gives it in USER_HZ, which is 100 on all that tsbox runs on. */
-const MS_PER_TICK = 10;
+/** In which steps an age is told: the kernel gives a start in USER_HZ, which is 100 on all that tsbox runs on. */
+export const AGE_STEP_MS = 10;
 
-/** Milliseconds since its start, in steps of ten; undefined when it has ended. */
+/** Milliseconds since its start; undefined when it has ended. */
 export function processAge(pid: number): number | undefined {
   try {
     const { startTicks } = processStat(pid);
     const uptime = Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 1000;
-    return uptime - startTicks * MS_PER_TICK;
+    return uptime - startTicks * AGE_STEP_MS;
   } catch {
     return undefined;
   }

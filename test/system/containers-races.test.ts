@@ -1,8 +1,9 @@
 /** Two who want different things of one container: what comes second meets what the first has left, never half of it. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import test from 'node:test';
+import { explainExec } from '../../src/engine/exec.ts';
 import { openEngine } from '../../src/engine/open.ts';
 import { containerDirectory } from '../../src/store/store.ts';
 import { lock } from '../../src/sys/lock.ts';
@@ -91,6 +92,28 @@ test('races: a container whose process has ended does not run, also before its m
     });
     await box.quick(['kill', id]);
     assert.equal((await attached.done).status, 137);
+  });
+  await t.test('exec that failed in one says so of the next one, too', async () => {
+    const id = await run();
+    const request = { container: id, command: ['true'], env: [], tty: false, openStdin: false, detach: false };
+    const gone = { list: 0, index: 0, errno: 2 };
+    // It was asked for when this process was started.
+    const { message } = await explainExec(openEngine(box), request, gone).then(assert.fail, (error: Error) => error);
+    assert.equal(message, `container ${id} is not running`);
+  });
+  await t.test('commit and export read its layers when they are unmounted', async () => {
+    const id = await run();
+    const merged = await box.quick(['inspect', '-f', '{{.GraphDriver.Data.MergedDir}}', id]);
+    await box.quick(['exec', id, 'touch', '/written']);
+    await whileItEnds(box, id, 20_000, async () => {
+      assert.equal(spawnSync('umount', [merged]).status, 0);
+      rmdirSync(merged);
+      const layers = await box.quick(['inspect', '-f', '{{len .RootFS.Layers}}', image]);
+      const committed = await box.quick(['commit', id]);
+      assert.equal(await box.quick(['inspect', '-f', '{{len .RootFS.Layers}}', committed]), String(Number(layers) + 1));
+      const { status, stdout } = await box.start(['export', id]).done;
+      assert.deepEqual([status, /\0written\0/.test(stdout)], [0, true]);
+    });
   });
   await t.test('rm waits, and removes it', async () => {
     for (const options of [[], ['--rm']]) {
