@@ -23,7 +23,7 @@ import {
   type Store,
   unionLock,
 } from '../store/store.ts';
-import { callOffSuccession } from '../store/successor.ts';
+import { callOffSuccession, isSuccessionAsked } from '../store/successor.ts';
 import { removeUnusedChain } from '../store/unused-layers.ts';
 import { monotonicMs } from '../sys/clock.ts';
 import { type Lock, lock } from '../sys/lock.ts';
@@ -249,7 +249,8 @@ export async function removeContainer(
   const { record, hostConfig } = found;
   for (;;) {
     const state = containerState(store, record);
-    const runsOn = state.Running && !hasEnded(state);
+    // One that will be started again counts as running.
+    const runsOn = state.Running && (!hasEnded(state) || isSuccessionAsked(store, record.ID));
     if (runsOn && !options.force) throw runs(record.ID, state);
     if (runsOn) await killAndWait(engine, record.ID, state);
     const retired = await retire(engine, record.ID);

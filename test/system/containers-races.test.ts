@@ -115,6 +115,13 @@ test('races: a container whose process has ended does not run, also before its m
       assert.deepEqual([status, /\0written\0/.test(stdout)], [0, true]);
     });
   });
+  await t.test('rm refuses one that will be started again', async () => {
+    const id = await run('--restart', 'always');
+    const { status, stderr } = await whileItEnds(box, id, 20_000, () => box.start(['rm', id]).done);
+    assert.equal(status, 1);
+    assert.match(stderr, /^tsbox: You cannot remove a running container /);
+    await box.quick(['rm', '-f', id]);
+  });
   await t.test('rm waits, and removes it', async () => {
     for (const options of [[], ['--rm']]) {
       const id = await run(...options);
