@@ -10,6 +10,7 @@ import { runDirectory, type Store } from '../store/store.ts';
 import type { Session, StartOptions } from './api.ts';
 import type { Engine } from './open.ts';
 import { hasEnded } from './settle.ts';
+import { exitAfterLoss } from './wait.ts';
 
 /** A monitor's client as the engine's callers see it. */
 export function session(id: string, pid: number, client: MonitorClient): Session {
@@ -39,6 +40,22 @@ export function isRestarting(id: string): TsboxError {
   return new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
 }
 
+/** One that comes while the monitor ends hears nothing of it: its exit code is the recorded one. Who has heard of the container has missed
+ *  something when the connection is lost. */
+function connect(engine: Engine, id: string, stdin: boolean): MonitorClient {
+  let heard = false;
+  const started = () => {
+    heard = true;
+  };
+  const client = connectMonitor(runDirectory(engine.store, id), { output: true, stdin }, { started });
+  const exited = client.exited.catch((error: unknown) => {
+    if (heard) throw error;
+    return exitAfterLoss(engine, id, error);
+  });
+  exited.catch(() => {}); // whoever awaits it hears of it
+  return { ...client, exited };
+}
+
 function isStopped(): TsboxError {
   const message = 'You cannot attach to a stopped container, start it first';
   return new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
@@ -63,10 +80,9 @@ export async function attachContainer(
     throw new TsboxError('ERR_TSBOX_CONFLICT', message, { exitCode: 1 });
   }
   if (options.attach === true) noteContainer(engine.store, record, 'attach');
-  const directory = runDirectory(engine.store, record.ID);
   const stdin = record.Config.OpenStdin && options.stdin !== false;
   try {
-    const client = connectMonitor(directory, { output: true, stdin });
+    const client = connect(engine, record.ID, stdin);
     return containerSession(engine.store, record, state.Pid, client);
   } catch (error) {
     throw hasEnded(containerState(engine.store, record)) ? isStopped() : error;

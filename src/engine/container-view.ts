@@ -53,11 +53,20 @@ const POLL_MS = 20;
 /** @throws ERR_TSBOX_NOT_FOUND when a source of a bind is gone, SyscallError. A container that does not run is not started before the
  *  view is closed: a start waits for it. */
 export async function openView(engine: Engine, record: ContainerRecord): Promise<ContainerView> {
+  const there = { checkThere: () => checkThere(engine.store, record.ID, record.Name.slice(1)) };
+  try {
+    return { ...(await open(engine, record)), ...there };
+  } catch (error) {
+    there.checkThere();
+    throw error;
+  }
+}
+
+async function open(engine: Engine, record: ContainerRecord): Promise<Opened> {
   const { store } = engine;
-  const there = { checkThere: () => checkThere(store, record.ID, record.Name.slice(1)) };
   for (;;) {
     const running = viewRunning(store, record);
-    if (running !== undefined) return { ...running, ...there };
+    if (running !== undefined) return running;
     const held = tryLock(containerDirectory(store, record.ID));
     if (held === undefined) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS)); // it is being started, removed, or looked at
@@ -71,7 +80,6 @@ export async function openView(engine: Engine, record: ContainerRecord): Promise
         const view = await viewStopped(store, { ...record, MountPoints: withSources(store, record) }, held);
         return {
           ...view,
-          ...there,
           close() {
             view.close();
             held.release();

@@ -19,6 +19,7 @@ import { updateForHost } from './limits-host.ts';
 import type { Engine } from './open.ts';
 import { ociLimits } from './resources.ts';
 import { checkRestartPolicy, parseRestartPolicy, restarts } from './restart-policy.ts';
+import { hasEnded } from './settle.ts';
 
 type Limits = Partial<Resources>;
 
@@ -70,8 +71,17 @@ function applyToRunning(id: string, facts: HostFacts, hostConfig: HostConfig, ch
 
 /** Has it cgroups? Not between two runs. */
 function runs(store: Store, id: string): boolean {
-  const { Running, Restarting } = containerState(store, requireContainer(store, id));
-  return Running && !Restarting;
+  const state = containerState(store, requireContainer(store, id));
+  return !state.Restarting && !hasEnded(state);
+}
+
+/** Its cgroups go when it ends: then its next start takes the limits. */
+function applyWhileItRuns(store: Store, id: string, hostConfig: HostConfig, changed: Limits): void {
+  try {
+    applyToRunning(id, containerFacts(store, id), hostConfig, changed);
+  } catch (error) {
+    if (runs(store, id)) throw error;
+  }
 }
 
 /** Of one that runs: whether its end will be followed. One that is being stopped stays so. */
@@ -105,9 +115,7 @@ export function updateContainer(engine: Engine, name: string, asked: Limits, res
         throw refusal('Restart policy cannot be updated because AutoRemove is enabled for the container');
       }
       checkConflicts(changed, before);
-      if (runs(store, id)) {
-        applyToRunning(id, containerFacts(store, id), hostConfig, changed);
-      }
+      if (runs(store, id)) applyWhileItRuns(store, id, hostConfig, changed);
     } catch (error) {
       throw wrapError(`Cannot update container ${id}`, error);
     }

@@ -4,9 +4,10 @@ import { connectMonitor } from '../runtime/session.ts';
 import type { ContainerState } from '../spec/container.ts';
 import { findContainer, requireContainer } from '../store/containers.ts';
 import { openEvents } from '../store/events.ts';
-import { containerState } from '../store/state.ts';
+import { containerState, DIED } from '../store/state.ts';
 import { runDirectory, type Store } from '../store/store.ts';
 import type { Engine } from './open.ts';
+import { hasEnded } from './settle.ts';
 
 const GONE_MS = 10;
 const RESTARTING_MS = 50;
@@ -23,6 +24,17 @@ async function recordedExit({ store }: Engine, id: string): Promise<number> {
     if (!state.Running || state.Restarting || tries === GONE_TRIES) return state.ExitCode;
     await new Promise((resolve) => setTimeout(resolve, GONE_MS));
   }
+}
+
+/** For who was connected, and lost the connection before he heard anything.
+ *  @throws `error` when the container runs on, or nobody saw its end */
+export async function exitAfterLoss(engine: Engine, id: string, error: unknown): Promise<{ code: number }> {
+  const record = findContainer(engine.store, id);
+  if (record !== undefined) {
+    const state = containerState(engine.store, record);
+    if ((!state.Restarting && !hasEnded(state)) || state.Error === DIED.Error) throw error;
+  }
+  return { code: await recordedExit(engine, id) };
 }
 
 function journaledExit(store: Store, id: string): number | undefined {

@@ -3,8 +3,11 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import test from 'node:test';
+import { openView } from '../../src/engine/container-view.ts';
 import { explainExec } from '../../src/engine/exec.ts';
 import { openEngine } from '../../src/engine/open.ts';
+import { exitAfterLoss } from '../../src/engine/wait.ts';
+import { requireContainer } from '../../src/store/containers.ts';
 import { containerDirectory } from '../../src/store/store.ts';
 import { lock } from '../../src/sys/lock.ts';
 import { requires } from '../requires.ts';
@@ -79,6 +82,27 @@ test('races: a container whose process has ended does not run, also before its m
       const { status, stderr } = await box.start(['attach', id]).done;
       assert.deepEqual([status, stderr], [1, 'tsbox: You cannot attach to a stopped container, start it first\n']);
     });
+  });
+  await t.test('a client that was not heard any more is told the exit code, if there is one', async () => {
+    const lost = new Error('the connection was lost');
+    const told = (id: string) => exitAfterLoss(openEngine(box), id, lost).catch((error: unknown) => error);
+    const [id, other] = [await run(), await run()];
+    assert.equal(await told(id), lost, 'it runs');
+    const answer = await whileItEnds(box, id, 300, () => told(id));
+    assert.deepEqual(answer, { code: 137 }, 'it waits for the record');
+    const { Monitor } = JSON.parse(readFileSync(`${box.runRoot}/${other}/state.json`, 'utf8'));
+    process.kill(Monitor, 'SIGKILL');
+    await until('its end', () => box.tsbox(['inspect', '-f', '{{.State.Status}}', other]).stdout === 'exited\n');
+    assert.equal(await told(other), lost, 'nobody has seen its end');
+    await box.quick(['rm', '-f', id, other]);
+  });
+  await t.test('update keeps the limits for its next start', async () => {
+    const id = await run();
+    await whileItEnds(box, id, 20_000, async () => {
+      const { status, stderr } = await box.start(['update', '--cpu-shares', '512', id]).done;
+      assert.deepEqual([status, stderr], [0, '']);
+    });
+    assert.equal(await box.quick(['inspect', '-f', '{{.HostConfig.CpuShares}}', id]), '512');
   });
   await t.test('start waits, and starts it', async () => {
     const id = await run();
@@ -173,5 +197,18 @@ test('races: what is read of a container that is removed meanwhile is whole, or 
         assert.equal(size, whole);
       }
     }
+  });
+});
+
+test('races: cp of a container that is removed meanwhile', async (t) => {
+  if (!requires(t, 'root', 'overlay')) return;
+  const box = sandbox(t);
+  const id = await box.quick(['create', '--network', 'none', box.image(), 'true']);
+  const { store } = openEngine(box);
+  const record = requireContainer(store, id);
+  await box.quick(['rm', id]);
+  await assert.rejects(openView(openEngine(box), record), {
+    code: 'ERR_TSBOX_NOT_FOUND',
+    message: /^No such container: /,
   });
 });
