@@ -247,10 +247,10 @@ export async function removeContainer(
     return;
   }
   const { record, hostConfig } = found;
-  for (;;) {
+  for (let waited = false; ; waited = true) {
     const state = containerState(store, record);
-    // One that will be started again counts as running.
-    const runsOn = state.Running && (!hasEnded(state) || isSuccessionAsked(store, record.ID));
+    // One that will be started again counts as running, and so does one that does not come to its end.
+    const runsOn = state.Running && (waited || !hasEnded(state) || isSuccessionAsked(store, record.ID));
     if (runsOn && !options.force) throw runs(record.ID, state);
     if (runsOn) await killAndWait(engine, record.ID, state);
     const retired = await retire(engine, record.ID);
