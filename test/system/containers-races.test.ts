@@ -10,6 +10,7 @@ import { exitAfterLoss } from '../../src/engine/wait.ts';
 import { requireContainer } from '../../src/store/containers.ts';
 import { containerDirectory } from '../../src/store/store.ts';
 import { lock } from '../../src/sys/lock.ts';
+import { isEnding } from '../../src/sys/process-stat.ts';
 import { requires } from '../requires.ts';
 import { type Sandbox, sandbox, TSBOX, until } from './harness.ts';
 import { pause } from './truth.ts';
@@ -52,6 +53,7 @@ async function whileItEnds<T>(box: Sandbox, id: string, ms: number, during: () =
   const timer = setTimeout(wake, ms);
   try {
     process.kill(Pid, 'SIGKILL');
+    await until('its end', () => isEnding(Pid));
     return await during();
   } finally {
     clearTimeout(timer);
