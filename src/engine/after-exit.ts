@@ -17,6 +17,7 @@ import { type Lock, lock } from '../sys/lock.ts';
 import { execve } from '../sys/process.ts';
 import { processAge } from '../sys/process-age.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
+import { cleanUp } from './clean-up.ts';
 import { releaseLeases } from './network-mode.ts';
 import type { Engine } from './open.ts';
 import { ownCommand } from './own-command.ts';
@@ -136,8 +137,7 @@ export async function afterExit(engine: Engine, id: string): Promise<void> {
   const what = await following(engine, id, async () => {
     if (!readHostConfig(store, id).AutoRemove) return decide(engine, id);
     if (readFollowed(store, id)?.Keep === true) {
-      const { cleanLeftovers } = await import('./remove.ts');
-      await cleanLeftovers(engine, id);
+      await cleanUp(engine, id);
       return undefined;
     }
     removeWholeTree(runDirectory(store, id));

@@ -25,6 +25,7 @@ import { moveTree, openTree, treeSetattr } from '../sys/mount.ts';
 import { isHostRoot } from '../sys/own-ids.ts';
 import { hostFacts, mapsInUse, unescapeMount } from '../sys/probe.ts';
 import { setns } from '../sys/process.ts';
+import { cleanUp } from './clean-up.ts';
 import { evaluatePath } from './container-path.ts';
 import type { Engine } from './open.ts';
 import { readyLayer } from './ready-layer.ts';
@@ -76,7 +77,11 @@ async function open(engine: Engine, record: ContainerRecord): Promise<Opened> {
       await settle(engine, record.ID);
       const state = containerState(store, record);
       if (!state.Running) {
-        if (mayHaveLeft(store, record.ID, state)) await cleanUp(engine, record.ID);
+        // A monitor that was killed has left its container's tree mounted, which cannot be mounted twice.
+        if (mayHaveLeft(store, record.ID, state)) {
+          foldHeld(store, record.ID);
+          await cleanUp(engine, record.ID);
+        }
         const view = await viewStopped(store, { ...record, MountPoints: withSources(store, record) }, held);
         return {
           ...view,
@@ -92,13 +97,6 @@ async function open(engine: Engine, record: ContainerRecord): Promise<Opened> {
       throw error;
     }
   }
-}
-
-/** A monitor that was killed has left its container's tree mounted, which cannot be mounted twice. */
-async function cleanUp(engine: Engine, id: string): Promise<void> {
-  foldHeld(engine.store, id);
-  const { cleanLeftovers } = await import('./remove.ts');
-  await cleanLeftovers(engine, id);
 }
 
 /** Until it is ended, what is made in the container is made as its root: an id that its file systems know. Root's rights stay.

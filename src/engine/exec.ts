@@ -99,10 +99,10 @@ function mayBeEnd(error: unknown): boolean {
 async function toldAsEnd(engine: Engine, name: string, since: number, error: unknown): Promise<never> {
   if (!mayBeEnd(error)) throw error;
   for (const end = monotonicMs() + ENDING_MS; ; await sleep(10)) {
-    const { ID: id, State } = requireContainer(engine.store, name);
-    const state = containerState(engine.store, { ID: id, State });
-    if (state.Restarting) throw isRestarting(id);
-    if (hasEnded(state) || startedSince(state.Pid, since)) throw isNotRunning(id);
+    const record = requireContainer(engine.store, name);
+    const state = containerState(engine.store, record);
+    if (state.Restarting) throw isRestarting(record.ID);
+    if (hasEnded(state) || startedSince(state.Pid, since)) throw isNotRunning(record.ID);
     if (monotonicMs() > end) throw error;
   }
 }

@@ -3,11 +3,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isErrno, TsboxError, wrapError } from '../errors.ts';
 import type { CgroupHierarchy } from '../spec/host.ts';
-import { readRun } from '../store/state.ts';
 import { type Store, shortId } from '../store/store.ts';
 import { monotonicMs } from '../sys/clock.ts';
-import { isEnding } from '../sys/process-stat.ts';
 import { containerCgroup, containerFacts } from './cgroup-path.ts';
+import { runHasEnded } from './settle.ts';
 
 /** How one version of cgroups is told, and how it says that it is done. */
 interface Freezer {
@@ -70,13 +69,7 @@ async function untilFrozen(freezer: Freezer): Promise<boolean> {
   }
 }
 
-/** The cgroup goes with the container's last process, a moment before its end is recorded. */
-function runHasEnded(store: Store, id: string): boolean {
-  const pid = readRun(store, id)?.Pid;
-  return pid === undefined || isEnding(pid);
-}
-
-/** @returns undefined for a container that has ended meanwhile */
+/** @returns undefined for a container that has ended meanwhile: the cgroup goes with its last process, a moment before its end is recorded */
 function freezerOf(store: Store, id: string, hint: string): Freezer | undefined {
   const [freezer] = findFreezers(store, id);
   if (freezer !== undefined || runHasEnded(store, id)) return freezer;

@@ -20,6 +20,7 @@ import { removeWholeTree } from '../sys/remove-tree.ts';
 import type { Session, StartOptions, StepEvent } from './api.ts';
 import { attachContainer, containerSession, noteResize } from './attach.ts';
 import { cgroupsPath } from './cgroup-path.ts';
+import { cleanUp } from './clean-up.ts';
 import { type ContainerPlan, containerPlan } from './container-plan.ts';
 import { namespaceFiles } from './namespaces.ts';
 import { wantedNetworks } from './network-mode.ts';
@@ -42,12 +43,6 @@ function runSetup(plan: Plan, explain: StartOptions['explain']): void {
       : ({ step, errno, ns }: { step: Step; errno: number; ns: number }) =>
           explain({ list: 'setup', number: number.get(step) ?? 0, depth: 0, step, errno, ns });
   interpret(plan.setup, onStep === undefined ? {} : { onStep });
-}
-
-/** Loaded when it is needed: a first start has nothing to clean up. */
-async function cleanUp(engine: Engine, id: string): Promise<void> {
-  const { cleanLeftovers } = await import('./remove.ts');
-  await cleanLeftovers(engine, id);
 }
 
 /** After a start that stopped half-way. The executor has cleaned up already when it came so far; the error that led here is the one to

@@ -6,14 +6,14 @@ import { isHostRoot } from '../sys/own-ids.ts';
 import { randomHex } from '../sys/random.ts';
 import { removeWholeTree } from '../sys/remove-tree.ts';
 import { tryXattr } from '../sys/xattr.ts';
-import { noSuchContainer } from './containers.ts';
+import { checkThere } from './containers.ts';
 import type { LayerMount } from './drivers/driver.ts';
 import { applyRecipe, initRecipe, keptRecipe } from './init-layer.ts';
 import { attempt, readIntact, readText, refusal, removeTree, unlessGone, withoutUmask } from './io.ts';
 import { lowerFor, readLayer, stackOf } from './layers.ts';
 import { newLink, removeLink, writeLink } from './links.ts';
 import { readOwners, retireShifted } from './shifted.ts';
-import { containerDirectory, isHexId, layerEntry, mountEntry, REMOVING, type Store, shortId } from './store.ts';
+import { isHexId, layerEntry, mountEntry, REMOVING, type Store, shortId } from './store.ts';
 
 export interface RwLayer extends LayerMount {
   mountId: string;
@@ -156,18 +156,17 @@ function discardDirectory(store: Store, id: string): void {
 export function rwLayer(store: Store, containerId: string): RwLayer {
   const entry = mountEntry(store, containerId);
   const mountId = readText(`${entry}/mount-id`);
-  // It may have been removed since its record was read, which goes first.
-  const missing = (error: TsboxError) =>
-    existsSync(containerDirectory(store, containerId)) ? error : noSuchContainer(containerId);
   if (mountId === undefined) {
-    throw missing(new TsboxError('ERR_TSBOX_NOT_FOUND', `No such read-write layer: ${shortId(containerId)}`));
+    checkThere(store, containerId, containerId);
+    throw new TsboxError('ERR_TSBOX_NOT_FOUND', `No such read-write layer: ${shortId(containerId)}`);
   }
   const directory = isHexId(mountId) ? `${store.overlay}/${mountId}` : undefined;
   const [lower, link] = ['lower', 'link'].map((file) => directory && readText(`${directory}/${file}`));
   if (lower === undefined || link === undefined) {
-    const what = `read the read-write layer of ${shortId(containerId)}: ${mountId}`;
-    const hint = 'Its directory in overlay2/ is missing or incomplete: remove the container.';
-    throw missing(new TsboxError('ERR_TSBOX_DAMAGED', what, { hint }));
+    checkThere(store, containerId, containerId);
+    throw new TsboxError('ERR_TSBOX_DAMAGED', `read the read-write layer of ${shortId(containerId)}: ${mountId}`, {
+      hint: 'Its directory in overlay2/ is missing or incomplete: remove the container.',
+    });
   }
   const owners = readOwners(`${store.overlay}/${mountId}`);
   const whole = existsSync(driverFile(`${store.overlay}/${mountId}`));

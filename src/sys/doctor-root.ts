@@ -21,6 +21,7 @@ import { bind, refuse } from './ffi.ts';
 import { fileSystemOf } from './file-system.ts';
 import { openTree, treeSetattr } from './mount.ts';
 import { pause } from './pause.ts';
+import { isEnding } from './process-stat.ts';
 import { lsetxattr } from './xattr.ts';
 
 function nearest(path: string): string {
@@ -110,7 +111,7 @@ export function idmapOutcome(at: string): Outcome {
     const path = `/proc/${holder.pid}/ns/user`;
     const end = monotonicMs() + PATIENCE_MS;
     while (linkOf(path) === own || !hasMaps(holder.pid)) {
-      if (monotonicMs() > end || hasEnded(holder.pid)) return 'untried';
+      if (monotonicMs() > end || isEnding(holder.pid)) return 'untried';
       pause(1);
     }
     const namespace = openSync(path, 'r');
@@ -135,9 +136,6 @@ function linkOf(path: string): string {
 /** Users are mapped before groups are; a namespace without either is refused (EINVAL). */
 const hasMaps = (pid: number) =>
   ['uid_map', 'gid_map'].every((file) => (textOf(`/proc/${pid}/${file}`) ?? '').trim() !== '');
-
-/** It waits to be reaped, which happens only after we return. @see proc(5), /proc/PID/stat */
-const hasEnded = (pid: number) => /\) [ZX] /.test(textOf(`/proc/${pid}/stat`) ?? ') X ');
 
 function idmap(at: string, namespace: number): void {
   const tree = openTree(at, OPEN_TREE_CLONE);

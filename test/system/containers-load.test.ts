@@ -51,8 +51,6 @@ const EXPECTED_OF: Record<string, readonly RegExp[]> = {
 /** These end with the container; somebody ends them before. */
 const STAYS = /^(start -a|attach|wait)\b/;
 const STAY_MS = 1500;
-/** Their exit code may be the command's, or they were ended. */
-const MUTE = /^(exec|start -a|attach|wait)\b/;
 
 interface Call {
   args: string[];
@@ -106,8 +104,11 @@ function strangeness({ args, status, stderr }: Call): string[] {
   const lines = stderr.split('\n').filter((line) => line !== '' && !/^(hint|Run|See)\b/.test(line));
   const expected = [...EXPECTED, ...(EXPECTED_OF[args[0]!] ?? [])];
   const strange = lines.filter((line) => !expected.some((pattern) => pattern.test(line)));
-  if (lines.length === 0 && !MUTE.test(args.join(' '))) strange.push(`status ${status}`);
-  return strange.map((line) => `tsbox ${args.join(' ')}: ${line}`);
+  const words = args.join(' ');
+  // Its exit code may be the command's; only what stays is ended by a signal.
+  const isMute = STAYS.test(words) || (args[0] === 'exec' && status !== null);
+  if (!isMute && (lines.length === 0 || status === null)) strange.push(`status ${status}`);
+  return strange.map((line) => `tsbox ${words}: ${line}`);
 }
 
 /** Calls until the time is over. */
