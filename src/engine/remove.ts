@@ -170,9 +170,9 @@ async function retire(engine: Engine, id: string): Promise<Retired | 'gone' | 'r
     throw error;
   }
   try {
-    // It has waited for who removed it.
-    if (!existsSync(containerDirectory(store, id))) return 'gone';
     await settle(engine, id);
+    // It has waited for who removed it: somebody with the lock, or its monitor.
+    if (!existsSync(containerDirectory(store, id))) return 'gone';
     if (readRun(store, id) !== undefined && monitorLives(store, id)) return 'running';
     await cleanLeftovers(engine, id);
     const top = readIntact(`${mountEntry(store, id)}/parent`);
