@@ -155,7 +155,16 @@ test('races: a container whose process has ended does not run, also before its m
       assert.deepEqual([status, stderr], [0, '']);
       assert.equal(await box.quick(['ps', '-aq', '--no-trunc', '--filter', `id=${id}`]), '');
       const now = ['--since', '0', '--until', String(Date.now() / 1000)];
-      const words = ['events', ...now, '--filter', `container=${id}`, '--filter', 'event=destroy', '--format', '{{.ID}}'];
+      const words = [
+        'events',
+        ...now,
+        '--filter',
+        `container=${id}`,
+        '--filter',
+        'event=destroy',
+        '--format',
+        '{{.ID}}',
+      ];
       assert.equal(await box.quick(words), id, 'it is removed once');
     }
   });
